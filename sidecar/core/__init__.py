@@ -1,0 +1,1 @@
+"""Rules only: no I/O, no clock, no randomness; time and chance are arguments."""

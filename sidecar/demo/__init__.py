@@ -1,0 +1,1 @@
+"""An emulated API and a one-command demonstration."""

@@ -1,0 +1,190 @@
+"""
+Everything that can go wrong, by name.
+
+- SidecarError
+  - SettingsInvalid: the settings cannot be used; lists every problem at once
+  - SecretRejected: a value from a source breaks a rule for keys
+  - SourceFailed: a source of keys did not give one
+  - Refused: a call or delivery is answered by the sidecar itself, with a `Code`
+
+No message ever holds the value of a secret: rules and settings are named instead.
+`STATUS` is the one ladder from a code to an HTTP status; it has no 401 and no 403,
+because every 401 and 403 that the service sees must have come from the API.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class Exit(IntEnum):
+    """Exit codes of the command line."""
+
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    CREDENTIAL = 3
+    API = 4
+    TIMED_OUT = 5
+
+
+class Code(StrEnum):
+    """Codes of the sidecar's own answers: body, `X-Sidecar-Error` and metric label."""
+
+    BAD_REQUEST = "bad_request"
+    BAD_TARGET = "bad_target"
+    BAD_HEADER = "bad_header"
+    BROWSER_REQUEST = "browser_request"
+    FORWARDED_REQUEST = "forwarded_request"
+    OPERATION_DENIED = "operation_denied"
+    TRIPWIRE = "tripwire"
+    METHOD_REFUSED = "method_refused"
+    REQUEST_TIMEOUT = "request_timeout"
+    BODY_TOO_LARGE = "body_too_large"
+    TARGET_TOO_LONG = "target_too_long"
+    EXPECTATION_FAILED = "expectation_failed"
+    WRONG_HOST = "wrong_host"
+    HEAD_TOO_LARGE = "head_too_large"
+    UPGRADE_UNSUPPORTED = "upgrade_unsupported"
+    CODING_UNSUPPORTED = "coding_unsupported"
+    UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    UPSTREAM_TLS = "upstream_tls"
+    UPSTREAM_PROTOCOL = "upstream_protocol"
+    REFLECTION_BLOCKED = "reflection_blocked"
+    CREDENTIAL_UNAVAILABLE = "credential_unavailable"
+    CREDENTIAL_EXPIRED = "credential_expired"
+    UPSTREAM_BUSY = "upstream_busy"
+    DRAINING = "draining"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    VERSION_UNSUPPORTED = "version_unsupported"
+    INTERNAL = "internal"
+
+
+STATUS: Final = MappingProxyType(
+    {
+        Code.BAD_REQUEST: 400,
+        Code.BAD_TARGET: 400,
+        Code.BAD_HEADER: 400,
+        Code.BROWSER_REQUEST: 400,
+        Code.FORWARDED_REQUEST: 400,
+        Code.OPERATION_DENIED: 400,
+        Code.TRIPWIRE: 400,
+        Code.METHOD_REFUSED: 405,
+        Code.REQUEST_TIMEOUT: 408,
+        Code.BODY_TOO_LARGE: 413,
+        Code.TARGET_TOO_LONG: 414,
+        Code.EXPECTATION_FAILED: 417,
+        Code.WRONG_HOST: 421,
+        Code.HEAD_TOO_LARGE: 431,
+        Code.INTERNAL: 500,
+        Code.UPGRADE_UNSUPPORTED: 501,
+        Code.CODING_UNSUPPORTED: 501,
+        Code.UPSTREAM_UNREACHABLE: 502,
+        Code.UPSTREAM_TLS: 502,
+        Code.UPSTREAM_PROTOCOL: 502,
+        Code.REFLECTION_BLOCKED: 502,
+        Code.CREDENTIAL_UNAVAILABLE: 503,
+        Code.CREDENTIAL_EXPIRED: 503,
+        Code.UPSTREAM_BUSY: 503,
+        Code.DRAINING: 503,
+        Code.UPSTREAM_TIMEOUT: 504,
+        Code.VERSION_UNSUPPORTED: 505,
+    }
+)
+
+RETRY_AFTER_SECONDS: Final = MappingProxyType(
+    {
+        Code.CREDENTIAL_UNAVAILABLE: 2,
+        Code.CREDENTIAL_EXPIRED: 30,
+        Code.UPSTREAM_BUSY: 1,
+        Code.DRAINING: 1,
+    }
+)
+"""Seconds for `Retry-After` (RFC 9110, 10.2.3): every 503 has one."""
+
+
+class RefreshResult(StrEnum):
+    """How a look at a source of keys ended; the metric label `result`."""
+
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    DENIED = "denied"
+    THROTTLED = "throttled"
+    UNREACHABLE = "unreachable"
+    NOT_FOUND = "not_found"
+    INVALID = "invalid"
+
+
+class SidecarError(Exception):
+    """The root of the sidecar's own exceptions."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with the settings."""
+
+    path: str
+    """Where, as in the TOML file: `upstreams.flownally.listen`."""
+    reason: str
+    """What rule is broken; never a value of a secret."""
+    example: str = ""
+    """A value that would be accepted."""
+
+    def __str__(self) -> str:
+        """One line for people."""
+        hint = f" (for example: {self.example})" if self.example else ""
+        return f"{self.path}: {self.reason}{hint}"
+
+
+class SettingsInvalid(SidecarError):
+    """The settings cannot be used; every problem is listed."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__(*problems)
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        """One line per problem."""
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class SecretRejected(SidecarError):
+    """A value from a source breaks a rule for keys; the message names the rule."""
+
+    def __init__(self, rule: str, remedy: str) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """The rule and what to do; never the value."""
+        return f"{self.rule}; {self.remedy}"
+
+
+class SourceFailed(SidecarError):
+    """A source of keys did not give one."""
+
+    def __init__(self, result: RefreshResult, reason: str, remedy: str = "") -> None:
+        super().__init__(result, reason)
+        self.result = result
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        """What happened and what to do, without the source's own text."""
+        return f"{self.reason}; {self.remedy}" if self.remedy else self.reason
+
+
+class Refused(SidecarError):
+    """A call is answered by the sidecar itself."""
+
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(code, detail)
+        self.code = code
+        self.detail = detail
+
+    def __str__(self) -> str:
+        """The sentence that the caller reads."""
+        return self.detail

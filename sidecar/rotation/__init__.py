@@ -1,0 +1,1 @@
+"""Key rotation without a person."""
