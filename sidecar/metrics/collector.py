@@ -1,0 +1,133 @@
+"""Turns the plain numbers of the hot path into Prometheus families, at scrape time."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from sidecar.metrics.hot import (
+    CONNECTION_STATES,
+    OTHER_CODE,
+    Buckets,
+    UpstreamStats,
+)
+
+
+class CallsCollector(Collector):
+    """
+    Exports what the hot path counted.
+
+    `created` is never given to a family, so there are no `_created` series.
+    """
+
+    def __init__(
+        self,
+        upstreams: Mapping[str, UpstreamStats],
+        log_redactions: Callable[[], int],
+    ) -> None:
+        self._upstreams = upstreams
+        self._log_redactions = log_redactions
+
+    def describe(self) -> list[Metric]:
+        """Name the families without reading a number; used at registration."""
+        return [*_operations({}), *_upstreams({}), _redactions(0, {})]
+
+    def collect(self) -> Iterator[Metric]:
+        """Read every number once."""
+        yield from _operations(self._upstreams)
+        yield from _upstreams(self._upstreams)
+        yield _redactions(self._log_redactions(), self._upstreams)
+
+
+def _operations(upstreams: Mapping[str, UpstreamStats]) -> list[Metric]:
+    """The families that have an `operation` label."""
+    requests = CounterMetricFamily(
+        "sidecar_requests",
+        "Calls of the service, by who made the answer.",
+        labels=["upstream", "operation", "method", "code", "origin"],
+    )
+    failures = CounterMetricFamily(
+        "sidecar_auth_failures",
+        "401 (who we are was not accepted) and 403 (known, but not allowed) answers"
+        " of the API, as the service saw them.",
+        labels=["upstream", "operation", "code"],
+    )
+    seconds = HistogramMetricFamily(
+        "sidecar_request_seconds",
+        "Whole calls, from the head of the request to the end of the answer.",
+        labels=["upstream", "operation"],
+    )
+    for name, upstream in upstreams.items():
+        for label, stats in upstream.operations.items():
+            for (method, code, origin), number in stats.requests.items():
+                status = "other" if code == OTHER_CODE else str(code)
+                requests.add_metric([name, label, method, status, origin], number)
+            for code, number in stats.auth_failures.items():
+                failures.add_metric([name, label, str(code)], number)
+            _add(seconds, [name, label], stats.seconds)
+    return [requests, failures, seconds]
+
+
+def _upstreams(upstreams: Mapping[str, UpstreamStats]) -> list[Metric]:
+    """The families that are counted per upstream."""
+    recovered = CounterMetricFamily(
+        "sidecar_recovered_401",
+        "401 answers that the service never saw, because the call was replayed.",
+        labels=["upstream", "how"],
+    )
+    overhead = HistogramMetricFamily(
+        "sidecar_overhead_seconds",
+        "The sidecar's own part of a call.",
+        labels=["upstream"],
+    )
+    inflight = GaugeMetricFamily(
+        "sidecar_inflight_requests",
+        "Calls begun and not yet answered whole.",
+        labels=["upstream"],
+    )
+    connections = GaugeMetricFamily(
+        "sidecar_upstream_connections",
+        "Connections to the API.",
+        labels=["upstream", "state"],
+    )
+    rejections = CounterMetricFamily(
+        "sidecar_rejections",
+        "Calls that the sidecar answered itself, by the code of its answer.",
+        labels=["upstream", "reason"],
+    )
+    for name, upstream in upstreams.items():
+        for how, number in upstream.recovered.items():
+            recovered.add_metric([name, how], number)
+        _add(overhead, [name], upstream.overhead)
+        inflight.add_metric([name], upstream.inflight)
+        states = upstream.connections()
+        for state in CONNECTION_STATES:
+            connections.add_metric([name, state], states.get(state, 0))
+        for reason, number in upstream.rejections.items():
+            rejections.add_metric([name, reason.value], number)
+    return [recovered, overhead, inflight, connections, rejections]
+
+
+def _redactions(log: int, upstreams: Mapping[str, UpstreamStats]) -> Metric:
+    """Secrets masked before they left, in lines of the log and answers of the API."""
+    family = CounterMetricFamily(
+        "sidecar_redactions", "Secrets masked before they left.", labels=["sink"]
+    )
+    family.add_metric(["log"], log)
+    family.add_metric(["response"], sum(one.redactions for one in upstreams.values()))
+    return family
+
+
+def _add(family: HistogramMetricFamily, labels: list[str], buckets: Buckets) -> None:
+    """Add one histogram to its family."""
+    pairs = [
+        ("+Inf" if le == math.inf else repr(le), number)
+        for le, number in buckets.cumulated()
+    ]
+    family.add_metric(labels, pairs, buckets.total)
