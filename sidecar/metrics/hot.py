@@ -10,7 +10,6 @@ reasons from `Code`; a status code that no standard knows becomes `other`.
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Final
 
 from sidecar.errors import Code
@@ -20,12 +19,10 @@ SIDECAR: Final = "sidecar"
 ANY_OPERATION: Final = "*"
 
 OTHER_METHOD: Final = "OTHER"
-METHODS: Final[Mapping[bytes, str]] = MappingProxyType(
-    {
-        name.encode(): name
-        for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-    }
-)
+METHODS: Final[Mapping[bytes, str]] = {
+    name.encode(): name
+    for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+}
 """Method as on the wire -> label: `METHODS.get(method, OTHER_METHOD)`."""
 
 OTHER_CODE: Final = 0
@@ -81,16 +78,25 @@ class Buckets:
 class OperationStats:
     """What happened to the calls of one operation of one upstream."""
 
-    __slots__ = ("auth_failures", "requests", "seconds")
+    __slots__ = ("auth_failures", "overhead", "requests", "seconds")
 
-    def __init__(self) -> None:
+    def __init__(self, overhead: Buckets) -> None:
         self.requests: dict[tuple[str, int, str], int] = {}
         """(method label, status code, origin) -> calls."""
         self.auth_failures = {401: 0, 403: 0}
         """The API's own 401s and 403s, as the service saw them."""
         self.seconds = Buckets(REQUEST_BOUNDS)
+        self.overhead = overhead
+        """Shared by every operation of the upstream."""
 
-    def answered(self, method: str, code: int, origin: str, seconds: float) -> None:
+    def answered(
+        self,
+        method: str,
+        code: int,
+        origin: str,
+        seconds: float,
+        overhead: float | None = None,
+    ) -> None:
         """
         Count one answered call.
 
@@ -99,6 +105,7 @@ class OperationStats:
             code: The status code that the service saw.
             origin: `UPSTREAM` when the answer is the API's, `SIDECAR` when it is ours.
             seconds: The duration of the whole call.
+            overhead: Our own part of it; None for a call that we answered ourselves.
         """
         try:
             self.requests[method, code, origin] += 1
@@ -108,8 +115,12 @@ class OperationStats:
             self.auth_failures[code] += 1
         # Buckets.observe, in place: a call of a function is a tenth of our budget.
         buckets = self.seconds
-        buckets.counts[bisect_left(buckets.bounds, seconds)] += 1
+        buckets.counts[bisect_left(REQUEST_BOUNDS, seconds)] += 1
         buckets.total += seconds
+        if overhead is not None:
+            buckets = self.overhead
+            buckets.counts[bisect_left(OVERHEAD_BOUNDS, overhead)] += 1
+            buckets.total += overhead
 
     def _first(self, method: str, code: int, origin: str) -> None:
         """Begin a series, or fold a strange one into a known one."""
@@ -132,10 +143,11 @@ class UpstreamStats:
     def __init__(self, operations: Sequence[str]) -> None:
         self.inflight = 0
         """Calls that the service has begun and that are not yet answered whole."""
-        self.operations = {
-            label: OperationStats() for label in (*operations, ANY_OPERATION)
-        }
         self.overhead = Buckets(OVERHEAD_BOUNDS)
+        self.operations = {
+            label: OperationStats(self.overhead)
+            for label in (*operations, ANY_OPERATION)
+        }
         self.rejections: dict[Code, int] = dict.fromkeys(Code, 0)
         self.recovered = {"replay": 0, "rollback": 0}
         """401s that the service never saw."""

@@ -1,0 +1,362 @@
+"""The exposition: names, types and labels that dashboards are written against."""
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterable
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parse_openmetrics,
+)
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from sidecar.errors import Code, RefreshResult
+from sidecar.metrics import (
+    CREDENTIAL_STATES,
+    SIDECAR,
+    UPSTREAM,
+    WEBHOOK_RESULTS,
+    Metrics,
+)
+
+TEXT = "text/plain;version=0.0.4"
+OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"
+
+# The contract: name -> (type, labels).
+CONTRACT = {
+    "sidecar_requests_total": (
+        "counter",
+        {"upstream", "operation", "method", "code", "origin"},
+    ),
+    "sidecar_auth_failures_total": ("counter", {"upstream", "operation", "code"}),
+    "sidecar_recovered_401_total": ("counter", {"upstream", "how"}),
+    "sidecar_request_seconds": ("histogram", {"upstream", "operation"}),
+    "sidecar_overhead_seconds": ("histogram", {"upstream"}),
+    "sidecar_inflight_requests": ("gauge", {"upstream"}),
+    "sidecar_upstream_connections": ("gauge", {"upstream", "state"}),
+    "sidecar_rejections_total": ("counter", {"upstream", "reason"}),
+    "sidecar_credential_info": ("gauge", {"upstream", "source", "fingerprint"}),
+    "sidecar_credential_state": ("gauge", {"upstream", "state"}),
+    "sidecar_credential_since_timestamp_seconds": ("gauge", {"upstream"}),
+    "sidecar_credential_created_timestamp_seconds": ("gauge", {"upstream"}),
+    "sidecar_credential_refreshed_timestamp_seconds": ("gauge", {"upstream"}),
+    "sidecar_credential_rotate_before_timestamp_seconds": ("gauge", {"upstream"}),
+    "sidecar_credential_refreshes_total": ("counter", {"upstream", "result"}),
+    "sidecar_credential_cutovers_total": ("counter", {"upstream", "result"}),
+    "sidecar_credential_cutover_seconds": ("histogram", {"upstream"}),
+    "sidecar_aws_requests_total": ("counter", {"service", "operation", "result"}),
+    "sidecar_redactions_total": ("counter", {"sink"}),
+    "sidecar_webhooks_total": ("counter", {"endpoint", "result"}),
+    "sidecar_webhook_seconds": ("histogram", {"endpoint"}),
+    "sidecar_webhook_age_seconds": ("histogram", {"endpoint"}),
+    "sidecar_build_info": ("gauge", {"version", "python"}),
+}
+
+Labels = dict[str, str]
+
+
+def used() -> Metrics:
+    """Metrics in which every family has at least one series."""
+    metrics = Metrics("1.2.3")
+    upstream = metrics.upstream("flownally", ["/contacts", "/contacts/{id}"])
+    upstream.connections = lambda: {"idle": 3, "active": 1}
+    operation = upstream.operation("/contacts")
+    operation.answered("GET", 200, UPSTREAM, 0.004, 0.0001)
+    operation.answered("POST", 403, UPSTREAM, 0.004, 0.0001)
+    operation.answered("GET", 503, SIDECAR, 5.0)
+    upstream.rejections[Code.CREDENTIAL_UNAVAILABLE] += 1
+    credential = metrics.credential("flownally")
+    credential.state("fresh")
+    credential.info("secrets_manager", "0a1b2c3d")
+    credential.since(1_700_000_000)
+    credential.created(1_600_000_000)
+    credential.refreshed(1_700_000_100)
+    credential.rotate_before(1_800_000_000)
+    credential.refresh(RefreshResult.CHANGED)
+    credential.cutover("promoted", 2.5)
+    inbox = metrics.webhook("inbox")
+    inbox.result("delivered")
+    inbox.seconds(0.02)
+    inbox.age(1.5)
+    metrics.aws("secretsmanager", "DescribeSecret", "ok")
+    metrics.log_redacted(2)
+    return metrics
+
+
+def families(metrics: Metrics, accept: str = TEXT) -> Iterable[Metric]:
+    """What a scraper reads."""
+    body, content_type = metrics.exposition(accept)
+    parse = parse_openmetrics if "openmetrics" in content_type else parse_text
+    return list(parse(body.decode()))
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    """One sample, or None when it is not exported."""
+    return metrics.registry.get_sample_value(name, labels)
+
+
+@pytest.mark.parametrize("accept", [TEXT, OPENMETRICS])
+def test_names_types_and_labels_are_the_contract(accept: str) -> None:
+    """Every family of the contract is there, and no other one of ours."""
+    seen = {}
+    for family in families(used(), accept):
+        total = "_total" if family.type == "counter" else ""
+        labels = {name for sample in family.samples for name in sample.labels}
+        seen[family.name + total] = (family.type, labels - {"le"})
+
+    ours = {name: what for name, what in seen.items() if name.startswith("sidecar_")}
+    assert ours == CONTRACT
+    assert "process_resident_memory_bytes" in seen
+
+
+@pytest.mark.parametrize("accept", [TEXT, OPENMETRICS, "", "*/*", "nonsense,,;q=x"])
+def test_there_are_no_created_series(accept: str) -> None:
+    """They double a scrape and tell nothing."""
+    body, _ = used().exposition(accept)
+
+    assert b"_created" not in body.replace(b"sidecar_credential_created", b"")
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        pytest.param(TEXT, "text/plain; version=0.0.4", id="text"),
+        pytest.param("", "text/plain; version=0.0.4", id="no-preference"),
+        pytest.param(OPENMETRICS, "application/openmetrics-text", id="openmetrics"),
+    ],
+)
+def test_the_scraper_chooses_the_format(accept: str, content_type: str) -> None:
+    """Content negotiation by the `Accept` header."""
+    assert used().exposition(accept)[1].startswith(content_type)
+
+
+@pytest.mark.skipif(
+    shutil.which("promtool") is None,
+    reason="promtool is not installed (Debian: prometheus)",
+)
+@pytest.mark.parametrize("metrics", [Metrics("1"), used()], ids=["idle", "used"])
+def test_promtool_finds_nothing(metrics: Metrics) -> None:
+    """
+    `promtool check metrics` is silent.
+
+    It reads the text format only; OpenMetrics goes through a strict parser above.
+    """
+    body, _ = metrics.exposition(TEXT)
+
+    done = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=body,
+        capture_output=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_401_and_403_exist_before_the_first_call() -> None:
+    """An alert on a rate needs the zero before the one."""
+    metrics = Metrics("1")
+    metrics.upstream("flownally", ["/contacts"])
+
+    for operation in ("/contacts", "*"):
+        for code in ("401", "403"):
+            labels = {"upstream": "flownally", "operation": operation, "code": code}
+            assert value(metrics, "sidecar_auth_failures_total", **labels) == 0
+
+
+def test_hot_numbers_are_exported_as_they_are() -> None:
+    """A scrape reads the plain numbers at that moment."""
+    metrics = used()
+    labels = {"upstream": "flownally", "operation": "/contacts"}
+
+    post = {"method": "POST", "code": "403", "origin": UPSTREAM}
+    assert value(metrics, "sidecar_requests_total", **labels, **post) == 1
+    assert value(metrics, "sidecar_auth_failures_total", **labels, code="403") == 1
+    assert value(metrics, "sidecar_request_seconds_count", **labels) == 3
+    assert value(metrics, "sidecar_request_seconds_bucket", **labels, le="0.005") == 2
+    assert value(metrics, "sidecar_overhead_seconds_count", upstream="flownally") == 2
+    reason = {"upstream": "flownally", "reason": "credential_unavailable"}
+    assert value(metrics, "sidecar_rejections_total", **reason) == 1
+
+
+def test_a_strange_status_code_is_exported_as_other() -> None:
+    """Codes outside the standard share one series."""
+    metrics = Metrics("1")
+    operation = metrics.upstream("flownally").operation("*")
+
+    operation.answered("GET", 999, UPSTREAM, 0.1)
+
+    labels = {"upstream": "flownally", "operation": "*", "method": "GET"}
+    labels |= {"code": "other", "origin": UPSTREAM}
+    assert value(metrics, "sidecar_requests_total", **labels) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "number"), [("idle", 3), ("active", 1), ("connecting", 0), ("odd", None)]
+)
+def test_connections_are_exported_by_state(state: str, number: int | None) -> None:
+    """States that the pool does not name are 0; a name outside the set is dropped."""
+    metrics = Metrics("1")
+    metrics.upstream("flownally").connections = lambda: {
+        "idle": 3,
+        "active": 1,
+        "odd": 7,
+    }
+
+    labels = {"upstream": "flownally", "state": state}
+    assert value(metrics, "sidecar_upstream_connections", **labels) == number
+
+
+def test_redactions_are_summed_by_sink() -> None:
+    """Lines of the log, and answers of every upstream."""
+    metrics = Metrics("1")
+    metrics.log_redacted(2)
+    metrics.log_redacted(3)
+    metrics.upstream("one").redactions = 1
+    metrics.upstream("two").redactions = 10
+
+    assert value(metrics, "sidecar_redactions_total", sink="log") == 5
+    assert value(metrics, "sidecar_redactions_total", sink="response") == 11
+
+
+def test_an_upstream_has_one_set_of_numbers() -> None:
+    """Asking twice does not begin anew."""
+    metrics = Metrics("1")
+
+    assert metrics.upstream("one", ["/a"]) is metrics.upstream("one")
+
+
+@pytest.mark.parametrize("state", CREDENTIAL_STATES)
+def test_exactly_one_state_is_one(state: str) -> None:
+    """The others are 0, not absent."""
+    metrics = Metrics("1")
+    credential = metrics.credential("flownally")
+
+    credential.state(state)
+
+    seen = {
+        name: value(
+            metrics, "sidecar_credential_state", upstream="flownally", state=name
+        )
+        for name in CREDENTIAL_STATES
+    }
+    assert seen == {name: float(name == state) for name in CREDENTIAL_STATES}
+
+
+def test_a_credential_is_missing_until_told_otherwise() -> None:
+    """The state has a series before the keeper's first look."""
+    metrics = Metrics("1")
+    metrics.credential("flownally")
+
+    labels = {"upstream": "flownally", "state": "missing"}
+    assert value(metrics, "sidecar_credential_state", **labels) == 1
+    assert value(metrics, "sidecar_credential_since_timestamp_seconds") is None
+
+
+def test_the_series_of_an_old_key_is_removed() -> None:
+    """Two fingerprints at 1 would say that two keys are in use."""
+    metrics = Metrics("1")
+    credential = metrics.credential("flownally")
+    other = metrics.credential("other")
+    other.info("file", "ffffffff")
+
+    for fingerprint in ("11111111", "22222222", "22222222"):
+        credential.info("secrets_manager", fingerprint)
+
+    info = next(f for f in families(metrics) if f.name == "sidecar_credential_info")
+    assert sorted(sample.labels["fingerprint"] for sample in info.samples) == [
+        "22222222",
+        "ffffffff",
+    ]
+
+
+def test_an_unknown_time_has_no_series() -> None:
+    """A 0 would read as 1970; no series reads as unknown."""
+    metrics = Metrics("1")
+    credential = metrics.credential("flownally")
+    name = "sidecar_credential_created_timestamp_seconds"
+
+    credential.created(None)
+    assert value(metrics, name, upstream="flownally") is None
+
+    credential.created(1_600_000_000)
+    assert value(metrics, name, upstream="flownally") == 1_600_000_000
+
+    credential.created(None)
+    assert value(metrics, name, upstream="flownally") is None
+
+
+def test_a_cutover_without_a_known_age_is_counted_but_not_timed() -> None:
+    """A rejected candidate never came into use."""
+    metrics = Metrics("1")
+    credential = metrics.credential("flownally")
+
+    credential.cutover("rejected")
+    credential.cutover("promoted", -3.0)
+
+    labels = {"upstream": "flownally"}
+    count = "sidecar_credential_cutovers_total"
+    assert value(metrics, count, **labels, result="rejected") == 1
+    assert value(metrics, count, **labels, result="restored") == 0
+    assert value(metrics, "sidecar_credential_cutover_seconds_count", **labels) == 1
+    # The clocks of AWS and of this host differ: a negative age is no age.
+    assert value(metrics, "sidecar_credential_cutover_seconds_sum", **labels) == 0
+
+
+def test_names_outside_the_closed_sets_are_refused_or_folded() -> None:
+    """A label that nobody declared is a mistake of ours, or somebody else's text."""
+    metrics = Metrics("1")
+    credential = metrics.credential("flownally")
+    with pytest.raises(ValueError, match="dubious"):
+        credential.state("dubious")
+    with pytest.raises(ValueError, match="dubious"):
+        credential.cutover("dubious")
+    with pytest.raises(KeyError):
+        metrics.webhook("inbox").result("dubious")
+
+    for number in range(1000):
+        metrics.aws(f"s{number}", f"Op{number}", f"r{number}")
+
+    labels = {"service": "other", "operation": "other", "result": "other"}
+    assert value(metrics, "sidecar_aws_requests_total", **labels) == 1000
+
+
+def test_every_result_of_a_webhook_exists_from_the_start() -> None:
+    """Bad signatures can be alerted on before the first one."""
+    metrics = Metrics("1")
+    inbox = metrics.webhook("inbox")
+    inbox.age(-5)
+
+    for result in WEBHOOK_RESULTS:
+        labels = {"endpoint": "inbox", "result": result}
+        assert value(metrics, "sidecar_webhooks_total", **labels) == 0
+    assert value(metrics, "sidecar_webhook_age_seconds_sum", endpoint="inbox") == 0
+
+
+def test_aws_requests_are_counted_from_other_threads() -> None:
+    """boto3 has a thread of its own; no count is lost."""
+    metrics = Metrics("1")
+
+    def look() -> None:
+        for _ in range(500):
+            metrics.aws("secretsmanager", "DescribeSecret", "throttled")
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    labels = {"service": "secretsmanager", "operation": "DescribeSecret"}
+    labels["result"] = "throttled"
+    assert value(metrics, "sidecar_aws_requests_total", **labels) == 2000
+
+
+def test_two_registries_do_not_meet() -> None:
+    """Instruments are made per `Metrics`; nothing is global."""
+    first, second = used(), Metrics("9")
+
+    assert value(second, "sidecar_build_info", version="1.2.3") is None
+    assert first.registry is not second.registry
