@@ -1,1 +1,5 @@
-"""An emulated API and a one-command demonstration."""
+"""
+The emulated world for the demo, the tests and load: API, Secrets Manager, script.
+
+Nothing of this is imported by `sidecar run`.
+"""

@@ -1,0 +1,45 @@
+# Everything here sets itself up: a fresh machine needs Python 3.11 or newer and make.
+# `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lock clean
+
+help: ## List the targets.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
+
+# The stamp is renewed when a lock or the package's metadata changes.
+$(READY): requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(READY) ## An emulated API, Secrets Manager and the sidecar; rotates a key under load. ARGS="--once" to exit.
+	$(BIN)/python -m sidecar demo $(ARGS)
+
+test: $(READY) ## All tests. ARGS="tests/core -x" for some.
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## Format, lint, types, import layers: the same as in CI.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: $(READY) ## Renew requirements/*.txt from pyproject.toml. ARGS="--upgrade" for newer versions.
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/lock.txt
+	$(COMPILE) $(ARGS) pyproject.toml -o requirements/run.txt
+	$(COMPILE) $(ARGS) pyproject.toml --extra demo -c requirements/run.txt -o requirements/demo.txt
+	$(COMPILE) $(ARGS) pyproject.toml --extra demo --group dev -c requirements/demo.txt -o requirements/dev.txt
+	$(COMPILE) $(ARGS) --group lock -o requirements/lock.txt
+
+clean: ## Remove what the targets made, the virtual environment included.
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage*
