@@ -5,13 +5,31 @@ Rule 1: only `reveal()` gives the value; every other way to look at a secret sho
 `********`. `grep reveal(` is the audit list.
 Rule 2: a value is checked once, when it is loaded, as the header value it will be;
 never per call.
+Rule 3: a value is refused, not repaired, but for one newline at its end: files and
+the AWS console leave one there, and no key has one. A refusal names the rule that is
+broken, never the value or a part of it.
 """
 
+import hashlib
 import hmac
+import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Never
 
+from sidecar.errors import SecretRejected
+
 MASK: Final = "********"
+
+MAX_KEY_BYTES: Final = 8192
+"""The longest key: one header field of nginx (large_client_header_buffers) is 8 KiB."""
+
+MAX_VALUE_BYTES: Final = 65536
+"""The longest value of a source: the limit of AWS Secrets Manager for a secret."""
+
+FINGERPRINT_LENGTH: Final = 8
+"""Characters of a version that are shown: enough to tell two apart, useless to guess."""
 
 
 class Secret:
@@ -63,3 +81,154 @@ class Credential:
     """The first 8 characters of the VersionId, or of the SHA-256 of a file's key."""
     created: float | None = None
     """Unix seconds at which the source made this version, where it tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRules:
+    """What the value of a source must look like, and how it is sent."""
+
+    json_key: str | None = None
+    """The value is a JSON object and the key is this member; `a.b` is `b` within `a`."""
+    key_prefix: str = ""
+    """The beginning that keys of this environment share; anything else is refused."""
+    scheme: str = "Bearer"
+    """The word before the key; empty for the bare key."""
+    header: str = "Authorization"
+    """The field that carries the key."""
+
+
+# What people leave in a secret that was made before its key: the console's samples,
+# the usual words, text in angle brackets, and what a masked page gives when copied.
+_PLACEHOLDER: Final = re.compile(
+    r"replace[_-]?(with|me)|change[_-]?me|your[_-]?(api[_-]?)?(key|token|secret)"
+    r"|<[^>]*>|\A[*]{3,}\Z",
+    re.IGNORECASE,
+)
+# RFC 6750, 2.1 allows less (b64token), but keys of other APIs hold "!" and the like.
+# fullmatch, not match with "$": "$" also accepts "key\n".
+_VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
+# After the scheme: "Bearer x", "Bearer:x", "Bearer" alone; not a key named "bearerx".
+_AFTER_SCHEME: Final = re.compile(r"\A(?:[\s:=]|%20|\Z)")
+
+
+def parse_secret(raw: str | bytes, rules: SecretRules) -> Secret:
+    """
+    Turn the value of a source into a secret.
+
+    Args:
+        raw: The value; bytes when the source holds a binary value.
+        rules: What is expected of it.
+
+    Raises:
+        SecretRejected: The value breaks a rule; the message names it, and nothing
+            of the value.
+    """
+    value, broken = _take_key(raw, rules)
+    # One newline is what `echo` and the editors of consoles leave behind.
+    value = value.removesuffix("\n").removesuffix("\r")
+    broken = broken or next(_broken_rules(value, rules), None)
+    if broken:
+        raise SecretRejected(*broken)
+    return Secret(value)
+
+
+def header_line(rules: SecretRules, secret: Secret) -> bytes:
+    """Return the header field that carries `secret`, with its CRLF."""
+    word = f"{rules.scheme} " if rules.scheme else ""
+    return f"{rules.header}: {word}{secret.reveal()}\r\n".encode("ascii")
+
+
+def fingerprint_of(version_id: str) -> str:
+    """Return what may be shown of a version: the first 8 characters of its id."""
+    return version_id[:FINGERPRINT_LENGTH]
+
+
+def digest_of(value: str) -> str:
+    """
+    Return the first 8 hex digits of the SHA-256 of a value that has no version id.
+
+    32 bits of a digest of a random key tell nothing about the key.
+    """
+    return hashlib.sha256(value.encode()).hexdigest()[:FINGERPRINT_LENGTH]
+
+
+_Broken = tuple[str, str]
+"""A rule and what to do about it."""
+
+
+def _take_key(raw: str | bytes, rules: SecretRules) -> tuple[str, _Broken | None]:
+    """Take the key out of the value of a source."""
+    if isinstance(raw, bytes):
+        return "", ("the secret is binary", "store the key as text (SecretString)")
+    if len(raw) > MAX_VALUE_BYTES:
+        rule = f"the secret is longer than {MAX_VALUE_BYTES} bytes"
+        return "", (rule, "store only the key")
+    if rules.json_key is None:
+        return raw, None
+    return _take_member(_decode(raw), rules.json_key)
+
+
+def _take_member(found: object, json_key: str) -> tuple[str, _Broken | None]:
+    """Take the string at `json_key` out of what was decoded."""
+    remedy = "store a JSON object with that member, or remove json_key"
+    if not isinstance(found, dict):
+        return "", ("json_key is set but the secret is no JSON object", remedy)
+    # A member whose own name has a dot wins over the path.
+    path = [json_key] if json_key in found else json_key.split(".")
+    for name in path:
+        if not isinstance(found, dict) or name not in found:
+            return "", (f"the JSON object has no member {json_key}", remedy)
+        found = found[name]
+    if not isinstance(found, str):
+        return "", (f"the member {json_key} is not a string", remedy)
+    return found, None
+
+
+def _decode(raw: str) -> object:
+    """Decode JSON; None when it is none."""
+    # Nothing is raised from within the handler: JSONDecodeError holds the whole
+    # value, and would live on as the context of what is raised.
+    try:
+        decoded: object = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return decoded
+
+
+def _broken_rules(value: str, rules: SecretRules) -> Iterator[_Broken]:
+    """Check a key as the header value that it will be; what to tell comes first."""
+    prefix = rules.key_prefix
+    if not value:
+        yield "the key is empty", "store the key in the secret"
+    if len(value) > MAX_KEY_BYTES:
+        yield f"the key is longer than {MAX_KEY_BYTES} bytes", "store only the key"
+    if _begins_with_scheme(value, rules.scheme):
+        remedy = f"store the key alone: the sidecar adds {rules.scheme}"
+        yield f"the key already begins with {rules.scheme}", remedy
+    if value.startswith("{") and value.endswith("}"):
+        yield "the key is a JSON object", "set json_key to the member with the key"
+    if _PLACEHOLDER.search(value):
+        yield "the key is a placeholder", "store the real key"
+    if not _VISIBLE.fullmatch(value):
+        yield _bad_character(value), "store the key exactly as the API gave it"
+    if not value.startswith(prefix) or (prefix and value == prefix):
+        remedy = "store a key of this environment, or correct key_prefix"
+        yield f"the key does not begin with {prefix}", remedy
+
+
+def _begins_with_scheme(value: str, scheme: str) -> bool:
+    """Tell whether the header would read `Bearer Bearer ...`."""
+    if not scheme or value[: len(scheme)].lower() != scheme.lower():
+        return False
+    return _AFTER_SCHEME.match(value[len(scheme) :]) is not None
+
+
+def _bad_character(value: str) -> str:
+    """Name what is no visible ASCII: it could end the header or be changed."""
+    if "\r" in value or "\n" in value:
+        return "the key contains a line break"
+    if "\0" in value:
+        return "the key contains a NUL"
+    if any(character.isspace() for character in value):
+        return "the key contains a space"
+    return "the key contains a character that is not visible ASCII"
