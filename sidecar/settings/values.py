@@ -1,0 +1,278 @@
+"""
+How a piece of text becomes a setting: addresses, URLs, header names, probes.
+
+Rule 1: refuse, do not repair. What is not certainly meant is an error with an example.
+Rule 2: no message contains the text it refuses: it may be a key in the wrong place.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final, Never
+from urllib.parse import urlsplit
+
+MAX_PORT: Final = 65535
+# sockaddr_un.sun_path is 108 bytes with its final NUL (unix(7)).
+MAX_SOCKET_PATH_BYTES: Final = 107
+# RFC 9110, section 5.6.2: token = 1*tchar.
+TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
+HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+# CreateSecret, parameter Name: letters, digits and /_+=.@-; an ARN adds colons.
+SECRET_NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@:-]{1,2048}")
+LOOKS_LIKE_A_KEY: Final = re.compile(r"(?i)bearer |fln_|wh(sec|sk|pk)_|sk[_-]|eyJ")
+
+
+def words(text: str) -> frozenset[str]:
+    """Split a list of words that is easier to read as text."""
+    return frozenset(text.split())
+
+
+# Fields that frame or route the message, or that the proxy sets itself.
+OUR_HEADERS: Final = words(
+    "accept connection content-encoding content-length content-type cookie date "
+    "expect forwarded host keep-alive origin set-cookie te trailer "
+    "transfer-encoding upgrade via"
+)
+SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+
+
+def refuse(rule: str) -> Never:
+    """
+    Refuse a value; pydantic turns it into a problem with its path.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(rule)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a listener is: a host and port, or a Unix socket."""
+
+    host: str = ""
+    port: int = 0
+    """0 lets the system choose a free one."""
+    path: str = ""
+    """Absolute path of a Unix socket; then host and port mean nothing."""
+
+    def __str__(self) -> str:
+        """The address as it is written in the settings."""
+        if self.path:
+            return f"unix:{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return bool(self.path) or is_loopback(self.host)
+
+    def clashes(self, other: "Address") -> bool:
+        """Whether both cannot listen at the same time; port 0 never clashes."""
+        if self.path or other.path:
+            return self.path == other.path
+        # An IPv6 wildcard takes no IPv4 port: asyncio sets IPV6_V6ONLY.
+        if self.port != other.port or (":" in self.host) != (":" in other.host):
+            return False
+        hosts = {ipaddress.ip_address(self.host), ipaddress.ip_address(other.host)}
+        return self.port != 0 and (
+            len(hosts) == 1 or any(host.is_unspecified for host in hosts)
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or literal is this machine, without asking DNS."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_address(value: object) -> Address:
+    """
+    Read `host:port`, `[v6]:port` or `unix:/path`.
+
+    Raises:
+        ValueError: it is none of these; names are not looked up.
+    """
+    text = value if isinstance(value, str) else ""
+    if text.startswith("unix:"):
+        return Address(path=_socket_path(text.removeprefix("unix:")))
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > MAX_PORT:
+        refuse("must be host:port with a port from 0 to 65535, or unix:/path")
+    bracketed = host.startswith("[") and host.endswith("]")
+    # Never bind a name that DNS or /etc/hosts could point elsewhere.
+    literal = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    try:
+        literal = str(ipaddress.ip_address(literal))
+    except ValueError:
+        refuse("the host must be an IP address or localhost")
+    if (":" in literal) != bracketed:
+        refuse("an IPv6 address, and only that, is written in brackets: [::1]:8700")
+    return Address(host=literal, port=int(port))
+
+
+def _socket_path(path: str) -> str:
+    if not path.startswith("/") or path.endswith("/") or "\0" in path:
+        refuse("the path of a Unix socket must be absolute: unix:/path")
+    if len(path.encode()) > MAX_SOCKET_PATH_BYTES:
+        refuse(f"the path of a Unix socket has at most {MAX_SOCKET_PATH_BYTES} bytes")
+    return path
+
+
+def parse_loopback_address(value: object) -> Address:
+    """
+    Read the address of a listener that uses the key for whoever reaches it.
+
+    Raises:
+        ValueError: it is no address, or other machines could reach it.
+    """
+    address = parse_address(value)
+    if not address.loopback:
+        refuse(
+            "must be a loopback address or a Unix socket: who reaches it uses the key"
+        )
+    return address
+
+
+def parse_port_address(value: object) -> Address:
+    """
+    Read the address of a listener that must have a port.
+
+    Raises:
+        ValueError: it is no address, or a Unix socket.
+    """
+    address = parse_address(value)
+    if address.path:
+        refuse("must be host:port: only upstreams can listen on a Unix socket")
+    return address
+
+
+def check_url(text: str) -> str:
+    """
+    Check the URL of an HTTP server; a final slash is dropped.
+
+    Raises:
+        ValueError: naming the rule that the text breaks.
+    """
+    if not VISIBLE.fullmatch(text):
+        refuse("must be a URL in visible ASCII (an international name in punycode)")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        refuse("is not a URL")
+    if parts.scheme not in {"http", "https"}:
+        refuse("must begin with https:// (or http:// to this machine)")
+    if "@" in parts.netloc:
+        refuse("must not contain a user or password")
+    if "?" in text or "#" in text:
+        refuse("must not contain a query or fragment")
+    if port == 0 or not (HOST.fullmatch(host) or ":" in host):
+        refuse("must name a host, and a port from 1 to 65535 if any")
+    _check_path(parts.path)
+    return text.rstrip("/")
+
+
+def check_base_url(text: str) -> str:
+    """
+    Check the URL of an API: https, or http to this machine.
+
+    Raises:
+        ValueError: naming the rule that the text breaks.
+    """
+    url = check_url(text)
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        refuse("must begin with https://: http:// would show the key on the network")
+    return url
+
+
+def check_forward_url(text: str) -> str:
+    """
+    Check where webhooks go: http to this machine, or `unix:/socket[:/path]`.
+
+    Raises:
+        ValueError: naming the rule that the text breaks.
+    """
+    if text.startswith("unix:"):
+        socket, colon, path = text.removeprefix("unix:").partition(":")
+        _socket_path(socket)
+        if colon and not (path.startswith("/") and VISIBLE.fullmatch(path)):
+            refuse("after the socket comes a path: unix:/run/app.sock:/hooks")
+        _check_path(path)
+        return text
+    url = check_url(text)
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
+        refuse("must be http:// to this machine, or a Unix socket: unix:/path:/hooks")
+    return url
+
+
+def check_header_name(name: str) -> str:
+    """
+    Check the field that carries the key.
+
+    Raises:
+        ValueError: it is no token, or a field that frames or routes the call.
+    """
+    if not TOKEN.fullmatch(name):
+        refuse("must be a header name (RFC 9110, 5.6.2: a token), without colon")
+    canonical = name.lower().replace("_", "-")
+    if canonical in OUR_HEADERS or canonical.startswith(("proxy-", "x-forwarded-")):
+        refuse("cannot carry the key: this header frames or routes the call")
+    return name
+
+
+def check_scheme(text: str) -> str:
+    """
+    Check the word before the key; empty sends the bare key.
+
+    Raises:
+        ValueError: it is not one token.
+    """
+    if text and not TOKEN.fullmatch(text):
+        refuse('must be one word, or "" for the bare key')
+    return text
+
+
+def check_probe(text: str) -> str:
+    """
+    Check `METHOD /path[?query]` of the call that proves a key.
+
+    Raises:
+        ValueError: the method is not safe (RFC 9110, 9.2.1), or the target is wrong.
+    """
+    method, _, target = text.partition(" ")
+    if method not in SAFE_METHODS:
+        refuse(f"the method must be a safe one: {', '.join(SAFE_METHODS)}")
+    if not target.startswith("/") or not VISIBLE.fullmatch(target) or "#" in target:
+        refuse("must be METHOD /path, in visible ASCII, without fragment")
+    _check_path(target.partition("?")[0])
+    return text
+
+
+def check_secret_name(text: str) -> str:
+    """
+    Check the name or ARN of a secret.
+
+    Raises:
+        ValueError: Secrets Manager cannot have it, or it looks like a key itself.
+    """
+    if LOOKS_LIKE_A_KEY.match(text):
+        refuse("looks like a key: name the secret that holds it, and revoke this key")
+    if not SECRET_NAME.fullmatch(text):
+        refuse("must be the name or the ARN of a secret in AWS Secrets Manager")
+    return text
+
+
+def _check_path(path: str) -> None:
+    decoded = re.sub("%2[eE]", ".", path)
+    segments = re.split(r"[/\\]|%2[fF]|%5[cC]", decoded)
+    if any(segment.partition(";")[0] in {".", ".."} for segment in segments):
+        refuse("must not contain . or .. segments")
