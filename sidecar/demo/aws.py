@@ -19,6 +19,7 @@ from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 import boto3
+from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ HOST: Final = "127.0.0.1"
 REGION: Final = "eu-west-1"
 FAKE_KEY: Final = "demo"
 """Both halves of the AWS credentials: the emulator looks at neither."""
+
+NO_PROXY: Final = Config(proxies={})
+"""Proxy variables of the environment do not apply to loopback."""
 
 ENVIRONMENT: Final = MappingProxyType(
     {
@@ -70,12 +74,16 @@ class AwsClient:
     @functools.cached_property
     def secrets(self) -> "SecretsManagerClient":
         """A real boto3 client for Secrets Manager."""
-        return self._session.client("secretsmanager", endpoint_url=self.endpoint)
+        return self._session.client(
+            "secretsmanager", endpoint_url=self.endpoint, config=NO_PROXY
+        )
 
     @functools.cached_property
     def dynamodb(self) -> "DynamoDBClient":
         """A real boto3 client for DynamoDB."""
-        return self._session.client("dynamodb", endpoint_url=self.endpoint)
+        return self._session.client(
+            "dynamodb", endpoint_url=self.endpoint, config=NO_PROXY
+        )
 
     def put_secret(
         self, name: str, value: str | bytes, tags: Mapping[str, str] | None = None

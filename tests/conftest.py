@@ -1,0 +1,58 @@
+"""What holds for every test: no blocking call in a loop, no skip where CI asks so."""
+
+import inspect
+import os
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+from blockbuster import blockbuster_ctx
+from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["tests.fixtures"]
+
+REQUIRE_TOOLS: Final = os.environ.get("SIDECAR_REQUIRE_TOOLS") == "1"
+"""Set in CI: a skipped test is a failure, because every tool must be there."""
+
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("deep", deadline=None, max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(autouse=True)
+def _no_blocking_in_a_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail when code of the sidecar blocks the event loop of an async test."""
+    if not inspect.iscoroutinefunction(request.function):
+        yield
+        return
+    with blockbuster_ctx("sidecar", excluded_modules=["sidecar.demo"]):
+        yield
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the session for a skip where every tool must be there."""
+    if REQUIRE_TOOLS and _skipped(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say so."""
+    skipped = _skipped(config)
+    if REQUIRE_TOOLS and skipped:
+        message = f"{skipped} skipped, but SIDECAR_REQUIRE_TOOLS=1 allows none"
+        terminalreporter.write_line(message, red=True)
+
+
+def _skipped(config: pytest.Config) -> int:
+    """Count the skipped tests and modules so far."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return 0 if reporter is None else len(reporter.stats.get("skipped", []))
