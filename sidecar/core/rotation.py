@@ -1,0 +1,251 @@
+"""
+What a rotation does next.
+
+Rule 1: `plan` looks at the facts only, so that whichever run comes next, after a crash
+    between any two steps, goes on rightly.
+Rule 2: no key is revoked before the key that serves in its place is proven, in this
+    run, and the grace is over; except a key that no version holds.
+Rule 3: a key that no version holds is revoked only when none can come to hold it.
+Rule 4: what is not surely ours is left alone, and said.
+
+The order, when all goes well: Create, Store, Prove, Promote, Unmark, Wait, Prove again
+(a new key may be revoked in its first minutes: then the old one is needed), Revoke.
+"""
+
+from typing import Final
+
+from sidecar.core.rotation_facts import (
+    Create,
+    Done,
+    Facts,
+    Fence,
+    Key,
+    Order,
+    Promote,
+    Proof,
+    Prove,
+    Refuse,
+    Revoke,
+    Step,
+    Store,
+    Unmark,
+    Version,
+    Wait,
+    Why,
+)
+from sidecar.errors import Exit
+
+LOST: Final = Refuse(
+    Exit.CREDENTIAL,
+    "another run stored its key first; the key made here was revoked again",
+    "let the other run finish; a further run shows whether it did",
+)
+EMPTY: Final = Refuse(
+    Exit.CREDENTIAL,
+    "the secret has no AWSCURRENT version",
+    "store a first key: sidecar keys create",
+)
+OCCUPIED: Final = Refuse(
+    Exit.CREDENTIAL,
+    "the secret already holds a key",
+    "replace it: sidecar rotate",
+)
+FOREIGN: Final = Refuse(
+    Exit.CREDENTIAL,
+    "AWSPENDING is on a version that this rotation did not make, or whose key the "
+    "API does not list: somebody else is rotating this secret, or has stopped halfway",
+    "let that finish, or take the label off: aws secretsmanager "
+    "update-secret-version-stage --version-stage AWSPENDING --remove-from-version-id ID",
+)
+REJECTED: Final = Refuse(
+    Exit.API,
+    "the API refused the new key, which was revoked again; the old key serves on",
+    "see whether the service account is active, then run again",
+)
+UNPROVEN: Final = Refuse(
+    Exit.API,
+    "the API did not tell whether it accepts the new key; nothing was revoked",
+    "run again when the API answers: the run goes on from here",
+)
+BROKEN: Final = Refuse(
+    Exit.API,
+    "the API does not accept the key in AWSCURRENT; the key before it, if it still "
+    "works, was not revoked",
+    "make another one: sidecar rotate",
+)
+
+
+def plan(facts: Facts, order: Order) -> Step:
+    """Decide the next step; `Done` and `Refuse` end the run."""
+    if facts.lost:
+        return LOST
+    if facts.held and facts.held not in _named(facts):
+        return _place(facts)
+    if facts.current is None:
+        return _fill(facts, order)
+    if order.first and not facts.begun:
+        return OCCUPIED
+    return (
+        _pending(facts, facts.current)
+        or _orphans(facts)
+        or _supersede(facts, facts.current, order)
+        or (_begin(facts) if _may_begin(facts, order) else _end(facts))
+    )
+
+
+def keys_nobody_names(facts: Facts) -> tuple[Key, ...]:
+    """List live keys that no version holds and no rotation made: for people to judge."""
+    return tuple(
+        key
+        for key in facts.keys
+        if key.live
+        and key.key_id not in _named(facts) | facts.seen
+        and not facts.marks.ours(key.name)
+    )
+
+
+def _place(facts: Facts) -> Step:
+    """Store the held key, or give it up when that has failed."""
+    if facts.attempted:
+        return Revoke(facts.held, Why.LOST)
+    return Store(facts.free)
+
+
+def _fill(facts: Facts, order: Order) -> Step:
+    """Begin where the secret has no value; there is nothing to fall back to."""
+    if not order.first:
+        return EMPTY
+    if facts.pending is not None:
+        return FOREIGN
+    orphan = _orphan_named(facts, facts.free)
+    # No fence: the first version of a secret becomes AWSCURRENT whatever it holds.
+    if orphan is not None:
+        return Revoke(orphan.key_id, Why.ORPHANED)
+    return _begin(facts)
+
+
+def _pending(facts: Facts, current: Version) -> Step | None:
+    """Go on with a version that waits to be promoted, or clear it away."""
+    pending = facts.pending
+    if pending is None or pending.fence:
+        return REJECTED if facts.rejected else None
+    if pending.version_id == current.version_id:
+        return Unmark(pending.version_id)
+    if not _ours(facts, pending):
+        return FOREIGN
+    return _adopt(facts, current, pending)
+
+
+def _adopt(facts: Facts, current: Version, pending: Version) -> Step:
+    """Go on with a version of ours."""
+    if not facts.live(pending.key_id):
+        return Unmark(pending.version_id)
+    if pending.created < current.created:
+        # Somebody has stored a key by hand meanwhile: that one is meant.
+        return Revoke(pending.key_id, Why.OVERTAKEN)
+    by_proof: dict[Proof, Step] = {
+        Proof.UNTRIED: Prove(pending.version_id),
+        Proof.PROVEN: Promote(pending.version_id, current.version_id),
+        Proof.REFUSED: Revoke(pending.key_id, Why.REJECTED),
+        Proof.SILENT: UNPROVEN,
+    }
+    return by_proof[pending.proof]
+
+
+def _ours(facts: Facts, pending: Version) -> bool:
+    """Tell whether a rotation of this job made the version."""
+    if not pending.key_id or pending.account != facts.account:
+        return False
+    name = facts.marks.name_for(pending.version_id)
+    return pending.version_id in facts.slots or any(
+        key.key_id == pending.key_id and key.name == name for key in facts.keys
+    )
+
+
+def _orphans(facts: Facts) -> Step | None:
+    """Revoke keys whose run died before it stored them."""
+    for version_id in facts.fenced:
+        orphan = _orphan_named(facts, version_id)
+        if orphan is not None:
+            return Revoke(orphan.key_id, Why.ORPHANED)
+    if _orphan_named(facts, facts.free) is not None:
+        return Fence(facts.free)
+    return None
+
+
+def _orphan_named(facts: Facts, version_id: str) -> Key | None:
+    """Find a live key made for this version that no version holds."""
+    name = facts.marks.name_for(version_id)
+    return next((key for key in _strays(facts) if key.name == name), None)
+
+
+def _strays(facts: Facts) -> list[Key]:
+    """List live keys that rotations of this secret made and no labelled version holds."""
+    return [
+        key
+        for key in facts.keys
+        if key.live
+        and facts.marks.ours(key.name)
+        and key.key_id not in _named(facts) | {facts.held}
+    ]
+
+
+def _named(facts: Facts) -> set[str]:
+    """Collect the ids of keys in labelled versions."""
+    versions = (facts.current, facts.pending, facts.previous)
+    return {version.key_id for version in versions if version and version.key_id}
+
+
+def _supersede(facts: Facts, current: Version, order: Order) -> Step | None:
+    """Revoke the keys that the current one has replaced, once it is proven."""
+    may_begin = _may_begin(facts, order)
+    doomed = _doomed(facts, current)
+    if not may_begin:
+        doomed += [key.key_id for key in _strays(facts)]
+    gone = bool(current.key_id) and not facts.live(current.key_id)
+    if gone or current.proof is Proof.REFUSED:
+        # The sidecars have rolled back to the key before: it stays until there is
+        # a better one.
+        return None if may_begin else BROKEN
+    if not doomed and not facts.begun:
+        return None
+    if current.proof is Proof.UNTRIED:
+        return Prove(current.version_id)
+    if current.proof is Proof.SILENT:
+        return UNPROVEN
+    return _revoke(facts, doomed)
+
+
+def _doomed(facts: Facts, current: Version) -> list[str]:
+    """List the keys that were in use before the current one and still work."""
+    return [
+        key_id
+        for key_id in sorted(facts.seen | _named(facts))
+        if facts.live(key_id) and key_id != current.key_id
+    ]
+
+
+def _revoke(facts: Facts, doomed: list[str]) -> Step | None:
+    """Revoke one key, after the grace."""
+    if not doomed:
+        return None
+    if facts.grace_left > 0:
+        return Wait(facts.grace_left)
+    return Revoke(doomed[0], Why.SUPERSEDED)
+
+
+def _may_begin(facts: Facts, order: Order) -> bool:
+    """Tell whether this run is to make a new key."""
+    return order.begin and not facts.begun and (order.again or not facts.finished)
+
+
+def _begin(facts: Facts) -> Step:
+    """Make the next key."""
+    return Create(facts.free, facts.marks.name_for(facts.free))
+
+
+def _end(facts: Facts) -> Step:
+    """Leave nothing behind."""
+    if facts.pending is not None and facts.pending.fence:
+        return Unmark(facts.pending.version_id)
+    return Done()

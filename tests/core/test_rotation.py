@@ -1,0 +1,286 @@
+"""
+The plan of a rotation: named cases, then every case there is.
+
+The exhaustive tests play the plan forward from each situation that a run can find,
+kill the run after every step, and let the next one go on without its memory.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from sidecar.core.rotation import (
+    BROKEN,
+    EMPTY,
+    FOREIGN,
+    LOST,
+    OCCUPIED,
+    REJECTED,
+    UNPROVEN,
+    keys_nobody_names,
+    plan,
+)
+from sidecar.core.rotation_facts import (
+    Create,
+    Done,
+    Facts,
+    Fence,
+    Key,
+    Order,
+    Promote,
+    Proof,
+    Prove,
+    Refuse,
+    Revoke,
+    Step,
+    Store,
+    Unmark,
+    Wait,
+    Why,
+)
+from sidecar.core.rotation_preview import after, prove
+from tests.rotation.facts import (
+    AWS_TOKEN,
+    C0,
+    MARKS,
+    NEXT_SLOT,
+    ORDERS,
+    SLOT,
+    forget,
+    make,
+    situations,
+)
+
+NAME = MARKS.name_for(SLOT)
+GRACE = 600.0
+
+
+@pytest.mark.parametrize(
+    ("facts", "order", "step"),
+    [
+        # Realistic
+        pytest.param(make(), Order(), Create(SLOT, NAME), id="begin"),
+        pytest.param(make(held="k_new"), Order(), Store(SLOT), id="store-what-is-held"),
+        pytest.param(
+            make(pending="pending-in-our-slot"), Order(), Prove(SLOT), id="prove"
+        ),
+        pytest.param(
+            prove(make(pending="pending-in-our-slot"), SLOT, Proof.PROVEN),
+            Order(),
+            Promote(SLOT, C0),
+            id="promote",
+        ),
+        pytest.param(
+            make(pending="pending-on-current"), Order(), Unmark(C0), id="label-left"
+        ),
+        pytest.param(
+            prove(make(previous="previous-live", grace_left=9.0), C0, Proof.PROVEN),
+            Order(),
+            Wait(9.0),
+            id="wait-the-grace",
+        ),
+        pytest.param(
+            make(previous="previous-live"), Order(), Prove(C0), id="prove-again"
+        ),
+        pytest.param(
+            prove(make(previous="previous-live"), C0, Proof.PROVEN),
+            Order(),
+            Revoke("k_previous", Why.SUPERSEDED),
+            id="revoke",
+        ),
+        pytest.param(make(begun=True), Order(), Prove(C0), id="sure"),
+        pytest.param(make(finished=True), Order(), Done(), id="finishing-is-enough"),
+        pytest.param(
+            make(finished=True), Order(again=True), Create(SLOT, NAME), id="leaked"
+        ),
+        pytest.param(make(), Order(begin=False), Done(), id="nothing-unfinished"),
+        # What a run that died leaves
+        pytest.param(
+            make(orphan="orphan-of-the-slot"), Order(), Fence(SLOT), id="fence-orphan"
+        ),
+        pytest.param(
+            make(pending="pending-fence", orphan="orphan-of-the-slot"),
+            Order(),
+            Revoke("k_orphan", Why.ORPHANED),
+            id="revoke-fenced-orphan",
+        ),
+        pytest.param(
+            make(pending="pending-fence"),
+            Order(),
+            Create(NEXT_SLOT, MARKS.name_for(NEXT_SLOT)),
+            id="begin-behind-the-fence",
+        ),
+        pytest.param(
+            make(pending="pending-fence"), Order(begin=False), Unmark(SLOT), id="clear"
+        ),
+        pytest.param(
+            make(pending="pending-key-dead"), Order(), Unmark(SLOT), id="dead-pending"
+        ),
+        pytest.param(
+            make(pending="pending-of-the-lambda"), Order(), Prove(AWS_TOKEN), id="adopt"
+        ),
+        pytest.param(
+            prove(make(orphan="orphan-of-old"), C0, Proof.PROVEN),
+            Order(begin=False),
+            Revoke("k_orphan", Why.SUPERSEDED),
+            id="forgotten-key",
+        ),
+        # What other people do
+        pytest.param(
+            make(pending="pending-overtaken"),
+            Order(),
+            Revoke("k_pending", Why.OVERTAKEN),
+            id="a-newer-key-was-stored-by-hand",
+        ),
+        pytest.param(
+            make(pending="pending-without-value"), Order(), FOREIGN, id="aws-rotates"
+        ),
+        pytest.param(
+            make(pending="pending-of-another-account"), Order(), FOREIGN, id="account"
+        ),
+        pytest.param(
+            make(pending="pending-with-a-strange-key"), Order(), FOREIGN, id="strange"
+        ),
+        # What the API answers
+        pytest.param(
+            prove(make(pending="pending-in-our-slot"), SLOT, Proof.REFUSED),
+            Order(),
+            Revoke("k_pending", Why.REJECTED),
+            id="refused-key",
+        ),
+        pytest.param(make(rejected=True), Order(), REJECTED, id="say-refused"),
+        pytest.param(
+            prove(make(pending="pending-in-our-slot"), SLOT, Proof.SILENT),
+            Order(),
+            UNPROVEN,
+            id="silent-about-pending",
+        ),
+        pytest.param(
+            prove(make(previous="previous-live"), C0, Proof.SILENT),
+            Order(),
+            UNPROVEN,
+            id="silent-about-current",
+        ),
+        pytest.param(
+            prove(make(previous="previous-live", begun=True), C0, Proof.REFUSED),
+            Order(),
+            BROKEN,
+            id="new-key-revoked-in-the-grace",
+        ),
+        pytest.param(
+            make("current-dead", previous="previous-live"),
+            Order(),
+            Create(SLOT, NAME),
+            id="rolled-back",
+        ),
+        pytest.param(
+            make("current-dead", previous="previous-live"),
+            Order(begin=False),
+            BROKEN,
+            id="rolled-back-finish",
+        ),
+        # Two runs at once
+        pytest.param(
+            make(held="k_new", attempted=True),
+            Order(),
+            Revoke("k_new", Why.LOST),
+            id="not-stored",
+        ),
+        pytest.param(make(lost=True), Order(), LOST, id="say-lost"),
+        # The first key
+        pytest.param(make("no-current"), Order(), EMPTY, id="empty"),
+        pytest.param(make(), Order(first=True), OCCUPIED, id="occupied"),
+        pytest.param(
+            make("no-current"),
+            Order(first=True),
+            Create(MARKS.slot("", 0), MARKS.name_for(MARKS.slot("", 0))),
+            id="first",
+        ),
+        pytest.param(
+            replace(
+                make("no-current"),
+                keys=(Key("k_o", MARKS.name_for(MARKS.slot("", 0))),),
+            ),
+            Order(first=True),
+            Revoke("k_o", Why.ORPHANED),
+            id="first-after-a-crash",
+        ),
+    ],
+)
+def test_the_next_step(facts: Facts, order: Order, step: Step) -> None:
+    """Each situation has one next step."""
+    assert plan(facts, order) == step
+
+
+def test_every_order_in_every_situation_keeps_the_rules_and_ends() -> None:
+    """No key that serves is revoked, and a run that ends well leaves one key."""
+    for name, facts in situations():
+        for kind, order in ORDERS.items():
+            end = play(facts, order, f"{kind}: {name}")[-1][0]
+            if plan(end, order) == Done():
+                check_tidy(end, f"{kind}: {name}")
+
+
+def test_a_run_killed_after_any_step_is_taken_up_by_the_next() -> None:
+    """Nothing is lost, nothing is left, and never more than one key serves."""
+    for name, facts in situations():
+        if facts.grace_left or facts.current is None:
+            continue
+        for reached, _ in play(facts, Order(), name):
+            found = forget(reached)
+            end = play(found, Order(), f"killed: {name}")[-1][0]
+            if plan(end, Order()) == Done():
+                check_tidy(end, f"killed: {name}")
+
+
+def play(facts: Facts, order: Order, name: str) -> list[tuple[Facts, Step]]:
+    """Play a plan to its end; every step is checked against the rules."""
+    played = []
+    created = 0
+    for _ in range(60):
+        step = plan(facts, order)
+        played.append((facts, step))
+        check_step(step, facts, name)
+        created += isinstance(step, Create)
+        assert created <= 1, name
+        if isinstance(step, Done | Refuse):
+            return played
+        facts = after(step, facts, GRACE)
+    raise AssertionError(name)
+
+
+def check_step(step: Step, facts: Facts, name: str) -> None:
+    """Check what must hold for a step whatever led to it."""
+    current = facts.current
+    if isinstance(step, Promote):
+        assert facts.pending is not None, name
+        assert facts.pending.proof is Proof.PROVEN, name
+        assert current is not None, name
+        assert step.from_version_id == current.version_id, name
+    if isinstance(step, Revoke):
+        assert current is None or step.key_id != current.key_id, name
+        assert step.key_id != "k_by_hand", name
+        assert step.key_id != "k_strange", name
+        if step.why is Why.SUPERSEDED:
+            assert current is not None, name
+            assert current.proof is Proof.PROVEN, name
+            assert facts.grace_left == 0, name
+    if isinstance(step, Fence):
+        assert facts.pending is None or facts.pending.fence, name
+
+
+def check_tidy(facts: Facts, name: str) -> None:
+    """Check that a finished rotation leaves the key in use and nobody else's."""
+    assert facts.current is not None, name
+    live = {key.key_id for key in facts.keys if key.live}
+    ours = {facts.current.key_id, "k_by_hand"} - {""}
+
+    assert live == ours, name
+    assert facts.pending is None, name
+
+
+def test_keys_that_nobody_names_are_shown_not_revoked() -> None:
+    """A key made by hand may serve somebody: a person has to judge."""
+    names = [key.key_id for key in keys_nobody_names(make(orphan="orphan-of-old"))]
+
+    assert names == ["k_by_hand"]

@@ -1,0 +1,134 @@
+"""Facts of a rotation for tests: every situation a run can find, by name."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+from sidecar.core.naming import Marks
+from sidecar.core.rotation_facts import Facts, Key, Order, Proof, Version
+
+MARKS: Final = Marks(
+    "production-crm-sync", "arn:aws:secretsmanager:eu-west-1:1:secret:s"
+)
+ACCOUNT: Final = "sa_crm_sync"
+NOW, EARLIER, LATER = 1000.0, 500.0, 1500.0
+C0, P0, AWS_TOKEN, STRANGE = "c0" * 16, "p0" * 16, "a7" * 16, "f0" * 16
+SLOT: Final = MARKS.slot(C0, 0)
+NEXT_SLOT: Final = MARKS.slot(C0, 1)
+
+CURRENTS: Final = {
+    "no-current": None,
+    "current-live": Version(C0, "k_current", ACCOUNT, NOW),
+    "current-dead": Version(C0, "k_dead_current", ACCOUNT, NOW),
+    "current-without-id": Version(C0, "", "", NOW),
+}
+PREVIOUSES: Final = {
+    "no-previous": None,
+    "previous-live": Version(P0, "k_previous", ACCOUNT, EARLIER),
+    "previous-dead": Version(P0, "k_dead_previous", ACCOUNT, EARLIER),
+    "previous-without-id": Version(P0, "", "", EARLIER),
+}
+PENDINGS: Final = {
+    "no-pending": None,
+    "pending-in-our-slot": Version(SLOT, "k_pending", ACCOUNT, LATER),
+    "pending-of-the-lambda": Version(AWS_TOKEN, "k_lambda", ACCOUNT, LATER),
+    "pending-key-dead": Version(SLOT, "k_dead_pending", ACCOUNT, LATER),
+    "pending-overtaken": Version(SLOT, "k_pending", ACCOUNT, EARLIER),
+    "pending-fence": Version(SLOT, fence=True, created=LATER),
+    "pending-without-value": Version(AWS_TOKEN, created=LATER),
+    "pending-of-another-account": Version(SLOT, "k_pending", "sa_other", LATER),
+    "pending-with-a-strange-key": Version(STRANGE, "k_strange", ACCOUNT, LATER),
+    "pending-on-current": "current",
+}
+ORPHANS: Final = {
+    "no-orphan": (),
+    "orphan-of-the-slot": (Key("k_orphan", MARKS.name_for(SLOT)),),
+    "orphan-of-the-next-slot": (Key("k_orphan", MARKS.name_for(NEXT_SLOT)),),
+    "orphan-of-old": (Key("k_orphan", MARKS.name_for("0" * 32)),),
+}
+ORDERS: Final = {
+    "rotate": Order(),
+    "finish": Order(begin=False),
+    "replace": Order(again=True),
+    "first": Order(first=True),
+}
+KEYS: Final = (
+    Key("k_current", "production-crm-sync"),
+    Key("k_dead_current", MARKS.name_for(C0), live=False),
+    Key("k_previous", MARKS.name_for(P0)),
+    Key("k_pending", MARKS.name_for(SLOT)),
+    Key("k_dead_pending", MARKS.name_for(SLOT), live=False),
+    Key("k_lambda", MARKS.name_for(AWS_TOKEN)),
+    Key("k_strange", "made-by-hand"),
+    Key("k_by_hand", "somebody-elses-key"),
+)
+
+
+def make(
+    current: str = "current-live",
+    pending: str = "no-pending",
+    previous: str = "no-previous",
+    orphan: str = "no-orphan",
+    **more: Any,
+) -> Facts:
+    """Put a situation together from the names above."""
+    now = CURRENTS[current]
+    found = PENDINGS[pending]
+    waiting = now if isinstance(found, str) else found
+    versions = (now, waiting, PREVIOUSES[previous])
+    named = {version.key_id for version in versions if version}
+    # A key that its version names no longer is left out: it would be one more orphan.
+    keys = [k for k in KEYS if k.key_id in named or k.name == "somebody-elses-key"]
+    current_id = now.version_id if now else ""
+    slots = {SLOT} if waiting and waiting.version_id == SLOT else set()
+    facts = Facts(
+        marks=MARKS,
+        account=ACCOUNT,
+        free=MARKS.free_slot(current_id, slots),
+        current=now,
+        pending=waiting,
+        previous=PREVIOUSES[previous],
+        slots=frozenset(slots),
+        fenced=frozenset(slots) if waiting and waiting.fence else frozenset(),
+        keys=(*keys, *ORPHANS[orphan]),
+    )
+    return replace(facts, seen=seen_in(facts), **more)
+
+
+def seen_in(facts: Facts) -> frozenset[str]:
+    """Collect the ids that a run has seen in use when it looks once."""
+    versions = (facts.current, facts.previous)
+    return frozenset(v.key_id for v in versions if v and v.key_id)
+
+
+def forget(facts: Facts) -> Facts:
+    """What the next run finds after this one is killed."""
+    kept = replace(
+        facts,
+        held="",
+        attempted=False,
+        lost=False,
+        begun=False,
+        finished=False,
+        rejected=False,
+        current=untried(facts.current),
+        pending=untried(facts.pending),
+    )
+    return replace(kept, seen=seen_in(kept))
+
+
+def untried(version: Version | None) -> Version | None:
+    """Forget a proof."""
+    return version and replace(version, proof=Proof.UNTRIED)
+
+
+def situations() -> Iterator[tuple[str, Facts]]:
+    """Every combination of what a run can find before it has done anything."""
+    for names in itertools.product(CURRENTS, PENDINGS, PREVIOUSES, ORPHANS):
+        current, pending, previous, orphan = names
+        for grace in (0.0, 600.0):
+            yield (
+                " ".join(names),
+                make(current, pending, previous, orphan, grace_left=grace),
+            )
