@@ -11,7 +11,7 @@ from pydantic import (
     PlainValidator,
 )
 
-from sidecar.settings import names, values
+from sidecar.settings import names, urls, values
 
 
 class Table(BaseModel):
@@ -45,12 +45,12 @@ Text = Annotated[str, Field(min_length=1, max_length=255)]
 
 AnyAddress = Annotated[values.Address, PlainValidator(values.parse_port_address)]
 OwnAddress = Annotated[values.Address, PlainValidator(values.parse_loopback_address)]
-Url = Annotated[str, AfterValidator(values.check_url)]
-BaseUrl = Annotated[str, AfterValidator(values.check_base_url)]
-ForwardUrl = Annotated[str, AfterValidator(values.check_forward_url)]
+Url = Annotated[str, AfterValidator(urls.check_url)]
+BaseUrl = Annotated[str, AfterValidator(urls.check_base_url)]
+ForwardUrl = Annotated[str, AfterValidator(urls.check_forward_url)]
 HeaderName = Annotated[str, AfterValidator(values.check_header_name)]
 Scheme = Annotated[str, AfterValidator(values.check_scheme)]
-Probe = Annotated[str, AfterValidator(values.check_probe)]
+Probe = Annotated[str, AfterValidator(urls.check_probe)]
 SecretName = Annotated[str, AfterValidator(values.check_secret_name)]
 Dedupe = Annotated[str, AfterValidator(names.check_dedupe)]
 Region = Annotated[str, AfterValidator(names.check_region)]

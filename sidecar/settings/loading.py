@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sidecar.errors import Problem, SettingsInvalid
@@ -58,6 +58,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     _add_region(values, environ)
     problems = [*found.problems, *_unknown_sections(values)]
     known = {name: values[name] for name in values if name in Settings.model_fields}
+    known = _opened(known, Settings)
     settings = None
     try:
         settings = Settings(**known)
@@ -100,6 +101,22 @@ def _merge(weak: Mapping[str, Any], strong: Mapping[str, Any]) -> dict[str, Any]
         else:
             merged[name] = value
     return merged
+
+
+def _opened(values: Mapping[str, Any], table: type[BaseModel]) -> dict[str, Any]:
+    """Put an empty table where one is required: then each missing setting is named."""
+    opened = dict(values)
+    for name, field in table.model_fields.items():
+        value = opened.get(name, {} if field.is_required() else None)
+        named, inner = shape.named_table_of(field), shape.table_of(field)
+        if named and isinstance(value, Mapping):
+            opened[name] = {
+                key: _opened(entry, named) if isinstance(entry, Mapping) else entry
+                for key, entry in value.items()
+            }
+        elif inner and isinstance(value, Mapping):
+            opened[name] = _opened(value, inner)
+    return opened
 
 
 def _add_region(values: dict[str, Any], environ: Mapping[str, str]) -> None:

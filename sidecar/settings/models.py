@@ -150,7 +150,6 @@ class RotationSettings(Table):
         default=None, examples=["flownally"]
     )
     """Upstream whose key is rotated; unset = the only one."""
-    credential: SecretSettings
     create_operation: Operation = "POST /service-accounts/{id}/api-keys"
     """Call that creates a key."""
     list_operation: Operation = "GET /service-accounts/{id}/api-keys"
@@ -170,6 +169,7 @@ class RotationSettings(Table):
     )
     """Seconds between promoting a key and revoking the old one; unset = twice
     `refresh_seconds` of the upstream."""
+    credential: SecretSettings
 
 
 class Settings(BaseSettings):

@@ -28,11 +28,11 @@ class SecretSettings(Table):
     file: Annotated[Path | None, Unset] = Field(
         default=None, examples=["/run/secrets/flownally"]
     )
-    """File that holds the secret; a change is seen within 2 s."""
+    """File that holds the secret, looked at every 2 seconds; or set `secret_id`."""
     secret_id: Annotated[SecretName | None, Unset] = Field(
         default=None, validate_default=True, examples=["prod/flownally/crm-sync"]
     )
-    """Name or ARN of the secret in AWS Secrets Manager, instead of `file`."""
+    """Name or ARN of the secret in AWS Secrets Manager; or set `file`."""
     json_key: Annotated[Text | None, Unset] = Field(default=None, examples=["api_key"])
     """The secret is a JSON object, and the value is under this key."""
 

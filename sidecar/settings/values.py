@@ -1,5 +1,5 @@
 """
-How a piece of text becomes a setting: addresses, URLs, header names, probes.
+How a piece of text becomes a setting: addresses, header names, secrets.
 
 Rule 1: refuse, do not repair. What is not certainly meant is an error with an example.
 Rule 2: no message contains the text it refuses: it may be a key in the wrong place.
@@ -9,7 +9,6 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final, Never
-from urllib.parse import urlsplit
 
 MAX_PORT: Final = 65535
 # sockaddr_un.sun_path is 108 bytes with its final NUL (unix(7)).
@@ -17,7 +16,6 @@ MAX_SOCKET_PATH_BYTES: Final = 107
 # RFC 9110, section 5.6.2: token = 1*tchar.
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
-HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
 # CreateSecret, parameter Name: letters, digits and /_+=.@-; an ARN adds colons.
 SECRET_NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@:-]{1,2048}")
 LOOKS_LIKE_A_KEY: Final = re.compile(r"(?i)bearer |fln_|wh(sec|sk|pk)_|sk[_-]|eyJ")
@@ -34,7 +32,6 @@ OUR_HEADERS: Final = words(
     "expect forwarded host keep-alive origin set-cookie te trailer "
     "transfer-encoding upgrade via"
 )
-SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
 
 def refuse(rule: str) -> Never:
@@ -101,7 +98,7 @@ def parse_address(value: object) -> Address:
     """
     text = value if isinstance(value, str) else ""
     if text.startswith("unix:"):
-        return Address(path=_socket_path(text.removeprefix("unix:")))
+        return Address(path=socket_path(text.removeprefix("unix:")))
     host, _, port = text.rpartition(":")
     if not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > MAX_PORT:
         refuse("must be host:port with a port from 0 to 65535, or unix:/path")
@@ -117,7 +114,13 @@ def parse_address(value: object) -> Address:
     return Address(host=literal, port=int(port))
 
 
-def _socket_path(path: str) -> str:
+def socket_path(path: str) -> str:
+    """
+    Check the path of a Unix socket.
+
+    Raises:
+        ValueError: it is not absolute, or longer than the kernel takes.
+    """
     if not path.startswith("/") or path.endswith("/") or "\0" in path:
         refuse("the path of a Unix socket must be absolute: unix:/path")
     if len(path.encode()) > MAX_SOCKET_PATH_BYTES:
@@ -153,67 +156,6 @@ def parse_port_address(value: object) -> Address:
     return address
 
 
-def check_url(text: str) -> str:
-    """
-    Check the URL of an HTTP server; a final slash is dropped.
-
-    Raises:
-        ValueError: naming the rule that the text breaks.
-    """
-    if not VISIBLE.fullmatch(text):
-        refuse("must be a URL in visible ASCII (an international name in punycode)")
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        refuse("is not a URL")
-    if parts.scheme not in {"http", "https"}:
-        refuse("must begin with https:// (or http:// to this machine)")
-    if "@" in parts.netloc:
-        refuse("must not contain a user or password")
-    if "?" in text or "#" in text:
-        refuse("must not contain a query or fragment")
-    if port == 0 or not (HOST.fullmatch(host) or ":" in host):
-        refuse("must name a host, and a port from 1 to 65535 if any")
-    _check_path(parts.path)
-    return text.rstrip("/")
-
-
-def check_base_url(text: str) -> str:
-    """
-    Check the URL of an API: https, or http to this machine.
-
-    Raises:
-        ValueError: naming the rule that the text breaks.
-    """
-    url = check_url(text)
-    parts = urlsplit(url)
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        refuse("must begin with https://: http:// would show the key on the network")
-    return url
-
-
-def check_forward_url(text: str) -> str:
-    """
-    Check where webhooks go: http to this machine, or `unix:/socket[:/path]`.
-
-    Raises:
-        ValueError: naming the rule that the text breaks.
-    """
-    if text.startswith("unix:"):
-        socket, colon, path = text.removeprefix("unix:").partition(":")
-        _socket_path(socket)
-        if colon and not (path.startswith("/") and VISIBLE.fullmatch(path)):
-            refuse("after the socket comes a path: unix:/run/app.sock:/hooks")
-        _check_path(path)
-        return text
-    url = check_url(text)
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not is_loopback(parts.hostname or ""):
-        refuse("must be http:// to this machine, or a Unix socket: unix:/path:/hooks")
-    return url
-
-
 def check_header_name(name: str) -> str:
     """
     Check the field that carries the key.
@@ -241,22 +183,6 @@ def check_scheme(text: str) -> str:
     return text
 
 
-def check_probe(text: str) -> str:
-    """
-    Check `METHOD /path[?query]` of the call that proves a key.
-
-    Raises:
-        ValueError: the method is not safe (RFC 9110, 9.2.1), or the target is wrong.
-    """
-    method, _, target = text.partition(" ")
-    if method not in SAFE_METHODS:
-        refuse(f"the method must be a safe one: {', '.join(SAFE_METHODS)}")
-    if not target.startswith("/") or not VISIBLE.fullmatch(target) or "#" in target:
-        refuse("must be METHOD /path, in visible ASCII, without fragment")
-    _check_path(target.partition("?")[0])
-    return text
-
-
 def check_secret_name(text: str) -> str:
     """
     Check the name or ARN of a secret.
@@ -269,10 +195,3 @@ def check_secret_name(text: str) -> str:
     if not SECRET_NAME.fullmatch(text):
         refuse("must be the name or the ARN of a secret in AWS Secrets Manager")
     return text
-
-
-def _check_path(path: str) -> None:
-    decoded = re.sub("%2[eE]", ".", path)
-    segments = re.split(r"[/\\]|%2[fF]|%5[cC]", decoded)
-    if any(segment.partition(";")[0] in {".", ".."} for segment in segments):
-        refuse("must not contain . or .. segments")

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sidecar.errors import Problem
-from sidecar.settings import names, values
+from sidecar.settings import names, urls, values
 
 DEFAULTS = {
     "admin": "127.0.0.1:8701",
@@ -95,7 +95,7 @@ def _loops(settings: Mapping[str, Any]) -> Iterator[Problem]:
     own = _listeners(settings)
     for path, url in targets.items():
         try:
-            parts = urlsplit(values.check_url(url if isinstance(url, str) else ""))
+            parts = urlsplit(urls.check_url(url if isinstance(url, str) else ""))
         except ValueError:
             continue  # reported where it stands
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -116,7 +116,7 @@ def _environments(settings: Mapping[str, Any]) -> Iterator[Problem]:
     endpoint = _table(settings, "aws").get("endpoint_url")
     if environment == "production" and isinstance(endpoint, str) and endpoint:
         try:
-            values.check_base_url(endpoint)
+            urls.check_base_url(endpoint)
         except ValueError as exc:
             yield Problem("aws.endpoint_url", str(exc))
 
