@@ -1,0 +1,239 @@
+"""
+Masks secrets in text that leaves the process.
+
+Rule 1: a learned key never survives: plain, in base64 at any offset or in hexadecimal,
+each under up to `_LAYERS` layers of percent, JSON, Python or HTML escapes. When masking
+one thing makes another appear, we go round again; when that does not end, the whole text
+is masked.
+Rule 2: what looks like a secret (`patterns.py`) is masked though nobody knows it.
+Rule 3: no input takes more than linear time, and a plain line takes microseconds.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from sidecar.core.patterns import PATTERNS, WORDS
+from sidecar.core.secret import MASK, Secret
+
+# The current, previous and candidate key of each upstream, and the ones before them:
+# at one rotation a day a month of keys. Bounded, because a source may change its value
+# at every look and this set is searched for every line.
+KEPT: Final = 32
+
+_LAYERS: Final = 4
+_ROUNDS: Final = 4
+
+# Shorter pieces of an encoded key would be found in words.
+_MIN_ENCODED: Final = 8
+
+_ESCAPE: Final = re.compile(
+    r"%([0-9A-Fa-f]{2})"  # RFC 3986, 2.1
+    r"|\\u([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})|\\([\"'\\/nrt])"  # RFC 8259, 7; repr()
+    r"|&#[xX]0{0,6}([0-9A-Fa-f]{1,4});|&#0{0,6}([0-9]{1,4});|&(amp|lt|gt|quot|apos);"
+)
+_CONTROLS: Final = {"n": "\n", "r": "\r", "t": "\t"}
+_ENTITIES: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_\-]{0,3}={0,2}")
+_BASE64_BEFORE: Final = re.compile(r"[A-Za-z0-9+/_\-]{0,3}\Z")
+
+Span = tuple[int, int]
+
+
+class _Known:
+    """One learned key in the spellings that are searched for."""
+
+    __slots__ = ("encoded", "hexadecimal", "plain")
+
+    def __init__(self, value: str) -> None:
+        self.plain = value
+        raw = value.encode()
+        self.encoded = tuple(
+            needle for needle in _base64_cores(raw) if len(needle) >= _MIN_ENCODED
+        )
+        self.hexadecimal = raw.hex() if len(raw) * 2 >= _MIN_ENCODED else ""
+
+    def is_in(self, text: str, lower: str) -> bool:
+        """Whether the text holds this key in any spelling; `lower` is its lower case."""
+        if self.plain in text or (self.hexadecimal and self.hexadecimal in lower):
+            return True
+        for needle in self.encoded:  # noqa: SIM110 - any() costs as much as the search
+            if needle in text:
+                return True
+        return False
+
+    def find(self, text: str) -> Iterator[Span]:
+        """Every place of this key in a text."""
+        yield from _occurrences(text, self.plain)
+        for needle in self.encoded:
+            for start, end in _occurrences(text, needle):
+                # The characters at both ends hold some bits of the key, too.
+                before = _BASE64_BEFORE.search(text, max(0, start - 3), start)
+                after = _BASE64.match(text, end)
+                yield (
+                    before.start() if before else start,
+                    after.end() if after else end,
+                )
+        if self.hexadecimal:
+            yield from (
+                match.span()
+                for match in re.finditer(self.hexadecimal, text, re.IGNORECASE)
+            )
+
+
+class Redactor:
+    """Masks the keys it has learned, and whatever looks like one."""
+
+    def __init__(self, on_hits: Callable[[int], None] | None = None) -> None:
+        self._on_hits = on_hits
+        self._known: tuple[_Known, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(self._known)} known)"
+
+    def learn(self, secret: Secret) -> None:
+        """
+        Mask this key from now on, and keep it: an old line may still be rendered.
+
+        The last `KEPT` keys are kept. Safe while another thread redacts.
+        """
+        value = secret.reveal()
+        if not value.strip("*"):
+            return  # nothing to hide, and masking it would never end
+        others = tuple(known for known in self._known if known.plain != value)
+        self._known = (*others, _Known(value))[-KEPT:]
+
+    def redact(self, text: str) -> str:
+        """Return the text with `MASK` for every secret; idempotent."""
+        hits = 0
+        for _ in range(_ROUNDS):
+            spans = self._spans(text)
+            if not spans:
+                break
+            hits += len(spans)
+            text = _masked(text, spans)
+        else:
+            text = MASK
+        if hits and self._on_hits is not None:
+            self._on_hits(hits)
+        return text
+
+    def _spans(self, text: str) -> list[Span]:
+        """Where the secrets are: sorted, apart from each other, in every layer."""
+        found: list[Span] = []
+        known = self._known
+        for layer, origin in _layers(text):
+            lower = layer.lower()
+            for one in known:
+                if one.is_in(layer, lower):
+                    found += _traced(one.find(layer), origin)
+            words = [word for word in WORDS if word in lower]
+            if words:
+                for pattern in PATTERNS:
+                    if not pattern.words.isdisjoint(words):
+                        found += _traced(_matches(pattern.regex, layer), origin)
+        return _merged(text, found)
+
+
+def _matches(regex: re.Pattern[str], text: str) -> Iterator[Span]:
+    """The part of every match that is to be masked."""
+    return (match.span(match.lastgroup or 0) for match in regex.finditer(text))
+
+
+def _traced(spans: Iterator[Span], origin: list[int] | None) -> Iterator[Span]:
+    """Take spans of a layer back to the text that it was decoded from."""
+    if origin is None:
+        return spans
+    return ((origin[start], origin[end]) for start, end in spans)
+
+
+def _occurrences(text: str, needle: str) -> Iterator[Span]:
+    """Every place of a needle, also where they overlap."""
+    start = text.find(needle)
+    while start >= 0:
+        yield start, start + len(needle)
+        start = text.find(needle, start + 1)
+
+
+def _base64_cores(raw: bytes) -> set[str]:
+    """
+    What base64 makes of these bytes whatever stands around them (RFC 4648, 4 and 5).
+
+    At each of the three offsets the first and last characters depend on the
+    neighbours; they are left out here.
+    """
+    cores = set()
+    for offset, skip in ((0, 0), (1, 2), (2, 3)):
+        whole = (offset + len(raw)) * 8 // 6
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            cores.add(encode(bytes(offset) + raw)[skip:whole].decode())
+    return cores
+
+
+def _layers(text: str) -> Iterator[tuple[str, list[int] | None]]:
+    """
+    The text, and the text with one layer of escapes taken off after the other.
+
+    With each comes, for every index, the offset in the text that it came from.
+    """
+    yield text, None
+    layer, origin = text, None
+    for _ in range(_LAYERS):
+        if not _ESCAPE.search(layer):
+            return
+        decoded, starts = _unescaped(layer)
+        origin = starts if origin is None else [origin[start] for start in starts]
+        layer = decoded
+        yield layer, origin
+
+
+def _unescaped(text: str) -> tuple[str, list[int]]:
+    """Take one layer of escapes off; with the offset of every character, and the end."""
+    pieces: list[str] = []
+    starts: list[int] = []
+    position = 0
+    for match in _ESCAPE.finditer(text):
+        pieces.append(text[position : match.start()])
+        starts.extend(range(position, match.start() + 1))
+        pieces.append(_character(match))
+        position = match.end()
+    pieces.append(text[position:])
+    starts.extend(range(position, len(text) + 1))
+    return "".join(pieces), starts
+
+
+def _character(match: re.Match[str]) -> str:
+    """The one character that an escape stands for."""
+    percent, unicode, byte, itself, entity, decimal, name = match.groups()
+    if itself:
+        return _CONTROLS.get(itself, itself)
+    if name:
+        return _ENTITIES[name]
+    if decimal:
+        return chr(int(decimal))
+    return chr(int(percent or unicode or byte or entity, 16))
+
+
+def _merged(text: str, spans: list[Span]) -> list[Span]:
+    """Join spans that touch; leave out empty ones and what is masked already."""
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return [
+        (start, end) for start, end in merged if start < end and text[start:end] != MASK
+    ]
+
+
+def _masked(text: str, spans: list[Span]) -> str:
+    """Put `MASK` in the place of every span."""
+    pieces: list[str] = []
+    position = 0
+    for start, end in spans:
+        pieces += (text[position:start], MASK)
+        position = end
+    pieces.append(text[position:])
+    return "".join(pieces)
