@@ -36,7 +36,8 @@ _FAMILIES: Final = (
     (b"webhook-id", b"webhook-timestamp", b"webhook-signature"),
     (b"svix-id", b"svix-timestamp", b"svix-signature"),
 )
-_NAMES: Final = frozenset(name for family in _FAMILIES for name in family)
+SIGNATURE_FIELDS: Final = frozenset(name for family in _FAMILIES for name in family)
+"""All that `verify` reads, in lower case."""
 
 
 class Rejection(StrEnum):
@@ -73,6 +74,8 @@ class Delivery:
     """Our clock less the sender's; negative when theirs is ahead."""
     fingerprint: str
     """Of the key that matched."""
+    family: bytes = b"webhook-"
+    """How the names of the fields begin that were read: `webhook-` or `svix-`."""
 
 
 def verify(
@@ -96,7 +99,7 @@ def verify(
     Raises:
         WebhookRejected: it is malformed, stale or not signed by any of the keys.
     """
-    raw_id, raw_timestamp, entries = _pick(fields)
+    family, raw_id, raw_timestamp, entries = _pick(fields)
     if not _ID.fullmatch(raw_id):
         raise WebhookRejected(
             Rejection.MALFORMED,
@@ -130,7 +133,7 @@ def verify(
         raise WebhookRejected(
             Rejection.BAD_SIGNATURE, signatures.explain(keys, len(body)), id_
         )
-    return Delivery(id_, int(raw_timestamp), age, matched[0])
+    return Delivery(id_, int(raw_timestamp), age, matched[0], family)
 
 
 def sign(
@@ -142,17 +145,14 @@ def sign(
     return f"{version},{base64.b64encode(make(message)).decode()}"
 
 
-def is_signature_field(canonical: str) -> bool:
-    """Whether a lower-case field name is one of those that `verify` reads."""
-    return canonical.encode("utf-8", "surrogateescape") in _NAMES
-
-
-def _pick(fields: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bytes, bytes]:
-    """Find id, timestamp and signatures: each once, all under one family of names."""
+def _pick(
+    fields: Iterable[tuple[bytes, bytes]],
+) -> tuple[bytes, bytes, bytes, bytes]:
+    """Find family, id, timestamp and signatures: each once, all in one family."""
     found: dict[bytes, list[bytes]] = {}
     for name, value in fields:
         lower = name.lower()
-        if lower in _NAMES:
+        if lower in SIGNATURE_FIELDS:
             found.setdefault(lower, []).append(value)
     ours, older = _FAMILIES
     # Never mixed: an app that reads svix-id must not get one that nobody signed.
@@ -163,7 +163,7 @@ def _pick(fields: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, bytes, bytes]:
             fault = "is missing" if count == 0 else "was sent more than once"
             raise WebhookRejected(Rejection.MALFORMED, f"{name.decode()} {fault}")
     id_, timestamp, signature = (found[name][0] for name in family)
-    return id_, timestamp, signature
+    return family[0].removesuffix(b"id"), id_, timestamp, signature
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,121 @@
+"""
+Which header fields of a delivery the app sees.
+
+Rule 1: what was verified arrives as it came: the `webhook-*` fields, or the `svix-*`
+ones, but never a family that was not looked at, nor another spelling of either. (WSGI
+and CGI apps cannot tell `webhook_id` from `webhook-id`.)
+Rule 2: what would speak for the sender does not: credentials, cookies, forwarding
+fields. The app trusts this machine, and the sender is the internet.
+Rule 3: a field that could be read in two ways is refused, not mended.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from sidecar.core.fields import (
+    HOP_BY_HOP,
+    REMEMBERED,
+    TOKEN,
+    Field,
+    canonical,
+    is_proxy,
+    parse_connection,
+)
+from sidecar.core.webhooks import (
+    SIGNATURE_FIELDS,
+    Delivery,
+    Rejection,
+    WebhookRejected,
+)
+from sidecar.errors import Code, Refused
+
+OUR_FIELD: Final = "Sidecar-Webhook-Id"
+
+_KEEP: Final = 0
+_DROP: Final = 1
+_SIGNATURE: Final = 2
+_CONNECTION: Final = 3
+
+_DROPPED: Final = HOP_BY_HOP | {
+    b"host",
+    b"content-length",  # ours, from what was received
+    b"expect",
+    b"authorization",
+    b"cookie",
+    b"forwarded",
+    b"via",
+    b"x-real-ip",
+}
+_DROPPED_PREFIXES: Final = (b"x-forwarded-", b"sidecar-", b"x-sidecar-")
+
+# RFC 9110, section 5.5, without obs-text: aiohttp would drop such bytes silently.
+_VALUE: Final = re.compile(rb"[\t\x20-\x7e]*")
+
+
+class ForwardedFields:
+    """Sorts fields; remembers, in a bounded table, how a spelling is treated."""
+
+    def __init__(self) -> None:
+        self._actions: dict[bytes, int] = {}
+
+    def of(self, fields: Iterable[Field], delivery: Delivery) -> list[tuple[str, str]]:
+        """
+        Return the fields for the app, in order, `Sidecar-Webhook-Id` the last.
+
+        Raises:
+            WebhookRejected: a field is malformed.
+        """
+        kept: list[tuple[bytes, bytes]] = []
+        nominated: frozenset[bytes] = frozenset()
+        try:
+            for name, value in fields:
+                action = self._actions.get(name)
+                if action is None:
+                    action = self._judge(name)
+                if not _VALUE.fullmatch(value):
+                    raise WebhookRejected(
+                        Rejection.MALFORMED,
+                        "the value of a header field has bytes outside visible ASCII",
+                        delivery.id,
+                    )
+                if action == _CONNECTION:
+                    nominated |= parse_connection(value, Code.BAD_HEADER)
+                elif action == _KEEP or (
+                    action == _SIGNATURE and name.lower().startswith(delivery.family)
+                ):
+                    kept.append((name, value))
+        except Refused as refused:
+            raise WebhookRejected(
+                Rejection.MALFORMED, str(refused), delivery.id
+            ) from None
+        # RFC 9110, section 7.6.1; but never what was verified.
+        gone = nominated - SIGNATURE_FIELDS
+        pairs = [
+            (name.decode("ascii"), value.decode("ascii"))
+            for name, value in kept
+            if name.lower() not in gone
+        ]
+        pairs.append((OUR_FIELD, delivery.id))
+        return pairs
+
+    def _judge(self, name: bytes) -> int:
+        """Judge a spelling that was not seen yet. Raises Refused."""
+        if not TOKEN.fullmatch(name):
+            raise Refused(Code.BAD_HEADER, "A field name is not a token.")
+        action = _classify(name)
+        if len(self._actions) < REMEMBERED:
+            self._actions[name] = action
+        return action
+
+
+def _classify(name: bytes) -> int:
+    """Say what is done with a field of this name, spelled so."""
+    plain = canonical(name)
+    if plain == b"connection":
+        return _CONNECTION if name.lower() == plain else _DROP
+    if plain in SIGNATURE_FIELDS:
+        return _SIGNATURE if name.lower() == plain else _DROP
+    if plain in _DROPPED or plain.startswith(_DROPPED_PREFIXES) or is_proxy(plain):
+        return _DROP
+    return _KEEP

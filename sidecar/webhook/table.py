@@ -1,0 +1,184 @@
+"""
+One DynamoDB table: its client, its threads, and one conditional write.
+
+boto3 blocks, so it has threads of its own: several, because one slow write must not hold
+up the claims behind it, and few, because each holds a connection.
+No botocore type and no text of AWS's leaves this file.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+
+from sidecar.webhook.dedupe import StoreFailed
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+THREADS: Final = 8
+"""Writes at once: at 5 ms each about 1,600 a second; each is a thread and a connection."""
+
+CONNECT_SECONDS: Final = 2
+READ_SECONDS: Final = 3
+CALL_SECONDS: Final = 8
+"""For one write with its repetition, waiting for a thread included."""
+
+# One table of what botocore says, what we call it (the metric label) and its fix.
+_FAULTS: Final[Mapping[str, tuple[str, str]]] = {
+    "ResourceNotFoundException": ("not_found", "create the table, or fix dedupe"),
+    "AccessDeniedException": (
+        "denied",
+        "allow dynamodb:PutItem, UpdateItem and DeleteItem on the table",
+    ),
+    "UnrecognizedClientException": ("denied", "look at the pod's AWS credentials"),
+    "ExpiredTokenException": ("denied", "look at the pod's AWS credentials"),
+    "NoCredentialsError": ("denied", "give the pod AWS credentials"),
+    "ValidationException": (
+        "invalid",
+        "the table's partition key must be a string named id, without sort key",
+    ),
+    "ProvisionedThroughputExceededException": (
+        "throttled",
+        "raise the table's capacity, or make it on-demand",
+    ),
+    "ThrottlingException": ("throttled", "raise the table's capacity"),
+    "RequestLimitExceeded": ("throttled", "raise the account's limit"),
+}
+_UNREACHABLE: Final = ("unreachable", "look at the network and the endpoint")
+_CONFLICT: Final = "ConditionalCheckFailedException"
+
+# Several of the attributes are reserved words of DynamoDB's expressions.
+_NAMES: Final = {"#id": "id", "#state": "state", "#owner": "owner", "#exp": "expires"}
+
+T = TypeVar("T")
+
+
+def make_client(region: str | None, endpoint_url: str | None) -> "DynamoDBClient":
+    """
+    Make a client that gives up in seconds; blocks for some tenths of a second.
+
+    Raises:
+        StoreFailed: there is no region.
+    """
+    # Imported late: 9 MB that a receiver with dedupe = "memory" never needs.
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": 2},
+        max_pool_connections=THREADS,
+        tcp_keepalive=True,
+    )
+    try:
+        session = boto3.session.Session(region_name=region)
+        return session.client("dynamodb", endpoint_url=endpoint_url, config=config)
+    except BotoCoreError as error:
+        reason = f"no DynamoDB client could be made: {type(error).__name__}"
+        raise StoreFailed(reason, "set [aws].region") from None
+
+
+@dataclass(frozen=True, slots=True)
+class TableOptions:
+    """One table and how to talk to it."""
+
+    name: str
+    make_client: "Callable[[], DynamoDBClient]"
+    now: Callable[[], float]
+    """Unix seconds: leases are compared between machines."""
+    token: Callable[[], str]
+    """A new name for each claim, never the same twice in the fleet."""
+    count: Callable[[str, str], None] = lambda _operation, _result: None
+    """Called in the threads with each AWS call's operation and result."""
+    threads: int = THREADS
+    call_seconds: float = CALL_SECONDS
+
+
+class Table:
+    """A table with its client and its threads; an async context manager."""
+
+    def __init__(self, options: TableOptions) -> None:
+        self.options = options
+        self._pool = ThreadPoolExecutor(options.threads, f"dynamodb-{options.name}")
+        self._client: DynamoDBClient | None = None
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._client = await loop.run_in_executor(self._pool, self.options.make_client)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        # Waits for releases of cancelled deliveries, not for anything else.
+        await asyncio.to_thread(self._pool.shutdown)
+
+    def submit(self, job: Callable[[], T]) -> Future[T]:
+        """Run a job in one of the threads."""
+        return self._pool.submit(job)
+
+    async def wait_for(self, future: Future[T]) -> T:
+        """Wait for a thread, but not for ever."""
+        try:
+            async with asyncio.timeout(self.options.call_seconds):
+                return await asyncio.wrap_future(future)
+        except TimeoutError:
+            reason = f"DynamoDB table {self.options.name}: no answer in time"
+            raise StoreFailed(reason, _UNREACHABLE[1]) from None
+
+    def write(
+        self, operation: str, condition: str, names: Sequence[str], **arguments: Any
+    ) -> Any:
+        """
+        Make one conditional write, in a thread.
+
+        Args:
+            operation: of the client: `put_item`, `update_item` or `delete_item`.
+            condition: under which it is made.
+            names: those of `_NAMES` that the expressions use; no others may be sent.
+            arguments: the rest of the call.
+
+        Returns:
+            None when it was made; else the item that stood against it.
+
+        Raises:
+            StoreFailed: it is not known whether it was made.
+        """
+        from botocore.exceptions import (  # noqa: PLC0415  (loaded with the client)
+            BotoCoreError,
+            ClientError,
+        )
+        from botocore.parsers import ResponseParserError  # noqa: PLC0415
+
+        call = getattr(self._client, operation)
+        label = operation.title().replace("_", "")
+        try:
+            answer = call(
+                TableName=self.options.name,
+                ConditionExpression=condition,
+                ExpressionAttributeNames={name: _NAMES[name] for name in names},
+                ReturnConsumedCapacity="TOTAL",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **arguments,
+            )
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            if code == _CONFLICT:
+                self.options.count(label, "conflict")
+                return error.response.get("Item") or {}
+            raise self._failed(label, code) from None
+        except (BotoCoreError, ResponseParserError) as error:
+            # Its text may have addresses of the inside; its name says enough.
+            raise self._failed(label, type(error).__name__) from None
+        # An empty 200 of a proxy in between would read as a claim: ask for a proof.
+        if "ConsumedCapacity" not in answer:
+            raise self._failed(label, "not an answer of DynamoDB")
+        self.options.count(label, "ok")
+        return None
+
+    def _failed(self, operation: str, code: str) -> StoreFailed:
+        result, remedy = _FAULTS.get(code, _UNREACHABLE)
+        self.options.count(operation, result)
+        return StoreFailed(f"DynamoDB table {self.options.name}: {code}", remedy)
