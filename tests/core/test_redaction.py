@@ -307,22 +307,17 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.timeout(30)
+@pytest.mark.timeout(20)
 @pytest.mark.parametrize("piece", HOSTILE)
-@pytest.mark.parametrize(
-    "lead", ["", "bearer ", "basic ", "https://", "eyJ", "token='"]
-)
-def test_hostile_text_of_64_kilobytes_ends(piece: str, lead: str) -> None:
+def test_hostile_text_of_half_a_megabyte_ends(piece: str) -> None:
     """
-    A quadratic pattern takes minutes for the worst of these, a linear one 0.2 s.
+    Linear patterns take under a second for each of these, a quadratic one minutes.
 
     The limit is the test's timeout.
     """
-    text = lead + piece * (65_536 // len(piece))
+    text = piece * (524_288 // len(piece))
 
-    redacted = taught(KEY).redact(text)
-
-    assert KEY not in redacted
+    assert KEY not in taught(KEY).redact(text)
 
 
 @given(
