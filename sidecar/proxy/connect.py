@@ -1,0 +1,154 @@
+"""
+Opening a connection to the API: name, TCP, TLS, all within one limit.
+
+The name is looked up for every new connection, so a moved API is followed; the name that
+the certificate must have is fixed by the settings, so a moved name is not trusted.
+"""
+
+import asyncio
+import socket
+import ssl
+from contextlib import suppress
+
+import aiohappyeyeballs
+
+from sidecar.core.headers import ResponseRules
+from sidecar.core.target import BaseUrl
+from sidecar.errors import Code, Refused
+from sidecar.proxy.pool import Pool
+from sidecar.proxy.tls import TlsTransport
+from sidecar.proxy.upstream import UpstreamConnection
+
+HAPPY_EYEBALLS_SECONDS = 0.25
+"""RFC 8305, section 5: the recommended delay between attempts."""
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """
+    Return the settings of TLS towards an API.
+
+    Not `ssl.create_default_context`: it writes the session keys to `SSLKEYLOGFILE`.
+
+    Args:
+        ca_file: A PEM file of authorities to trust besides the system's.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    if ca_file is not None:
+        context.load_verify_locations(cafile=ca_file)
+    return context
+
+
+class Connector:
+    """Opens connections to one API."""
+
+    def __init__(
+        self,
+        base: BaseUrl,
+        context: ssl.SSLContext | None,
+        rules: ResponseRules,
+        seconds: float,
+    ) -> None:
+        self._base = base
+        self._context = context
+        self._rules = rules
+        self._seconds = seconds
+        self._session: ssl.SSLSession | None = None
+
+    async def open(self, pool: Pool) -> UpstreamConnection:
+        """
+        Return a new connection.
+
+        Raises:
+            Refused: `upstream_unreachable`, `upstream_tls` or `upstream_timeout`.
+        """
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._open(UpstreamConnection(pool, self._rules))
+        except TimeoutError:
+            raise Refused(
+                Code.UPSTREAM_TIMEOUT, "no connection to the API within connect_seconds"
+            ) from None
+        except socket.gaierror:
+            raise Refused(
+                Code.UPSTREAM_UNREACHABLE, "the name of the API cannot be resolved"
+            ) from None
+        except ssl.SSLCertVerificationError as error:
+            raise Refused(
+                Code.UPSTREAM_TLS,
+                f"the certificate of the API is not trusted: {error.verify_message}",
+            ) from None
+        except ssl.SSLError:
+            raise Refused(
+                Code.UPSTREAM_TLS, "the TLS handshake with the API failed"
+            ) from None
+        except OSError:
+            raise Refused(
+                Code.UPSTREAM_UNREACHABLE, "the API does not accept a connection"
+            ) from None
+
+    async def _open(self, connection: UpstreamConnection) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        base = self._base
+        addresses = await loop.getaddrinfo(
+            base.host, base.port, type=socket.SOCK_STREAM
+        )
+        sock = await aiohappyeyeballs.start_connection(
+            addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS, loop=loop
+        )
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if self._context is None:
+                await loop.create_connection(lambda: connection, sock=sock)
+                return connection
+            tls = self._context.wrap_socket(
+                sock,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,
+                server_hostname=base.host,
+                session=self._session,
+            )
+        except BaseException:
+            sock.close()
+            raise
+        try:
+            await self._handshake(loop, tls)
+        except BaseException:
+            tls.close()
+            raise
+        TlsTransport(loop, tls, connection)
+        connection.on_first_answer = lambda: self._remember(tls)
+        return connection
+
+    def _remember(self, tls: ssl.SSLSocket) -> None:
+        """Keep the newest session: with TLS 1.3 its ticket comes with the first answer."""
+        with suppress(ValueError):  # the socket may be closed by now
+            self._session = tls.session
+
+    @staticmethod
+    async def _handshake(loop: asyncio.AbstractEventLoop, tls: ssl.SSLSocket) -> None:
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await _ready(tls, loop.add_reader, loop.remove_reader)
+            except ssl.SSLWantWriteError:
+                await _ready(tls, loop.add_writer, loop.remove_writer)
+            else:
+                return
+
+
+async def _ready(sock: ssl.SSLSocket, add, remove) -> None:  # type: ignore[no-untyped-def]
+    """Wait until the socket is readable or writable."""
+    ready = asyncio.get_running_loop().create_future()
+    add(sock.fileno(), lambda: ready.done() or ready.set_result(None))
+    try:
+        await ready
+    finally:
+        remove(sock.fileno())

@@ -1,0 +1,526 @@
+"""
+One call of the service: from its head to the last byte of the answer.
+
+Longer than other files because a call is one state machine: every path here is entered by
+a callback of one of its two connections, of the pool, or of the keeper of the key.
+
+Rule 1: until the first byte of an answer has gone to the service, a call can be sent
+again, if its body is still held whole. After that byte it can only go on or be cut.
+Rule 2: it is sent again at most once because of a 401 (`_judged`), and at most once because
+an idle connection turned out to be dead (`_resent`).
+Rule 3: a cut answer stays cut: the service's connection is never ended as if it were whole.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.answers import ResponseHead
+from sidecar.core.fields import CHUNKED
+from sidecar.core.headers import ACCEPT_JSON, RequestHead
+from sidecar.core.life_events import Replay, Verdict, proof_of
+from sidecar.core.operations import Operation
+from sidecar.core.secret import Credential
+from sidecar.errors import STATUS, Code, Refused
+from sidecar.metrics.hot import METHODS, OTHER_METHOD, SIDECAR, UPSTREAM
+from sidecar.proxy.answers import CONTINUE
+from sidecar.proxy.filter import AnswerFilter, Reflected
+
+if TYPE_CHECKING:
+    from sidecar.proxy.listener import ServiceConnection
+    from sidecar.proxy.upstream import UpstreamConnection
+
+IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+"""RFC 9110, 9.2.2; TRACE is refused before."""
+GONE: Final = 499
+"""The service left before the answer was whole (as nginx counts it)."""
+KEY_SECONDS: Final = 5.0
+"""A call waits this long for the first key: a start takes about one second."""
+SEAM: Final = 4096
+"""More than the longest form of a usual key. TODO(bound): see `Needles`."""
+FOREVER: Final = float("inf")
+LAST_CHUNK: Final = b"0\r\n\r\n"
+CHUNKED_LINE: Final = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+class Exchange:
+    """A call under way: the `Call` of an upstream connection, a `Waiter` of the pool."""
+
+    __slots__ = (
+        *("_body_bytes", "_body_done", "_chunked_out", "_context", "_credential"),
+        *("_filter", "_head", "_held", "_judged", "_overhead", "_parked", "_resent", "_seam"),
+        *("_sent", "_service", "_started", "_stats", "_status", "_target", "_until_close", "_verdict"),
+        *("connection", "dead", "deadline", "method", "operation", "waiting"),
+    )
+
+    def __init__(
+        self,
+        service: "ServiceConnection",
+        head: RequestHead,
+        method: bytes,
+        target: bytes,
+        operation: Operation,
+        started: float,
+    ) -> None:
+        self._service = service
+        self._context = service.context
+        self._head = head
+        self.method = method
+        self._target = target
+        self.operation = operation
+        self._stats = service.context.stats.operation(operation.label)
+        self._started = started
+        self._sent = 0.0
+        self._overhead = 0.0
+        self._held: list[bytes] | None = []
+        """The body so far, for the first sending and for a second one; None: too large."""
+        self._body_bytes = 0
+        self._seam = b""
+        """The end of the last piece: a key may lie across two."""
+        self._body_done = not head.framing
+        self._judged = self._resent = False
+        self._verdict: Replay | None = None
+        self._parked: tuple[ResponseHead, bytes, bool] | None = None
+        self._credential: Credential | None = None
+        self._filter: AnswerFilter | None = None
+        self._chunked_out = self._until_close = False
+        self._status = 0
+        """Of the answer, once its head has gone to the service."""
+        self.connection: UpstreamConnection | None = None
+        self.waiting = False
+        self.dead = False
+        self.deadline = FOREVER
+
+    # Towards the API.
+
+    def start(self) -> None:
+        """Send the call as soon as there are a key and a connection."""
+        credential = self._context.keys.current
+        if credential is None:
+            self._context.spawn(self._await_key())
+        else:
+            self._send(credential)
+
+    async def _await_key(self) -> None:
+        self._service.deadline = FOREVER
+        credential = await self._context.keys.wait(KEY_SECONDS)
+        if self.dead:
+            return
+        if credential is None:
+            self._refuse(
+                Refused(
+                    self._context.keys.absence, "there is no usable API key; try again"
+                )
+            )
+        else:
+            self._send(credential)
+
+    def _send(self, credential: Credential) -> None:
+        self._credential = credential
+        connection = self._context.pool.take()
+        if connection is None:
+            self._queue()
+        else:
+            self.connected(connection)
+
+    def _queue(self) -> None:
+        """Wait for a connection; the pool, not the sweep, bounds the wait."""
+        self._service.deadline = FOREVER
+        self.deadline = self._context.now + self._context.limits.queue_seconds
+        self._context.pool.wait(self)
+
+    def connected(self, connection: "UpstreamConnection") -> None:
+        """Send the head and what there is of the body (called by the pool)."""
+        context = self._context
+        self.connection = connection
+        credential = self._credential
+        assert credential is not None  # noqa: S101 - for the type checker
+        head = self._head
+        framing = head.framing or 0
+        pieces = [
+            *(self.method, b" ", context.base_path, self._target, context.version_and_host),
+            *head.forward,
+            b"" if head.has_accept else ACCEPT_JSON,
+            credential.header_line,
+            CHUNKED_LINE if framing < 0 else b"\r\n",
+        ]
+        held = self._held
+        if held:
+            if framing > 0:
+                pieces += held
+            else:
+                for data in held:
+                    pieces += (b"%x\r\n" % len(data), data, b"\r\n")
+            if self._body_bytes > context.limits.replay_body_bytes:
+                self._held = None
+        if self._body_done:
+            if framing < 0:
+                pieces.append(LAST_CHUNK)
+            self._service.deadline = context.now + context.limits.response_seconds
+        else:
+            self._service.deadline = context.now + context.limits.idle_seconds
+        connection.begin(self, b"".join(pieces))
+        self._sent = context.clock()
+        if not self._body_done:
+            self._want_body()
+
+    def _want_body(self) -> None:
+        """Let the service send its body, now that there is somebody to take it."""
+        if self._head.expect_continue and not self._body_bytes:
+            self._service.write(CONTINUE)
+        self._service.resume()
+
+    def body(self, data: bytes, *, done: bool) -> None:
+        """Take a piece of the service's body, sending it on or holding it until sent."""
+        context = self._context
+        limits = context.limits
+        self._body_bytes += len(data)
+        self._body_done = done
+        if limits.max_body_bytes and self._body_bytes > limits.max_body_bytes:
+            self._refuse(too_large(limits.max_body_bytes))
+            return
+        if data and context.holds_key(self._seam + data):
+            try:
+                context.tripped(self.operation.label, self.method)
+            except Refused as refused:
+                self._refuse(refused)
+                return
+        self._seam = data[-SEAM:]
+        held = self._held
+        fits = self._body_bytes <= limits.replay_body_bytes
+        connection = self.connection
+        if connection is None or held is not None and fits:
+            if data and held is not None:
+                held.append(data)
+        else:
+            self._held = None
+        if connection is None:
+            if not fits and not done:
+                self._service.pause()
+            return
+        if self._head.framing == CHUNKED:
+            data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            if done:
+                data += LAST_CHUNK
+        wait = limits.response_seconds if done else limits.idle_seconds
+        self._service.deadline = context.now + wait
+        connection.transport.write(data)
+
+    def pause_sending(self) -> None:
+        """Stop the service's body: the API reads slowly."""
+        if not self._body_done:
+            self._service.pause()
+
+    def resume_sending(self) -> None:
+        """Let the service's body come: the API reads again."""
+        self._service.resume()
+        if not self._status:
+            limits = self._context.limits
+            wait = limits.response_seconds if self._body_done else limits.idle_seconds
+            self._service.deadline = self._context.now + wait
+
+    def failed(self, refusal: Refused) -> None:
+        """Answer that no connection is to be had (called by the pool)."""
+        self._refuse(refusal)
+
+    # Back from the API.
+
+    def answered(self, head: ResponseHead, body: bytes, *, whole: bool) -> None:
+        """Take the answer's head: hide a 401 that can be mended, relay anything else."""
+        back = self._context.clock()
+        if head.status == 401 and not self._judged:  # noqa: PLR2004 - RFC 9110, 15.5.2
+            self._judged = True
+            if self._challenge(head, body, whole=whole):
+                return
+        self._relay(head, body, back, whole=whole)
+
+    def _challenge(self, head: ResponseHead, body: bytes, *, whole: bool) -> bool:
+        """Report the 401; True when the answer is not to be relayed, or not yet."""
+        assert self._credential is not None  # noqa: S101 - for the type checker
+        verdict = self._context.keys.challenge(self._credential)
+        if self._held is None or not self._body_done:
+            return False  # it was news, but this call cannot be sent again
+        if not isinstance(verdict, asyncio.Future):
+            return self._obey(verdict)
+        connection = self.connection
+        assert connection is not None  # noqa: S101 - for the type checker
+        self._parked = (head, body, whole)
+        self._service.deadline = FOREVER  # the keeper bounds the wait
+        if whole:
+            self.connection = None
+            connection.finish(self._context.now, request_sent=True)
+        else:
+            connection.transport.pause_reading()
+        verdict.add_done_callback(self._ruled)
+        return True
+
+    def _ruled(self, future: "asyncio.Future[Verdict]") -> None:
+        """Go on after the keeper's verdict."""
+        if self.dead or self._parked is None:
+            return
+        back = self._context.clock()
+        head, body, whole = self._parked
+        self._parked = None
+        if future.cancelled() or not self._obey(future.result()):
+            if self.connection is not None:
+                self.connection.transport.resume_reading()
+            elif not whole:
+                self._refuse(
+                    Refused(Code.UPSTREAM_PROTOCOL, "the API cut its answer short")
+                )
+                return
+            self._relay(head, body, back, whole=whole)
+
+    def _obey(self, verdict: Verdict) -> bool:
+        if not isinstance(verdict, Replay):
+            return False
+        self._verdict = verdict
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.abort()
+        self._send(verdict.credential)
+        return True
+
+    def _report(self, status: int) -> None:
+        """Tell how the second sending ended; `status` 0: no answer."""
+        verdict, self._verdict = self._verdict, None
+        if verdict is None:
+            return
+        if status not in {0, 401}:
+            self._context.stats.recovered[verdict.how] += 1
+        if verdict.trial:
+            proved = proof_of(status) if status else None
+            self._context.keys.tried(verdict.credential, proved)
+
+    def _relay(
+        self, head: ResponseHead, body: bytes, back: float, *, whole: bool
+    ) -> None:
+        context = self._context
+        service = self._service
+        if self._verdict is not None:
+            self._report(head.status)
+        pieces = [head.line, *head.forward]
+        if head.location is not None:
+            pieces += (b"Location: ", context.localise(head.location), b"\r\n")
+        # An answer before the end of the body: what is left of it must not be read as
+        # the next call's head, so the connection ends with this answer.
+        close = service.close_after or not self._body_done
+        if head.framing is not None and head.framing < 0:
+            if service.version_10:
+                close = self._until_close = True
+            else:
+                self._chunked_out = True
+                pieces.append(b"Transfer-Encoding: chunked\r\n")
+        if close:
+            service.close_after = True
+            pieces.append(b"Connection: close\r\n")
+        pieces.append(b"\r\n")
+        try:
+            out = self._first(pieces, head, body, whole=whole)
+        except Reflected:
+            self._refuse(
+                Refused(
+                    Code.REFLECTION_BLOCKED,
+                    "the API's answer held the API key in compressed form",
+                )
+            )
+            return
+        self._status = head.status
+        service.write(out)
+        self._overhead = self._sent - self._started + context.clock() - back
+        if whole:
+            self._finish()
+        else:
+            service.deadline = context.now + context.limits.idle_seconds
+
+    def _first(
+        self, pieces: list[bytes], head: ResponseHead, body: bytes, *, whole: bool
+    ) -> bytes:
+        """Return the first bytes for the service: head, and body as far as it came."""
+        needles = self._context.needles
+        if needles is not None:
+            if not whole or head.coding:
+                self._filter = AnswerFilter(needles, head.coding)
+            elif not self._chunked_out:
+                pieces.append(body)
+                out = b"".join(pieces)
+                if not needles.within(out):
+                    return out
+                pieces.pop()
+                self._filter = AnswerFilter(needles, b"")
+            else:
+                self._filter = AnswerFilter(needles, b"")
+            raw = b"".join(pieces)
+            masked = needles.mask(raw)
+            if masked != raw:
+                self._redacted(1)
+            pieces = [masked]
+            body = self._filter.feed(body)
+            if whole:
+                body += self._filter.flush()
+                self._redacted(self._filter.hits)
+        if self._chunked_out:
+            if body:
+                pieces += (b"%x\r\n" % len(body), body, b"\r\n")
+            if whole:
+                pieces.append(LAST_CHUNK)
+        else:
+            pieces.append(body)
+        return b"".join(pieces)
+
+    def answer_data(self, data: bytes) -> None:
+        """Relay a piece of the answer's body."""
+        if self._parked is not None:  # read before the pause took hold
+            head, body, whole = self._parked
+            self._parked = (head, body + data, whole)
+            return
+        if self._filter is not None:
+            try:
+                data = self._filter.feed(data)
+            except Reflected:
+                self._cut(Code.REFLECTION_BLOCKED)
+                return
+        service = self._service
+        service.deadline = self._context.now + self._context.limits.idle_seconds
+        if data:
+            if self._chunked_out:
+                service.write(b"%x\r\n%b\r\n" % (len(data), data))
+            else:
+                service.write(data)
+
+    def answer_ended(self) -> None:
+        """Relay the end of the answer."""
+        if self._parked is not None:
+            head, body, _ = self._parked
+            self._parked = (head, body, True)
+            connection, self.connection = self.connection, None
+            if connection is not None:
+                connection.finish(self._context.now, request_sent=True)
+            return
+        tail = b""
+        if self._filter is not None:
+            try:
+                tail = self._filter.flush()
+            except Reflected:
+                self._cut(Code.REFLECTION_BLOCKED)
+                return
+            self._redacted(self._filter.hits)
+        if self._chunked_out:
+            if tail:
+                tail = b"%x\r\n%b\r\n" % (len(tail), tail)
+            tail += LAST_CHUNK
+        if tail:
+            self._service.write(tail)
+        self._finish()
+
+    def answer_lost(self, refusal: Refused) -> None:
+        """Send the call again if the rules allow it, else say or show that it is cut."""
+        connection, self.connection = self.connection, None
+        if self._parked is not None:
+            return  # `_ruled` goes on
+        if self._status:
+            self._cut(refusal.code)
+        elif (
+            connection is not None
+            and connection.calls > 1
+            and not connection.begun
+            and not self._resent
+            and self._held is not None
+            and (self.method in IDEMPOTENT or connection.nothing_written())
+        ):
+            self._resent = True
+            self._queue()
+        else:
+            self._refuse(refusal)
+
+    def answer_failed(self, error: Exception) -> None:
+        """End the call after a bug of ours."""
+        self.connection = None
+        refusal = self._context.bug(error)
+        if self._status:
+            self._cut(refusal.code)
+        else:
+            self._refuse(refusal)
+
+    # The service's side.
+
+    def service_full(self) -> None:
+        """Stop reading the answer: the service reads slowly."""
+        if self.connection is not None and self._parked is None:
+            self.connection.transport.pause_reading()
+
+    def service_ready(self) -> None:
+        """Read the answer again."""
+        self._service.deadline = self._context.now + self._context.limits.idle_seconds
+        if self.connection is not None and self._parked is None:
+            self.connection.transport.resume_reading()
+
+    def expired(self) -> None:
+        """Give up: nobody did anything for too long (called by the sweep)."""
+        if self._status:
+            self._cut(Code.UPSTREAM_TIMEOUT)
+        elif not self._body_done and not self._service.paused:
+            self._refuse(
+                Refused(Code.REQUEST_TIMEOUT, "the rest of the body did not come")
+            )
+        else:
+            self._refuse(
+                Refused(Code.UPSTREAM_TIMEOUT, "the API did not answer in time")
+            )
+
+    def gone(self) -> None:
+        """Cancel the call to the API: the service has left."""
+        if not self.dead:
+            self._end(GONE, SIDECAR)
+            seconds = self._context.clock() - self._started
+            self._context.log_gone(self.operation, self.method, seconds)
+
+    # Ends. Each of the four leads through `_end`, once.
+
+    def _finish(self) -> None:
+        connection, self.connection = self.connection, None
+        context = self._context
+        if connection is not None:
+            connection.finish(context.now, request_sent=self._body_done)
+        self.dead = True
+        status = self._status
+        seconds = context.clock() - self._started
+        method = METHODS.get(self.method, OTHER_METHOD)
+        self._stats.answered(method, status, UPSTREAM, seconds, self._overhead)
+        context.stats.inflight -= 1
+        if status >= 400 or context.log_all:  # noqa: PLR2004 - RFC 9110, 15.5
+            context.log_answer(self.operation, self.method, status, seconds)
+        self._service.finished()
+
+    def _end(self, status: int, origin: str) -> None:
+        """Leave both connections and the pool's queue; count the call."""
+        self.dead = True
+        self.waiting = False
+        self._parked = None
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.abort()
+        self._report(0)
+        context = self._context
+        method = METHODS.get(self.method, OTHER_METHOD)
+        self._stats.answered(method, status, origin, context.clock() - self._started)
+        context.stats.inflight -= 1
+        if self._filter is not None:
+            self._redacted(self._filter.hits)
+
+    def _refuse(self, refusal: Refused) -> None:
+        if self.dead:
+            return
+        self._end(STATUS[refusal.code], SIDECAR)
+        self._context.rejected(refusal, self.operation.label, self.method)
+        self._service.refuse(refusal, self.method, whole=self._body_done)
+
+    def _cut(self, code: Code) -> None:
+        if self.dead:
+            return
+        self._end(self._status, UPSTREAM)
+        self._context.cut(code, self.operation.label, self.method, self._status)
+        self._service.cut(until_close=self._until_close)
+
+    def _redacted(self, hits: int) -> None:
+        if hits:
+            self._context.redacted(hits, self.operation.label)

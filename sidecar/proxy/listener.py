@@ -1,0 +1,363 @@
+"""
+One connection from the service: reads calls, one after the other, and writes answers.
+
+Callbacks, not tasks: a task per call costs more than the rest of the call.
+
+Rule 1: a head is taken whole, its end found first, and handed to llhttp alone. The body
+is measured by `core.framing`, so the start of the next head is never a parser's guess.
+Rule 2: one call at a time; what comes before its answer is whole waits in `_buffer`
+(pipelining, RFC 9112, 9.3.2), which is bounded by not reading on.
+Rule 3: after a head that cannot be read the connection ends: where the next head would
+begin is unknown. It ends gently: the answer is written, our side closed, and what still
+comes is read and dropped for a while, since a reset would destroy the answer on its way.
+"""
+
+import asyncio
+import re
+import socket
+import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import httptools
+
+from sidecar.core.framing import Chunked
+from sidecar.core.headers import RequestHead
+from sidecar.errors import Code, Refused
+from sidecar.proxy.answers import refusal
+from sidecar.proxy.exchange import FOREVER, Exchange
+
+if TYPE_CHECKING:
+    from sidecar.proxy.server import ProxyServer
+
+LINGER_SECONDS: Final = 2.0
+LINGER_BYTES: Final = 1 << 20
+CR: Final = 13
+RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER on, zero seconds: close() sends RST, so a cut looks like one."""
+
+
+class ServiceConnection(asyncio.Protocol):
+    """The protocol on a connection from the service."""
+
+    __slots__ = (
+        *("_body", "_buffer", "_exchange", "_fields", "_lingered", "_parser"),
+        *("_partial", "_transport", "close_after", "context", "deadline", "paused", "version_10"),
+    )
+
+    def __init__(self, context: "ProxyServer") -> None:
+        self.context = context
+        self._transport: asyncio.Transport
+        self._parser: httptools.HttpRequestParser | None = None
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._buffer = b""
+        self._exchange: Exchange | None = None
+        self._body: int | Chunked | None = None
+        """What is left of the present call's body: bytes or a decoder; None: nothing."""
+        self._lingered = -1
+        """Bytes dropped since our side was closed; -1: it is open."""
+        self._partial = False
+        """A head has begun and is not yet whole."""
+        self.close_after = False
+        self.paused = False
+        self.version_10 = False
+        self.deadline = FOREVER
+        """When the sweep calls `expired`, in the context's time."""
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for a first call."""
+        self._transport = transport  # type: ignore[assignment]
+        context = self.context
+        context.services.add(self)
+        self.deadline = context.now + context.limits.keepalive_seconds
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Cancel the call under way: nobody waits for its answer."""
+        self.context.left(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.gone()
+
+    def pause_writing(self) -> None:
+        """Stop reading the answer: the service reads slowly."""
+        if self._exchange is not None:
+            self._exchange.service_full()
+
+    def resume_writing(self) -> None:
+        """Read the answer again."""
+        if self._exchange is not None:
+            self._exchange.service_ready()
+
+    def data_received(self, data: bytes) -> None:
+        """Take the next bytes: of a head, of a body, or of a call to come."""
+        try:
+            if self._body is not None:
+                self._take_body(data)
+            elif self._lingered >= 0:
+                self._drop(data)
+            elif self._exchange is None:
+                if self._buffer:
+                    data = self._buffer + data
+                    self._buffer = b""
+                self._take_heads(data)
+            else:
+                self._buffer += data
+                if len(self._buffer) > self.context.limits.max_header_bytes:
+                    self.pause()
+        except Exception as error:  # noqa: BLE001 - the outermost frame of a callback
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """Answer 500 to a bug of ours; the log names the place, never a value."""
+        refused = self.context.bug(error)
+        if self._exchange is not None:
+            self._exchange.failed(refused)
+        elif self._lingered < 0:
+            self._refuse_early(refused, b"", self.context.clock())
+            self._answer(refused, b"", keep=False)
+
+    # Heads.
+
+    def _take_heads(self, data: bytes) -> None:
+        """Begin the next call; answer those that are refused on the way to it."""
+        context = self.context
+        while data:
+            if data[0] == CR and data[:2] == b"\r\n":
+                # RFC 9112, 2.2: an empty line before a request line is to be ignored.
+                data = data[2:]
+                continue
+            size = data.find(b"\r\n\r\n") + 4
+            if not 4 <= size <= context.limits.max_header_bytes:  # noqa: PLR2004
+                self._no_head(data, size)
+                return
+            started = context.clock()
+            raw, data = (data, b"") if size == len(data) else (data[:size], data[size:])
+            method_end = raw.find(b" ")
+            method = raw[:method_end]
+            target = raw[method_end + 1 : raw.find(b"\r\n") - 9]  # less " HTTP/1.1"
+            try:
+                head = self._read(raw, method, target)
+            except Refused as refused:
+                self._refuse_early(refused, method, started)
+                self._answer(refused, method, keep=False)
+                return
+            try:
+                operation = context.admit(raw, method, target, head)
+            except Refused as refused:
+                self._refuse_early(refused, method, started)
+                if not self._answer(refused, method, keep=not head.framing):
+                    return
+                continue
+            self._partial = False
+            exchange = Exchange(self, head, method, target, operation, started)
+            self._begin(exchange, head.framing, data)
+            return
+        self._wait()
+
+    def _read(self, raw: bytes, method: bytes, target: bytes) -> RequestHead:
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpRequestParser(self)
+        self._fields = fields = []
+        try:
+            parser.feed_data(raw)
+        except httptools.HttpParserUpgrade:
+            self._parser = None  # `read` refuses it, by its fields or its method
+        except httptools.HttpParserError:
+            self._parser = None
+            raise malformed(raw) from None
+        head = self.context.request_rules.read(raw, method, target, fields)
+        if head.framing:
+            self._parser = None  # it waits for a body that it will not see
+        self.version_10 = head.http_1_0
+        # Persistence of HTTP/1.0 would need its own answers: it ends with the first.
+        self.close_after = head.close or head.http_1_0
+        return head
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a field (called by llhttp)."""
+        self._fields.append((name, value))
+
+    def _no_head(self, data: bytes, size: int) -> None:
+        """Wait for the rest of a head, unless it can no longer become a good one."""
+        context = self.context
+        limit = context.limits.max_header_bytes
+        if max(size, len(data)) > limit:
+            refused = Refused(
+                Code.HEAD_TOO_LARGE,
+                f"the head is larger than limits.max_header_bytes ({limit})",
+            )
+        elif not data[:1].isalpha() and data != b"\r":
+            refused = Refused(Code.BAD_REQUEST, "this is not HTTP/1.1")
+        else:
+            if not self._partial:
+                self._partial = True
+                self.deadline = context.now + context.limits.header_seconds
+            self._buffer = data
+            return
+        self._refuse_early(refused, b"", context.clock())
+        self._answer(refused, b"", keep=False)
+
+    def _wait(self) -> None:
+        """Wait for the next call."""
+        self._partial = False
+        self.deadline = self.context.now + self.context.limits.keepalive_seconds
+
+    # Bodies.
+
+    def _begin(self, exchange: Exchange, framing: int | None, data: bytes) -> None:
+        self._exchange = exchange
+        self.context.stats.inflight += 1
+        if not framing:
+            self._buffer = data
+            exchange.start()
+            return
+        self._body = framing if framing > 0 else Chunked()
+        if data:
+            self._take_body(data)  # first, so that head and body leave in one write
+        if not exchange.dead:
+            exchange.start()
+
+    def _take_body(self, data: bytes) -> None:
+        body = self._body
+        if isinstance(body, int):
+            left = body - len(data)
+            self._body = left if left > 0 else None
+            if left < 0:
+                data, self._buffer = data[:body], data[body:]
+        elif body is not None:
+            try:
+                pieces = body.feed(data)
+            except Refused as refused:
+                if self._exchange is not None:
+                    self._exchange.failed(refused)
+                return
+            if body.done:
+                self._body = None
+                self._buffer = body.rest
+            data = b"".join(pieces) if len(pieces) != 1 else pieces[0]
+        if self._exchange is not None:
+            self._exchange.body(data, done=self._body is None)
+
+    # The call's side.
+
+    def write(self, data: bytes) -> None:
+        """Send to the service; `pause_writing` tells when it is too much."""
+        self._transport.write(data)
+
+    def pause(self) -> None:
+        """Stop reading; the kernel's buffer then slows the service."""
+        if not self.paused:
+            self.paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again after `pause`."""
+        if self.paused:
+            self.paused = False
+            self._transport.resume_reading()
+
+    def finished(self) -> None:
+        """Go on to the next call, or end the connection: the answer is whole."""
+        self._exchange = None
+        if self._body is not None:
+            self._end_gently()
+        elif self.close_after or self.context.draining:
+            self._transport.close()
+        else:
+            if self.paused:
+                self.resume()
+            data, self._buffer = self._buffer, b""
+            if data:
+                self._take_heads(data)
+            else:
+                self.deadline = self.context.now + self.context.limits.keepalive_seconds
+
+    def refuse(self, refused: Refused, method: bytes, *, whole: bool) -> None:
+        """Answer the present call ourselves; `whole`: its body has been read."""
+        self._exchange = None
+        if self._answer(refused, method, keep=whole):
+            self.finished()
+
+    def cut(self, *, until_close: bool) -> None:
+        """End the connection so that the answer is seen to be incomplete."""
+        self._exchange = None
+        self._body = None
+        if until_close:
+            # The end of the connection would look like the end of the body.
+            sock = self._transport.get_extra_info("socket")
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self._transport.abort()
+        else:
+            self._lingered = 0
+            self.deadline = self.context.now + LINGER_SECONDS
+            self._transport.close()
+
+    # Ends.
+
+    def _refuse_early(self, refused: Refused, method: bytes, started: float) -> None:
+        self.context.refused_early(refused, method, started)
+
+    def _answer(self, refused: Refused, method: bytes, *, keep: bool) -> bool:
+        """Write an answer of our own; return whether the connection goes on."""
+        keep = keep and not self.close_after and not self.context.draining
+        self._transport.write(
+            refusal(refused, close=not keep, head_only=method == b"HEAD")
+        )
+        if not keep:
+            self._end_gently()
+        return keep
+
+    def _end_gently(self) -> None:
+        self._body = None
+        self._buffer = b""
+        self._lingered = 0
+        self.deadline = self.context.now + LINGER_SECONDS
+        with suppress(OSError, RuntimeError):
+            self._transport.write_eof()
+        self.resume()
+
+    def _drop(self, data: bytes) -> None:
+        self._lingered += len(data)
+        if self._lingered > LINGER_BYTES:
+            self._transport.abort()
+
+    def idle(self) -> bool:
+        """Tell whether no call is under way."""
+        return self._exchange is None and not self._partial
+
+    def close(self) -> None:
+        """Close an idle connection."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection, whatever is under way."""
+        self._transport.abort()
+
+    def expired(self) -> None:
+        """Act on a deadline that has passed (called by the sweep)."""
+        self.deadline = FOREVER
+        if self._lingered >= 0:
+            self._transport.abort()
+        elif self._exchange is not None:
+            self._exchange.expired()
+        elif self._partial:
+            refused = Refused(Code.REQUEST_TIMEOUT, "the rest of the head did not come")
+            self._refuse_early(refused, b"", self.context.clock())
+            self._answer(refused, b"", keep=False)
+        else:
+            self._transport.close()
+
+
+_VERSION: Final = re.compile(rb"[^ ]+ [^ ]+ HTTP/(\d+)(?:\.(\d+))?\r\n")
+
+
+def malformed(raw: bytes) -> Refused:
+    """Return the refusal for a head that llhttp does not take."""
+    line = _VERSION.match(raw)
+    if line and (line[1], line[2]) not in {(b"1", b"0"), (b"1", b"1")}:
+        return Refused(Code.VERSION_UNSUPPORTED, "only HTTP/1.0 and 1.1 are served")
+    return Refused(Code.BAD_REQUEST, "the head is malformed (RFC 9112)")

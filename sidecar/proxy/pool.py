@@ -1,0 +1,168 @@
+"""
+The upstream connections of one API: idle ones, ones being opened, and calls that wait.
+
+Rule 1: a free connection goes to the call that has waited longest; only without a waiting
+call does it become idle.
+Rule 2: the youngest idle connection is used first, so that the surplus ages and is closed.
+Rule 3: connections in use, idle and being opened together never pass the maximum, and
+never more are opened than calls wait.
+Nothing here awaits: opening is a task of the owner's group, everything else a callback.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from sidecar.errors import Code, Refused
+from sidecar.proxy.upstream import UpstreamConnection
+
+IDLE_SECONDS: Final = 50.0
+"""An idle connection is not reused after this: common servers and load balancers close
+theirs after 60 s, and a request that crosses the close is a failed POST."""
+
+
+class Waiter(Protocol):
+    """A call that needs a connection."""
+
+    waiting: bool
+    deadline: float
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """Take this connection."""
+
+    def failed(self, refusal: Refused) -> None:
+        """Give up: no connection is to be had."""
+
+
+class Pool:
+    """Hands connections to calls; `open_one` starts a task that ends in `opened` or `not_opened`."""
+
+    __slots__ = ("_active", "_idle", "_maximum", "_open_one", "_opening", "_waiters", "closed")
+
+    def __init__(self, maximum: int, open_one: Callable[[], None]) -> None:
+        self._maximum = maximum
+        self._open_one = open_one
+        self._idle: list[UpstreamConnection] = []
+        self._active: set[UpstreamConnection] = set()
+        self._waiters: deque[Waiter] = deque()
+        self._opening = 0
+        self.closed = False
+
+    def take(self) -> UpstreamConnection | None:
+        """Return an idle connection now, or None: then `wait`."""
+        if self._idle and not self._waiters:
+            connection = self._idle.pop()
+            self._active.add(connection)
+            return connection
+        return None
+
+    def wait(self, waiter: Waiter) -> None:
+        """Queue a call; it is told `connected` or `failed`, or stops `waiting` itself."""
+        waiter.waiting = True
+        self._waiters.append(waiter)
+        self._open_for_waiters()
+
+    def _open_for_waiters(self) -> None:
+        total = len(self._idle) + len(self._active) + self._opening
+        while self._opening < len(self._waiters):
+            if total >= self._maximum:
+                if not self._idle:
+                    return
+                # A call waits although connections are idle: it wants a new one,
+                # because an idle one has just turned out to be dead.
+                total -= 1
+                self._idle.pop(0).abort()
+                continue
+            self._opening += 1
+            total += 1
+            self._open_one()
+
+    def _next_waiter(self) -> Waiter | None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if waiter.waiting:
+                waiter.waiting = False
+                return waiter
+        return None
+
+    def opened(self, connection: UpstreamConnection) -> None:
+        """Take a connection that `open_one` has made."""
+        self._opening -= 1
+        self._give(connection)
+
+    def not_opened(self, refusal: Refused) -> None:
+        """Let the call that has waited longest fail: no connection could be opened."""
+        self._opening -= 1
+        waiter = self._next_waiter()
+        if waiter is not None:
+            waiter.failed(refusal)
+
+    def release(self, connection: UpstreamConnection, now: float) -> None:
+        """Take back a connection whose exchange ended cleanly."""
+        self._active.discard(connection)
+        connection.idle_until = now + min(connection.idle_seconds, IDLE_SECONDS)
+        if self._waiters:
+            self._give(connection)
+        elif self.closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def _give(self, connection: UpstreamConnection) -> None:
+        waiter = self._next_waiter()
+        if waiter is not None:
+            self._active.add(connection)
+            waiter.connected(connection)
+        elif self.closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """Drop a connection that is lost or not fit for reuse."""
+        self._active.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if self._waiters:
+            self._open_for_waiters()
+
+    def sweep(self, now: float) -> None:
+        """Fail calls that waited too long; close connections idle for too long."""
+        # As many calls as connections are being opened wait for those, not for a free
+        # one: the opening has its own limit and its own error.
+        while len(self._waiters) > self._opening and (
+            not self._waiters[0].waiting or self._waiters[0].deadline <= now
+        ):
+            waiter = self._waiters.popleft()
+            if waiter.waiting:
+                waiter.waiting = False
+                waiter.failed(
+                    Refused(
+                        Code.UPSTREAM_BUSY,
+                        "every connection to the API stayed in use; try again",
+                    )
+                )
+        # Oldest first: the list is a stack, so its bottom has been idle longest.
+        while self._idle and self._idle[0].idle_until <= now:
+            self._idle.pop(0).close()
+
+    def close(self) -> None:
+        """Close idle connections now and each other one when its exchange ends."""
+        self.closed = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def abort(self) -> None:
+        """Cut every connection."""
+        self.close()
+        for connection in tuple(self._active):
+            connection.abort()
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of connections by state, for the metrics."""
+        return {
+            "active": len(self._active),
+            "connecting": self._opening,
+            "idle": len(self._idle),
+        }

@@ -1,0 +1,315 @@
+"""
+One connection to the API: reads answers, and tells the call it works for.
+
+Callbacks, not tasks: a task per call costs more than the rest of the call.
+
+Rule 1: a connection works for one call at a time; it never reads an answer that no call
+asked for. Bytes that come between calls, or after the end of an answer, close it.
+Rule 2: an answer ends where its framing says (RFC 9112, 6.3). A connection that is lost
+before that is a cut answer, whatever was received.
+Rule 3: the head goes through llhttp and then through `core.headers`; the body goes
+through neither, so that its bytes are not copied by a parser.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+import httptools
+
+from sidecar.core.answers import ResponseHead, ResponseRules
+from sidecar.core.fields import UNTIL_CLOSE
+from sidecar.core.framing import Chunked
+from sidecar.errors import Code, Refused
+
+if TYPE_CHECKING:
+    from sidecar.proxy.pool import Pool
+
+MAX_HEAD: Final = 65536
+"""Bytes of an answer's head. Ours to bound: nginx allows 4-8 KiB, Envoy 60 KiB."""
+MAX_INTERIM: Final = 64
+"""1xx answers to one call (RFC 9110, 15.2): more is a storm, not progress."""
+
+
+class Call(Protocol):
+    """What a connection tells the call it works for."""
+
+    method: bytes
+
+    def answered(self, head: ResponseHead, body: bytes, *, whole: bool) -> None:
+        """Take the head, and the body as far as it came with it."""
+
+    def answer_data(self, data: bytes) -> None:
+        """Take more of the body."""
+
+    def answer_ended(self) -> None:
+        """The answer is whole."""
+
+    def answer_lost(self, refusal: Refused) -> None:
+        """The connection or the answer is broken: no more will come."""
+
+    def answer_failed(self, error: Exception) -> None:
+        """A bug of ours broke the answer."""
+
+    def pause_sending(self) -> None:
+        """The API reads slowly."""
+
+    def resume_sending(self) -> None:
+        """The API reads again."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """The protocol on a connection to the API."""
+
+    __slots__ = (
+        *("_body", "_buffer", "_eof", "_fields", "_interim", "_parser", "_pool"),
+        *("_rules", "begun", "call", "calls", "idle_seconds", "idle_until"),
+        *("lost", "on_first_answer", "reusable", "transport", "written_before"),
+    )
+
+    def __init__(self, pool: "Pool", rules: ResponseRules) -> None:
+        self._pool = pool
+        self._rules = rules
+        self._parser: httptools.HttpResponseParser | None = None
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._buffer = b""
+        self._body: int | Chunked | None = None
+        """What is left of the body: bytes, a decoder, UNTIL_CLOSE; None: a head is due."""
+        self._interim = 0
+        self._eof = False
+        self.transport: asyncio.Transport
+        self.call: Call | None = None
+        self.calls = 0
+        self.begun = False
+        """A byte of the present call's answer has come."""
+        self.on_first_answer: Callable[[], None] | None = None
+        self.reusable = True
+        self.lost = False
+        self.idle_until = 0.0
+        self.idle_seconds = float("inf")
+        self.written_before = 0
+
+    # The call's side.
+
+    def begin(self, call: Call, data: bytes) -> None:
+        """Work for `call` from now on; send the first bytes of its request."""
+        self.call = call
+        self.calls += 1
+        self.begun = False
+        self.written_before = getattr(self.transport, "written", 0)
+        self.transport.write(data)
+
+    def nothing_written(self) -> bool:
+        """Tell whether the peer cannot have seen a byte of the present call."""
+        # Only our own transport counts; the loop's does not tell, so the answer is no.
+        written = getattr(self.transport, "written", -1)
+        return written == self.written_before
+
+    def finish(self, now: float, *, request_sent: bool) -> None:
+        """End the work for the call: go idle, or close when something is left over."""
+        self.call = None
+        if self.reusable and request_sent and not self.lost and not self._eof:
+            self._pool.release(self, now)
+        else:
+            self.abort()
+
+    def close(self) -> None:
+        """Close an idle connection politely."""
+        self._pool.forget(self)
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection; the call, if any, hears nothing more."""
+        self.call = None
+        self.reusable = False
+        self._pool.forget(self)
+        self.transport.abort()
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = transport  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the call; its answer is cut unless it ran until the close."""
+        self.lost = True
+        self._pool.forget(self)
+        if self.call is not None:
+            call, self.call = self.call, None
+            call.answer_lost(
+                Refused(
+                    Code.UPSTREAM_PROTOCOL,
+                    "the API closed the connection before its answer was whole",
+                )
+            )
+
+    def eof_received(self) -> bool:
+        """End an answer that runs until the close; anything else is cut."""
+        self._eof = True
+        if self._body == UNTIL_CLOSE and self.call is not None:
+            self.reusable = False
+            self.call.answer_ended()
+        return False
+
+    def pause_writing(self) -> None:
+        """Slow the service down."""
+        if self.call is not None:
+            self.call.pause_sending()
+
+    def resume_writing(self) -> None:
+        """Let the service go on."""
+        if self.call is not None:
+            self.call.resume_sending()
+
+    def data_received(self, data: bytes) -> None:
+        """Take the next bytes of the answer."""
+        call = self.call
+        if call is None:
+            # Nobody asked: a late or smuggled answer must reach no other call.
+            self.abort()
+            return
+        try:
+            if self._body is None:
+                self.begun = True
+                if self._buffer:
+                    data = self._buffer + data
+                    self._buffer = b""
+                self._head(call, data)
+            else:
+                self._more(call, data)
+        except Exception as error:  # noqa: BLE001 - the outermost frame of a callback
+            self.abort()
+            call.answer_failed(error)
+
+    def _head(self, call: Call, data: bytes) -> None:
+        size = data.find(b"\r\n\r\n") + 4
+        if size == 3:  # noqa: PLR2004 - not found
+            if len(data) > MAX_HEAD:
+                self._broken(call, "the head of its answer is too large")
+            elif not b"HTTP/1.".startswith(data[:7]):
+                self._broken(call, "its answer is not HTTP/1.1")
+            else:
+                self._buffer = data
+            return
+        if size > MAX_HEAD:
+            self._broken(call, "the head of its answer is too large")
+            return
+        raw = data[:size]
+        try:
+            head = self._read(raw, call.method)
+        except Refused as refusal:
+            self._broken(call, refusal.detail)
+            return
+        except httptools.HttpParserError:
+            self._broken(call, "the head of its answer is malformed")
+            return
+        if head.status < 200:  # noqa: PLR2004 - RFC 9110, 15.2: interim
+            self._parser = None
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                self._broken(call, "it sent interim answers without end")
+            elif len(data) > size:
+                self._head(call, data[size:])
+            return
+        self._interim = 0
+        if not head.keep_alive:
+            self.reusable = False
+        self._deliver(call, head, data[size:])
+
+    def _read(self, raw: bytes, method: bytes) -> ResponseHead:
+        """Parse one head; `_fields` is filled by the parser."""
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpResponseParser(self)
+        self._fields = fields = []
+        parser.feed_data(raw)
+        return self._rules.read(raw, method, fields)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect a field (called by llhttp)."""
+        self._fields.append((name, value))
+
+    def _deliver(self, call: Call, head: ResponseHead, body: bytes) -> None:
+        framing = head.framing
+        if framing is None:
+            self._parser = None  # it may wait for a body that does not come
+            if body:
+                self.reusable = False
+            call.answered(head, b"", whole=True)
+            return
+        if framing >= 0:
+            left = framing - len(body)
+            if left <= 0:
+                if left < 0:
+                    # Past the end: not part of any answer (RFC 9112, 9.2).
+                    self.reusable = False
+                    body = body[:framing]
+                if body and self._parser is not None:
+                    self._parser.feed_data(body)  # it skips the body, and serves again
+                call.answered(head, body, whole=True)
+                return
+            self._parser = None
+            self._body = left
+            call.answered(head, body, whole=False)
+            return
+        self._parser = None
+        if framing == UNTIL_CLOSE:
+            self.reusable = False
+            self._body = UNTIL_CLOSE
+            call.answered(head, body, whole=False)
+            return
+        self._body = Chunked()
+        try:
+            pieces = self._body.feed(body)
+        except Refused:
+            self._broken(call, "the chunks of its answer are malformed")
+            return
+        if self._body.done:
+            self._chunks_done()
+            call.answered(head, b"".join(pieces), whole=True)
+        else:
+            call.answered(head, b"".join(pieces), whole=False)
+
+    def _chunks_done(self) -> None:
+        assert isinstance(self._body, Chunked)  # noqa: S101 - for the type checker
+        if self._body.rest:
+            self.reusable = False
+        self._body = None
+
+    def _more(self, call: Call, data: bytes) -> None:
+        body = self._body
+        if isinstance(body, int):
+            if body == UNTIL_CLOSE:
+                call.answer_data(data)
+                return
+            left = body - len(data)
+            if left > 0:
+                self._body = left
+                call.answer_data(data)
+                return
+            if left < 0:
+                self.reusable = False
+                data = data[:body]
+            self._body = None
+            call.answer_data(data)
+        elif body is not None:
+            try:
+                pieces = body.feed(data)
+            except Refused:
+                self._broken(call, "the chunks of its answer are malformed")
+                return
+            done = body.done
+            if done:
+                self._chunks_done()
+            if pieces:
+                call.answer_data(b"".join(pieces) if len(pieces) > 1 else pieces[0])
+            if not done:
+                return
+        # The call may have been cut while it took the last bytes.
+        if self.call is call:
+            call.answer_ended()
+
+    def _broken(self, call: Call, what: str) -> None:
+        self.abort()
+        call.answer_lost(Refused(Code.UPSTREAM_PROTOCOL, f"the API broke HTTP: {what}"))

@@ -1,0 +1,262 @@
+"""The pool's decisions, one by one, without a socket."""
+
+from typing import Any, cast
+
+import pytest
+
+from sidecar.errors import Code, Refused
+from sidecar.proxy.pool import IDLE_SECONDS, Pool
+from sidecar.proxy.upstream import UpstreamConnection
+
+
+class Connection:
+    """Stands for a connection to the API."""
+
+    def __init__(self, pool: Pool, idle_seconds: float = float("inf")) -> None:
+        self.pool = pool
+        self.idle_seconds = idle_seconds
+        self.idle_until = 0.0
+        self.ended = ""
+
+    def close(self) -> None:
+        """Close and leave the pool, as the real one does."""
+        self.ended = "closed"
+        self.pool.forget(cast("UpstreamConnection", self))
+
+    def abort(self) -> None:
+        """Cut and leave the pool, as the real one does."""
+        self.ended = "aborted"
+        self.pool.forget(cast("UpstreamConnection", self))
+
+
+class Call:
+    """Stands for a call that waits."""
+
+    def __init__(self, deadline: float = 10.0) -> None:
+        self.waiting = False
+        self.deadline = deadline
+        self.got: Any = None
+
+    def connected(self, connection: Any) -> None:
+        """Keep the connection."""
+        self.got = connection
+
+    def failed(self, refusal: Refused) -> None:
+        """Keep the code."""
+        self.got = refusal.code
+
+
+class Rig:
+    """A pool and a count of the openings that it asked for."""
+
+    def __init__(self, maximum: int = 2) -> None:
+        self.asked = 0
+        self.pool = Pool(maximum, self._open)
+
+    def _open(self) -> None:
+        self.asked += 1
+
+    def connection(self, idle_seconds: float = float("inf")) -> Any:
+        """Return a new connection of this pool."""
+        return Connection(self.pool, idle_seconds)
+
+    def opened(self) -> Any:
+        """Finish one opening."""
+        connection = self.connection()
+        self.pool.opened(connection)
+        return connection
+
+    def wait(self, deadline: float = 10.0) -> Call:
+        """Let a call wait."""
+        call = Call(deadline)
+        self.pool.wait(call)
+        return call
+
+
+@pytest.fixture(name="rig")
+def _rig() -> Rig:
+    """A pool of at most two connections."""
+    return Rig()
+
+
+def test_an_empty_pool_gives_nothing(rig: Rig) -> None:
+    """take() never opens."""
+    assert rig.pool.take() is None
+    assert rig.asked == 0
+
+
+def test_a_waiting_call_gets_the_connection_opened_for_it(rig: Rig) -> None:
+    """One opening per waiting call, and the call gets it."""
+    call = rig.wait()
+    connection = rig.opened()
+
+    assert rig.asked == 1
+    assert call.got is connection
+    assert not call.waiting
+    assert rig.pool.counts() == {"active": 1, "connecting": 0, "idle": 0}
+
+
+def test_calls_are_served_in_order(rig: Rig) -> None:
+    """The call that has waited longest is served first."""
+    calls = [rig.wait() for _ in range(3)]
+    first, second = rig.opened(), rig.opened()
+    rig.pool.release(first, now=0.0)
+
+    assert rig.asked == 2
+    assert [call.got for call in calls] == [first, second, first]
+
+
+def test_a_released_connection_serves_a_call_before_an_opened_one(rig: Rig) -> None:
+    """A call does not wait for its own opening when another connection is free."""
+    rig.wait()
+    connection = rig.opened()
+    second = rig.wait()
+    rig.pool.release(connection, now=0.0)
+    spare = rig.opened()
+
+    assert second.got is connection
+    assert rig.pool.take() is spare
+
+
+def test_the_youngest_idle_connection_is_used_first(rig: Rig) -> None:
+    """Surplus connections age at the bottom of the stack."""
+    rig.wait()
+    rig.wait()
+    old, young = rig.opened(), rig.opened()
+    rig.pool.release(old, now=0.0)
+    rig.pool.release(young, now=1.0)
+
+    assert rig.pool.take() is young
+    assert rig.pool.take() is old
+
+
+def test_idle_connections_do_not_overtake_waiting_calls(rig: Rig) -> None:
+    """While calls wait, a new call must queue behind them."""
+    rig.wait()
+    connection = rig.opened()
+    rig.pool.release(connection, now=0.0)
+    waiting = rig.wait()
+
+    assert rig.pool.take() is None
+    assert waiting.got is None
+
+
+def test_a_dead_pool_of_idle_connections_makes_room_for_a_new_one() -> None:
+    """A call that waits for a new connection is not starved by idle ones."""
+    rig = Rig(maximum=1)
+    rig.wait()
+    stale = rig.opened()
+    rig.pool.release(stale, now=0.0)
+    call = rig.wait()
+    fresh = rig.opened()
+
+    assert stale.ended == "aborted"
+    assert call.got is fresh
+
+
+def test_a_failed_opening_fails_one_call(rig: Rig) -> None:
+    """The call that waited longest hears why; the others go on waiting."""
+    first, second = rig.wait(), rig.wait()
+    rig.pool.not_opened(Refused(Code.UPSTREAM_UNREACHABLE, "no"))
+
+    assert first.got is Code.UPSTREAM_UNREACHABLE
+    assert second.got is None
+    assert second.waiting
+
+
+def test_calls_that_gave_up_are_passed_over(rig: Rig) -> None:
+    """A cancelled call takes no connection from one that still waits."""
+    gone, stays = rig.wait(), rig.wait()
+    gone.waiting = False
+    connection = rig.opened()
+    spare = rig.opened()
+
+    assert gone.got is None
+    assert stays.got is connection
+    assert rig.pool.take() is spare
+
+
+def test_a_call_fails_when_everything_stays_busy(rig: Rig) -> None:
+    """After queue_seconds without a free connection the call is told `upstream_busy`."""
+    rig.wait()
+    rig.wait()
+    rig.opened()
+    rig.opened()
+    call = rig.wait(deadline=5.0)
+    rig.pool.sweep(4.9)
+    before = call.got
+    rig.pool.sweep(5.0)
+
+    assert before is None
+    assert call.got is Code.UPSTREAM_BUSY
+
+
+def test_a_call_whose_connection_is_being_opened_is_not_busy(rig: Rig) -> None:
+    """A slow connect has its own limit and its own error."""
+    call = rig.wait(deadline=5.0)
+    rig.pool.sweep(100.0)
+
+    assert call.got is None
+    assert call.waiting
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [(float("inf"), IDLE_SECONDS), (5.0, 5.0)],
+    ids=["our-limit", "peer-says-less"],
+)
+def test_idle_connections_are_closed_in_time(
+    rig: Rig, told: float, kept: float
+) -> None:
+    """An idle connection lives as long as we or its peer allow, whichever is less."""
+    rig.wait()
+    connection = rig.connection(told)
+    rig.pool.opened(connection)
+    rig.pool.release(connection, now=100.0)
+    rig.pool.sweep(100.0 + kept - 0.1)
+    before = connection.ended
+    rig.pool.sweep(100.0 + kept)
+
+    assert before == ""
+    assert connection.ended == "closed"
+    assert rig.pool.counts()["idle"] == 0
+
+
+def test_a_lost_connection_makes_room(rig: Rig) -> None:
+    """When a connection in use is lost, a waiting call gets a new one."""
+    rig.wait()
+    rig.wait()
+    lost, _ = rig.opened(), rig.opened()
+    call = rig.wait()
+    rig.pool.forget(lost)
+    fresh = rig.opened()
+
+    assert rig.asked == 3
+    assert call.got is fresh
+
+
+def test_a_closed_pool_keeps_nothing(rig: Rig) -> None:
+    """While draining, idle connections close at once and others when they are free."""
+    rig.wait()
+    rig.wait()
+    idle, busy = rig.opened(), rig.opened()
+    rig.pool.release(idle, now=0.0)
+    rig.pool.close()
+    rig.pool.release(busy, now=0.0)
+
+    assert idle.ended == busy.ended == "closed"
+
+
+def test_an_aborted_pool_cuts_what_is_in_use(rig: Rig) -> None:
+    """At the end of the drain nothing stays open."""
+    rig.wait()
+    busy = rig.opened()
+    rig.wait()
+    late = rig.connection()
+    rig.pool.abort()
+    rig.pool.opened(late)
+
+    assert busy.ended == "aborted"
+    assert rig.pool.counts()["active"] == 1
+    rig.pool.release(late, now=0.0)
+    assert late.ended == "closed"
