@@ -52,6 +52,7 @@ class Key:
     hint: str
     """The first characters, enough to tell environments apart."""
     created: float
+    name: str = ""
     expires: float | None = None
     revoked: float | None = None
     active: bool = True
@@ -116,23 +117,13 @@ class KeyRing:
         self,
         account: str = DEFAULT_ACCOUNT,
         *,
+        name: str = "",
         environment: str = "live",
         ttl_seconds: float | None = None,
         active: bool = True,
     ) -> Issued:
         """Make a key; `KeyError` when there is no such account."""
         value = f"fln_{environment}_{secrets.token_hex(20)}"
-        return self.adopt(value, account, ttl_seconds=ttl_seconds, active=active)
-
-    def adopt(
-        self,
-        value: str,
-        account: str = DEFAULT_ACCOUNT,
-        *,
-        ttl_seconds: float | None = None,
-        active: bool = True,
-    ) -> Issued:
-        """Know a key with a value chosen by the caller."""
         self.accounts[account]  # KeyError: there is no such account
         now = self._now()
         key = Key(
@@ -141,6 +132,7 @@ class KeyRing:
             digest=_digest(value),
             hint=value[:12],
             created=now,
+            name=name,
             expires=None if ttl_seconds is None else now + ttl_seconds,
             active=active,
         )
@@ -151,9 +143,15 @@ class KeyRing:
         """Look a key up by its id; `KeyError` when there is none."""
         return self._keys[key_id]
 
+    def has(self, key_id: str, account: str) -> bool:
+        """Tell whether an account has, or had, this key."""
+        key = self._keys.get(key_id)
+        return key is not None and key.account == account
+
     def of_account(self, account: str) -> list[Key]:
-        """List an account's keys, oldest first."""
-        return [key for key in self._keys.values() if key.account == account]
+        """List an account's keys that are not revoked, oldest first."""
+        keys = self._keys.values()
+        return [k for k in keys if k.account == account and k.revoked is None]
 
     def revoke(self, key_id: str) -> None:
         """Refuse this key from now on; a second time changes nothing."""

@@ -76,8 +76,11 @@ async def create_key(request: web.Request) -> web.Response:
     environment = fields.get("environment", "live")
     if environment not in {"live", "test"}:
         raise Rejected(422, "invalid_key", "environment must be live or test")
+    name = fields.get("name", "")
+    if not isinstance(name, str):
+        raise Rejected(422, "invalid_key", "name must be a string")
     ring = request.app[WORLD].ring
-    issued = ring.issue(account.id, environment=str(environment))
+    issued = ring.issue(account.id, name=name, environment=str(environment))
     answer = {**_key(ring.get(issued.id)), "key": issued.key}
     return json_answer(answer, status=201)
 
@@ -87,7 +90,7 @@ async def revoke_key(request: web.Request) -> web.Response:
     account = _find_account(request)
     ring = request.app[WORLD].ring
     key_id = request.match_info["key_id"]
-    if key_id not in {key.id for key in ring.of_account(account.id)}:
+    if not ring.has(key_id, account.id):
         raise NotFound
     ring.revoke(key_id)
     return web.Response(status=204)
@@ -111,11 +114,11 @@ def _key(key: Key) -> dict[str, object]:
     """Show a key without its value."""
     return {
         "id": key.id,
+        "name": key.name,
         "service_account_id": key.account,
         "hint": key.hint,
         "created_at": key.created,
         "expires_at": key.expires,
-        "revoked_at": key.revoked,
     }
 
 

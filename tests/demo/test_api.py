@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from sidecar.demo.api import EmulatedApi
-from sidecar.demo.keys import MANAGE
+from sidecar.demo.keys import DEFAULT_SCOPES, MANAGE
 from sidecar.demo.world import Cut, Faults
 from tests.integration.support import wait_until
 
@@ -51,9 +51,10 @@ class Client:
 
 @pytest.fixture(name="client")
 async def _client(api: EmulatedApi) -> AsyncIterator[Client]:
-    """Hold a key of the usual service account."""
+    """Hold a key of an account of its own, with the usual scopes."""
+    api.world.ring.add_account("sa_client", "client", DEFAULT_SCOPES)
     async with aiohttp.ClientSession() as session:
-        yield Client(session, api, api.issue().key)
+        yield Client(session, api, api.issue("sa_client").key)
 
 
 @pytest.fixture(name="manager")
@@ -190,17 +191,22 @@ async def test_a_key_is_shown_once_and_can_be_revoked(
     manager: Client, api: EmulatedApi
 ) -> None:
     """Create, use, list without the value, revoke twice, refused."""
-    created, made = await manager(KEYS, "POST", json={"environment": "test"})
+    wanted = {"environment": "test", "name": "staging-crm-sync"}
+    created, made = await manager(KEYS, "POST", json=wanted)
     user = Client(manager.session, api, made["key"])
     used, _ = await user("/contacts")
     _, listed = await manager(KEYS)
     revoked = [(await manager(f"{KEYS}/{made['id']}", "DELETE"))[0] for _ in range(2)]
     refused, body = await user("/contacts")
+    _, left = await manager(KEYS)
 
     assert (created, used, revoked) == (201, 200, [204, 204])
     assert made["key"].startswith("fln_test_")
     assert made["key"] not in json.dumps(listed)
-    assert made["id"] in {key["id"] for key in listed["data"]}
+    assert [(key["id"], key["name"]) for key in listed["data"]] == [
+        (made["id"], "staging-crm-sync")
+    ]
+    assert left == {"data": []}
     assert (refused, body["error"]["code"]) == (401, "revoked_key")
 
 
@@ -222,9 +228,12 @@ async def test_service_accounts_and_keys_are_resources(
     assert (await manager(target, method))[0] == status
 
 
-async def test_a_key_of_no_environment_is_refused(manager: Client) -> None:
-    """Keys are live or test."""
-    status, body = await manager(KEYS, "POST", json={"environment": "prod"})
+@pytest.mark.parametrize("fields", [{"environment": "prod"}, {"name": 1}])
+async def test_a_malformed_wish_for_a_key_is_refused(
+    manager: Client, fields: dict[str, object]
+) -> None:
+    """Keys are live or test, and their names are text."""
+    status, body = await manager(KEYS, "POST", json=fields)
 
     assert (status, body["error"]["code"]) == (422, "invalid_key")
 
