@@ -1,0 +1,80 @@
+{{/*
+What a schema cannot say: rules across values. Each ends the rendering with a sentence
+that says what to do.
+*/}}
+{{- define "sidecar.validate" -}}
+{{- $settings := include "sidecar.settings" . | fromJson -}}
+{{- if not $settings.job -}}
+{{- fail "\n\nsettings.job is missing: say which job this key is for, for example\n  settings:\n    job: {name: production-crm-sync, environment: production}\n" -}}
+{{- end -}}
+{{- if not (or $settings.upstreams $settings.webhooks) -}}
+{{- fail "\n\nsettings.upstreams is empty: name the API that your application calls, for example\n  settings:\n    upstreams:\n      flownally:\n        base_url: https://api.flownally.com/v1\n        credential: {secret_id: prod/flownally/crm-sync}\n" -}}
+{{- end -}}
+{{- range $name, $upstream := $settings.upstreams -}}
+{{- include "sidecar.validate.secret" (dict "at" (printf "settings.upstreams.%s.credential" $name) "secret" $upstream.credential) -}}
+{{- end -}}
+{{- range $name, $webhook := $settings.webhooks -}}
+{{- include "sidecar.validate.secret" (dict "at" (printf "settings.webhooks.%s" $name) "secret" $webhook) -}}
+{{- end -}}
+{{- include "sidecar.validate.ports" . -}}
+{{- range $socket := include "sidecar.sockets" . | splitList " " -}}
+{{- if and $socket (not (regexMatch "^unix:/run/sidecar/[^/]+$" $socket)) -}}
+{{- fail (printf "\n\n%s: in a pod a Unix socket must lie in /run/sidecar, the one folder that the containers share\n" $socket) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $settings.webhooks (not (or .Values.webhookService.enabled .Values.webhookService.existing)) -}}
+{{- fail "\n\nsettings.webhooks has an endpoint, but no Service leads to it: set webhookService.enabled=true, or webhookService.existing=true when you have one of your own\n" -}}
+{{- end -}}
+{{- if and .Values.webhookService.enabled (not $settings.webhooks) -}}
+{{- fail "\n\nwebhookService.enabled=true, but settings.webhooks has no endpoint: name one, or set webhookService.enabled=false\n" -}}
+{{- end -}}
+{{- if and .Values.rotation.enabled (not $settings.rotation) -}}
+{{- fail "\n\nrotation.enabled=true, but settings.rotation is missing: it says whose key is rotated and with which credential\n" -}}
+{{- end -}}
+{{- if and (not (kindIs "invalid" .Values.app.uid)) (eq (int64 .Values.app.uid) (int64 .Values.container.runAsUser)) -}}
+{{- fail (printf "\n\napp.uid and container.runAsUser are both %d: give the sidecar a user of its own, or the application may read the sidecar's memory\n" (int64 .Values.app.uid)) -}}
+{{- end -}}
+{{- if has "sidecar" .Values.app.containers -}}
+{{- fail "\n\napp.containers names the sidecar: it is the one container that must get AWS credentials; list those of your application only\n" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sidecar.validate.secret" -}}
+{{- $secret := default dict .secret -}}
+{{- $named := default "" $secret.secret_id -}}
+{{- $file := default "" $secret.file -}}
+{{- if and (not $named) (not $file) -}}
+{{- fail (printf "\n\n%s says nowhere to find the secret: set secret_id (a name or ARN in AWS Secrets Manager) or file (a path)\n" .at) -}}
+{{- end -}}
+{{- if and $named $file -}}
+{{- fail (printf "\n\n%s has both secret_id and file: keep the one that is meant\n" .at) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* All containers of a pod share one network: no port may be taken twice. */}}
+{{- define "sidecar.validate.ports" -}}
+{{- $settings := include "sidecar.settings" . | fromJson -}}
+{{- $taken := dict -}}
+{{- range $port := .Values.app.ports -}}
+{{- $_ := set $taken (toString (int64 $port)) "app.ports" -}}
+{{- end -}}
+{{- $ours := dict "settings.admin.listen" $settings.admin.listen -}}
+{{- if $settings.webhooks -}}
+{{- $_ := set $ours "settings.webhook_listener.listen" $settings.webhook_listener.listen -}}
+{{- end -}}
+{{- range $name, $upstream := $settings.upstreams -}}
+{{- $_ := set $ours (printf "settings.upstreams.%s.listen" $name) (default "127.0.0.1:8700" $upstream.listen) -}}
+{{- end -}}
+{{- range $at := keys $ours | sortAlpha -}}
+{{- $port := include "sidecar.port" (get $ours $at) -}}
+{{- if $port -}}
+{{- if hasKey $taken $port -}}
+{{- fail (printf "\n\n%s and %s both want port %s: containers of a pod share one network, give one of them another port\n" $at (get $taken $port) $port) -}}
+{{- end -}}
+{{- $_ := set $taken $port $at -}}
+{{- end -}}
+{{- end -}}
+{{- if hasPrefix "127." $settings.admin.listen -}}
+{{- fail "\n\nsettings.admin.listen is a loopback address: in a pod kubelet and Prometheus come by the pod IP, so leave it out or use 0.0.0.0:8701\n" -}}
+{{- end -}}
+{{- end -}}

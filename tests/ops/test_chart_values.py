@@ -1,0 +1,129 @@
+"""Values that are wrong: each is refused with a sentence that says what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.ops.cluster import CHART, HELMS, MINIMAL, example_chart, helm, sentence
+from tests.ops.support import run
+
+WEBHOOK = {
+    "secret_id": "prod/flownally/webhook",
+    "forward_to": "http://127.0.0.1:3000/hooks",
+}
+SECOND = {
+    "base_url": "https://billing.example.com",
+    "credential": {"secret_id": "prod/billing"},
+}
+UPSTREAM = "settings.upstreams.flownally"
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The least values with one of them set, or taken away by None."""
+    data: dict[str, Any] = yaml.safe_load(MINIMAL.read_text())
+    *folders, last = path.split(".")
+    place = data
+    for name in folders:
+        place = place.setdefault(name, {})
+    if value is None:
+        place.pop(last, None)
+    else:
+        place[last] = value
+    return data
+
+
+def refusal(name: str, values: dict[str, Any], tmp_path: Path) -> str:
+    """What helm says about these values."""
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    done = run(helm(name), "template", "crm", CHART, "-f", file, check=False)
+    assert done.returncode != 0, done.stdout
+    return sentence(done.stderr)
+
+
+@pytest.mark.parametrize("name", HELMS)
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        # Realistic.
+        pytest.param("image.repository", None, "say where you pushed", id="no-image"),
+        pytest.param("settings.job", None, "say which job", id="no-job"),
+        pytest.param("settings.upstreams", None, "name the API", id="no-upstream"),
+        pytest.param(f"{UPSTREAM}.credential", None, "set secret_id", id="no-secret"),
+        pytest.param(
+            f"{UPSTREAM}.credential.file", "/run/key", "keep the one", id="two-secrets"
+        ),
+        pytest.param("app.ports", [8700], "another port", id="app-on-our-port"),
+        pytest.param("app.ports", [8701], "another port", id="app-on-admin-port"),
+        pytest.param(
+            "settings.upstreams.billing", SECOND, "another port", id="same-listen-twice"
+        ),
+        pytest.param(
+            "settings.webhooks.inbox",
+            WEBHOOK,
+            "webhookService.enabled=true",
+            id="webhooks-without-service",
+        ),
+        pytest.param(
+            "webhookService.enabled", True, "has no endpoint", id="service-alone"
+        ),
+        pytest.param("rotation.enabled", True, "settings.rotation", id="no-rotation"),
+        pytest.param("app.uid", 65532, "user of its own", id="same-user"),
+        pytest.param("app.containers", ["sidecar"], "the sidecar", id="skips-itself"),
+        pytest.param(
+            "settings.admin.listen", "127.0.0.1:8701", "pod IP", id="admin-on-loopback"
+        ),
+        pytest.param(
+            f"{UPSTREAM}.listen", "unix:/tmp/a.sock", "/run/sidecar", id="socket-place"
+        ),
+        # Wrong in name or type.
+        pytest.param("imag", {}, "imag", id="unknown-value"),
+        pytest.param("settings.upstream", {}, "upstream", id="unknown-table"),
+        pytest.param(f"{UPSTREAM}.credential.sekret", "x", "sekret", id="unknown-key"),
+        pytest.param("settings.log.level", "loud", "debug", id="not-in-the-list"),
+        pytest.param("image.digest", "sha256:123", "digest", id="digest-cut-short"),
+        pytest.param("image.repository", "r/sidecar:1@x", "repo", id="tag-in-name"),
+        pytest.param("app.ports", ["3000"], "ports", id="port-as-text"),
+        pytest.param("app.ports", [70000], "app", id="port-too-large"),
+        pytest.param("container.runAsUser", 0, "runAsUser", id="root"),
+        pytest.param("serviceAccount.roleArn", "crm-sync", "roleArn", id="no-arn"),
+        pytest.param(
+            "settings.job.rotate_every_days", "90", "rotate_every_days", id="text"
+        ),
+        pytest.param("prometheusRule.runbookBase", "x", "runbookBase", id="no-url"),
+    ],
+)
+def test_wrong_values_are_refused(
+    name: str, path: str, value: Any, says: str, tmp_path: Path
+) -> None:
+    """The sentence names the value and what would be right."""
+    assert says in refusal(name, changed(path, value), tmp_path)
+
+
+@pytest.mark.parametrize("name", HELMS)
+def test_two_upstreams_on_ports_of_their_own_are_fine(
+    name: str, tmp_path: Path
+) -> None:
+    """Several APIs, one sidecar."""
+    values = tmp_path / "values.yaml"
+    second = SECOND | {"listen": "127.0.0.1:8710"}
+    values.write_text(yaml.safe_dump(changed("settings.upstreams.billing", second)))
+
+    done = run(helm(name), "template", "crm", CHART, "-f", values)
+
+    assert "127.0.0.1:8710" in done.stdout
+
+
+@pytest.mark.parametrize("name", HELMS)
+def test_a_parent_must_name_its_containers(name: str) -> None:
+    """Else EKS would give the application the right to read the secret."""
+    chart = example_chart(name)
+
+    done = run(
+        *(helm(name), "template", "crm", chart, "--set", "sidecar.app.containers=null"),
+        check=False,
+    )
+
+    assert "name the containers of your application" in sentence(done.stderr)
