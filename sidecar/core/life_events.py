@@ -1,0 +1,292 @@
+"""
+The words in which the life of a credential is told: states, events, commands.
+
+- A state is what the metric and the status page show.
+- An event is something that happened; it carries the time, in monotonic seconds.
+- A command is something to do. Each `Describe`, `Fetch` and `Probe` is answered by
+  exactly one event, however it ends.
+- A verdict is what becomes of a call that the API answered with 401.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from sidecar.core.secret import Credential
+from sidecar.errors import RefreshResult
+
+
+class State(StrEnum):
+    """What can be said of the key in use; the metric label `state`."""
+
+    MISSING = "missing"
+    """There is no key yet."""
+    FRESH = "fresh"
+    """The source answers, and the API refused nothing that it gave."""
+    STALE = "stale"
+    """The source is away: the last good key serves."""
+    ROLLED_BACK = "rolled_back"
+    """The source's newest key is refused: the key before it serves, proven."""
+    REJECTED = "rejected"
+    """The newest key is refused, by our rules or by the API, and what serves is an
+    older one, or the refused one itself when there is no other."""
+    EXPIRED = "expired"
+    """The source was away for longer than allowed: no key is given out."""
+
+
+class Stage(StrEnum):
+    """The staging labels of AWS Secrets Manager; a file has only the first."""
+
+    CURRENT = "AWSCURRENT"
+    PREVIOUS = "AWSPREVIOUS"
+    PENDING = "AWSPENDING"
+
+
+class Cutover(StrEnum):
+    """How a change of keys ended; the metric label `result`."""
+
+    PROMOTED = "promoted"
+    REJECTED = "rejected"
+    ROLLED_BACK = "rolled_back"
+    RESTORED = "restored"
+
+
+class Timer(StrEnum):
+    """The alarms that the machine may set; each has its event."""
+
+    LOOK = "look"
+    PROBE = "probe"
+    ROUND = "round"
+    LIMIT = "limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Send the call once more, with this credential."""
+
+    credential: Credential
+    how: Literal["replay", "rollback"]
+    trial: bool = False
+    """The replay is itself the proof of the key: its outcome must be reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassThrough:
+    """Give the service the API's own 401."""
+
+
+Verdict = Replay | PassThrough
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The process begins."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LookDue:
+    """It is time for the next look at the source."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Someone wants a look now: a person, a file that moved, a clock that jumped."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The source named its versions."""
+
+    at: float
+    current: str
+    previous: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The source gave a key, and it keeps the rules for keys."""
+
+    at: float
+    stage: Stage
+    credential: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class Spoiled:
+    """The source gave a value that breaks the rules for keys."""
+
+    at: float
+    stage: Stage
+    version_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The source did not answer; `stage` is None when it should have described."""
+
+    at: float
+    stage: Stage | None
+    result: RefreshResult
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeDue:
+    """It is time to probe again."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A probe ended: proved, refused with 401, or None for no answer."""
+
+    at: float
+    credential: Credential
+    proved: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Challenged:
+    """The API answered 401 to a call with `used`; without ticket nobody waits."""
+
+    at: float
+    used: Credential
+    ticket: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The call with this ticket waits no longer."""
+
+    at: float
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A call was answered: what it says about its key, None for no answer."""
+
+    at: float
+    credential: Credential
+    proved: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundDue:
+    """It is time for the next step of a recovery."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReached:
+    """The source has been away for as long as allowed."""
+
+    at: float
+
+
+Event = (
+    Started
+    | LookDue
+    | Asked
+    | Described
+    | Loaded
+    | Spoiled
+    | Failed
+    | ProbeDue
+    | Probed
+    | Challenged
+    | Withdrawn
+    | Tried
+    | RoundDue
+    | LimitReached
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Ask the source for its versions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Ask the source for a value."""
+
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask the API about a key."""
+
+    credential: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """Give this key to calls from now on; None: give none."""
+
+    credential: Credential | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Tell the waiting calls what becomes of them."""
+
+    tickets: tuple[int, ...]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Set an alarm, in place of an earlier one of the same name."""
+
+    timer: Timer
+    seconds: float
+    spread: float = 0.0
+    """The part of `seconds` by which chance may move the alarm, either way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disarm:
+    """Drop an alarm."""
+
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A look at the source is over."""
+
+    number: int
+    result: RefreshResult
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Count a change of keys."""
+
+    cutover: Cutover
+    credential: Credential
+
+
+Command = Describe | Fetch | Probe | Use | Answer | Arm | Disarm | Looked | Record
+
+
+def proof_of(status: int) -> bool | None:
+    """
+    Tell what an answer of the API says about the key it was asked with.
+
+    401 refuses it. 403 and 404 prove it: the API knew who asked. An overloaded or
+    broken API, or a gateway before it, may answer before it looked at the key, so
+    408, 429 and 5xx say nothing.
+    """
+    if status == 401:  # noqa: PLR2004 - RFC 9110, 15.5.2
+        return False
+    return None if status in {408, 429} or status >= 500 else True  # noqa: PLR2004

@@ -1,0 +1,388 @@
+"""
+What is done about a 401 from the API on a live call.
+
+The first question is whether it is news. A call that carried another key than the
+one in use is sent again with that one. Otherwise one round begins, and every further
+401 on the same key joins it:
+
+    LOOK    ask the source, with a look that began after the round
+            -> another version: it is put into use, and the calls are sent again
+    CHECK   probe the key in use: perhaps the 401 was about the call, not the key
+            -> proven: the calls get their 401, the key stays
+    NEWER   probe a candidate that was rejected before
+    FETCH   get AWSPREVIOUS
+    PROVE   probe it; or, without a probe,
+    TRIAL   let one call try it, the others wait
+            -> works: rolled back, the calls are sent again
+    PAUSE   the source was away for a moment: LOOK again, until the deadline
+
+When nothing helps, the calls get the API's own 401 and the circuit opens. In an open
+circuit a 401 costs nothing: no look, no probe.
+
+Rule: a key that works is never given up for one that is not proven. This file gives
+up the key in use only after a 401 on it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Literal
+
+from sidecar.core.keys import Keys, same
+from sidecar.core.life_events import (
+    Answer,
+    Arm,
+    Command,
+    Disarm,
+    Fetch,
+    PassThrough,
+    Probe,
+    Replay,
+    Stage,
+    Timer,
+)
+from sidecar.core.looks import Looks
+from sidecar.core.schedule import Allowance, Circuit, backoff
+from sidecar.core.secret import Credential
+from sidecar.errors import RefreshResult
+
+ROUND_SECONDS: Final = 8.0
+"""Calls wait for at most 10 s (keeper); the round is over before."""
+PATIENCE_SECONDS: Final = 2.0
+"""A look that takes longer does not keep the keys in memory from being tried."""
+HAND_OVER_SECONDS: Final = 3.0
+"""A trial that takes longer is handed to a second call as well."""
+QUIET_SECONDS: Final = 5.0
+"""After the key was proven innocent, a 401 is taken for the call's own fault."""
+INNOCENT_SECONDS: Final = 300.0
+"""For as long, a probe comes before a look: endpoints that always answer 401 must
+not cost a look each time."""
+
+_PASSING: Final = frozenset({RefreshResult.THROTTLED, RefreshResult.UNREACHABLE})
+"""Failures of the source that may be over in a moment."""
+_FOUND_NOTHING: Final = frozenset(
+    {RefreshResult.UNCHANGED, RefreshResult.CHANGED, RefreshResult.INVALID}
+)
+"""Looks that were answered; had they found a key, the round would be over."""
+
+
+class Phase(StrEnum):
+    """What a round waits for."""
+
+    LOOK = "look"
+    CHECK = "check"
+    NEWER = "newer"
+    FETCH = "fetch"
+    PROVE = "prove"
+    TRIAL = "trial"
+    PAUSE = "pause"
+
+
+@dataclass(slots=True)
+class Round:
+    """One recovery, shared by all calls that drew a 401 on the key in use."""
+
+    deadline: float
+    phase: Phase = Phase.LOOK
+    tickets: dict[int, Credential] = field(default_factory=dict)
+    """The calls that wait, with the key that each had carried."""
+    look: int | None = None
+    """The first look whose answer counts; None before one was asked for."""
+    asked: bool = False
+    """It was asked for, or could not be afforded."""
+    pending: bool = False
+    """The source may still tell something new."""
+    answered: bool = False
+    """The source told where its stages are."""
+    pauses: int = 0
+    checked: bool = False
+    newer_checked: bool = False
+    tried: set[str] = field(default_factory=set)
+    """The versions that were turned to besides the one in use."""
+    other: Credential | None = None
+    carriers: int = 0
+
+
+@dataclass(slots=True)
+class Recovery:
+    """The rounds, and the circuit between them."""
+
+    keys: Keys
+    looks: Looks
+    probing: bool
+    """There is a probe."""
+    round: Round | None = None
+    circuit: Circuit = field(default_factory=Circuit)
+    allowance: Allowance = field(default_factory=lambda: Allowance(8, 30.0))
+    quiet_until: float = -math.inf
+    innocent_until: float = -math.inf
+
+    def challenged(
+        self, at: float, used: Credential, ticket: int | None
+    ) -> Sequence[Command]:
+        """Take in a 401 on a call with `used`; the key in use may be another."""
+        tickets = () if ticket is None else (ticket,)
+        if self.round is not None:
+            return self._join(at, self.round, used, ticket)
+        if not same(used, self.keys.in_use) and not self.keys.refused:
+            return self._replay(tickets)
+        if self.circuit.is_open(at) or at < self.quiet_until:
+            return (Answer(tickets, PassThrough()),)
+        opened = self.round = Round(at + ROUND_SECONDS)
+        if ticket is not None:
+            opened.tickets[ticket] = used
+        if self.probing and at < self.innocent_until:
+            return self._next(at, opened)
+        return self._look(at, opened)
+
+    def looked(
+        self, at: float, number: int, result: RefreshResult
+    ) -> Sequence[Command]:
+        """Take in the end of a look that brought no other key into use."""
+        going = self.round
+        if going is None or going.look is None:
+            return ()
+        failed = result not in _FOUND_NOTHING
+        # A look that began before the round and found nothing proves nothing. One
+        # that failed tells that the next will hardly fare better: do not wait twice.
+        if number < going.look and not failed:
+            return ()
+        going.answered = not failed
+        going.pending = result in _PASSING
+        if going.phase is Phase.LOOK or (going.phase is Phase.PAUSE and not failed):
+            return self._next(at, going)
+        return ()
+
+    def probed(
+        self, at: float, credential: Credential, proved: bool | None
+    ) -> Sequence[Command]:
+        """Take in the end of a probe that the round waits for."""
+        going = self.round
+        if going is None:
+            return ()
+        if going.phase is Phase.CHECK and same(credential, self.keys.in_use):
+            return self._innocent(at, going) if proved else self._next(at, going)
+        if going.phase is Phase.NEWER:
+            return self._next(at, going)
+        if going.phase is Phase.PROVE and same(credential, going.other):
+            if proved:
+                return self._roll_back(credential)
+            # The API answered a moment ago: perhaps it answers a call.
+            return self._next(at, going) if proved is False else self._try(at, going)
+        return ()
+
+    def previous(
+        self, at: float, credential: Credential | None, *, passing: bool = False
+    ) -> Sequence[Command]:
+        """Take in AWSPREVIOUS, or that it cannot be had, perhaps for a moment."""
+        going = self.round
+        if going is None or going.phase is not Phase.FETCH:
+            return ()
+        if credential is None:
+            if passing:
+                going.tried.clear()
+                going.answered, going.pending = False, True
+            return self._next(at, going)
+        if same(credential, self.keys.in_use):
+            # AWSPREVIOUS is what is in use, so AWSCURRENT has just changed.
+            return self._look(at, going)
+        self.keys.fallback = credential
+        return self._prove(at, going, credential)
+
+    def tried(
+        self, at: float, credential: Credential, proved: bool | None
+    ) -> Sequence[Command]:
+        """Take in what a call says about its key."""
+        going, keys = self.round, self.keys
+        if going and going.phase is Phase.TRIAL and same(credential, going.other):
+            return self._trial_ended(at, going, credential, proved)
+        if not proved or not keys.refused:
+            return ()
+        if same(credential, keys.in_use):
+            keys.refused = False
+        elif same(credential, keys.fallback):
+            # A trial that took longer than its round.
+            self.circuit.until = -math.inf
+            return self._roll_back(credential)
+        return ()
+
+    def is_innocent(self, at: float) -> bool:
+        """Tell whether the key in use was proven after a 401 on it, not long ago."""
+        return at < max(self.quiet_until, self.innocent_until)
+
+    def withdrawn(self, ticket: int) -> None:
+        """Forget a call that waits no longer."""
+        if self.round is not None:
+            self.round.tickets.pop(ticket, None)
+
+    def due(self, at: float) -> Sequence[Command]:
+        """Take the next step that time brings."""
+        going = self.round
+        if going is None:
+            return ()
+        if going.phase is Phase.LOOK:
+            going.pending = True
+            return self._next(at, going)
+        if going.phase is Phase.PAUSE:
+            return self._look(at, going) if at < going.deadline else self._give_up(at)
+        if going.phase is Phase.TRIAL:
+            return self._give_up(at) if at >= going.deadline else self._hand(at, going)
+        return ()
+
+    def won(self, how: Literal["replay", "rollback"] = "replay") -> Sequence[Command]:
+        """Another key is in use: send the waiting calls again."""
+        if how == "replay":
+            self.circuit.reset()
+            if self.round is not None:
+                self.allowance.give_back()
+        self.quiet_until = self.innocent_until = -math.inf
+        return self._end(self._replay(self._tickets()))
+
+    def abandon(self) -> Sequence[Command]:
+        """No key may be given out any more."""
+        return self._end((Answer(self._tickets(), PassThrough()),))
+
+    def _join(
+        self, at: float, going: Round, used: Credential, ticket: int | None
+    ) -> Sequence[Command]:
+        """Let a call wait for the round; it may have to carry the trial."""
+        if ticket is None:
+            return ()
+        going.tickets[ticket] = used
+        if going.phase is Phase.TRIAL and not going.carriers:
+            return self._hand(at, going)
+        return ()
+
+    def _look(self, at: float, going: Round) -> Sequence[Command]:
+        """Ask the source, with a look that begins from now on."""
+        going.phase = Phase.LOOK
+        going.asked = True
+        alarm = Arm(Timer.ROUND, PATIENCE_SECONDS)
+        if going.look is not None and self.looks.serves(going.look):
+            return (alarm,)
+        if not self.allowance.take(at):
+            going.pending = going.answered = False
+            return self._next(at, going)
+        going.look, commands = self.looks.want()
+        return (*commands, alarm)
+
+    def _next(self, at: float, going: Round) -> Sequence[Command]:
+        """Turn to the next hope."""
+        keys = self.keys
+        if self.probing and keys.in_use and not going.checked:
+            going.checked = True
+            going.phase = Phase.CHECK
+            return (Probe(keys.in_use),)
+        if not going.asked:
+            return self._look(at, going)
+        if self.probing and keys.candidate and not going.newer_checked:
+            going.newer_checked = True
+            going.phase = Phase.NEWER
+            return (Probe(keys.candidate),)
+        if (commands := self._turn_to_other(at, going)) is not None:
+            return commands
+        if going.pending and at < going.deadline:
+            going.phase = Phase.PAUSE
+            going.pauses += 1
+            return (Arm(Timer.ROUND, backoff(going.pauses, 0.125, 2.0), 0.5),)
+        return self._give_up(at)
+
+    def _turn_to_other(self, at: float, going: Round) -> Sequence[Command] | None:
+        """Turn to AWSPREVIOUS or, where it cannot be had, to what was used before."""
+        keys, wanted = self.keys, self.keys.previous_id
+        if keys.in_use is not None and wanted == keys.in_use.version_id:
+            wanted = None
+        held = None if same(keys.fallback, keys.in_use) else keys.fallback
+        unknown = wanted is None or wanted in going.tried or not going.answered
+        fits = held is not None and (unknown or held.version_id == wanted)
+        if held and fits and held.version_id not in going.tried:
+            going.tried.add(held.version_id)
+            return self._prove(at, going, held)
+        if wanted is None or unknown:
+            return None
+        going.tried.add(wanted)
+        going.phase = Phase.FETCH
+        return (Fetch(Stage.PREVIOUS),)
+
+    def _prove(
+        self, at: float, going: Round, credential: Credential
+    ) -> Sequence[Command]:
+        """Find out whether the other key works."""
+        going.other = credential
+        if not self.probing:
+            return self._try(at, going)
+        going.phase = Phase.PROVE
+        return (Probe(credential),)
+
+    def _try(self, at: float, going: Round) -> Sequence[Command]:
+        """Let a call find out whether the other key works."""
+        going.phase = Phase.TRIAL
+        going.carriers = 0
+        if going.other is not None:
+            going.other = self.keys.number(going.other)
+        return self._hand(at, going)
+
+    def _hand(self, at: float, going: Round) -> Sequence[Command]:
+        """Hand the trial to the call that has waited longest."""
+        left = max(0.0, going.deadline - at)
+        if not going.tickets or going.other is None:
+            return (Arm(Timer.ROUND, left),)
+        ticket = next(iter(going.tickets))
+        del going.tickets[ticket]
+        going.carriers += 1
+        verdict = Replay(going.other, "rollback", trial=True)
+        return (
+            Answer((ticket,), verdict),
+            Arm(Timer.ROUND, min(HAND_OVER_SECONDS, left)),
+        )
+
+    def _trial_ended(
+        self, at: float, going: Round, credential: Credential, proved: bool | None
+    ) -> Sequence[Command]:
+        """Take in the outcome of a trial."""
+        if proved:
+            return self._roll_back(credential)
+        if proved is False:
+            return self._next(at, going)
+        going.carriers = max(0, going.carriers - 1)
+        return () if going.carriers else self._hand(at, going)
+
+    def _roll_back(self, credential: Credential) -> Sequence[Command]:
+        """Put the other key into use: it is proven."""
+        return (*self.keys.roll_back(credential), *self.won("rollback"))
+
+    def _innocent(self, at: float, going: Round) -> Sequence[Command]:
+        """The key in use is proven: the 401 was the call's own."""
+        self.keys.refused = False
+        self.quiet_until = at + QUIET_SECONDS
+        if going.look is not None:
+            self.innocent_until = at + INNOCENT_SECONDS
+        in_use = self.keys.in_use
+        own = {n: None for n, used in going.tickets.items() if same(used, in_use)}
+        old = tuple(n for n in going.tickets if n not in own)
+        return self._end((Answer(tuple(own), PassThrough()), *self._replay(old)))
+
+    def _give_up(self, at: float) -> Sequence[Command]:
+        """Nothing helps: let the 401 through, and leave the key alone for a while."""
+        self.keys.refused = True
+        self.circuit.open(at)
+        again = (Arm(Timer.PROBE, self.circuit.interval, 0.1),) if self.probing else ()
+        return self._end((Answer(self._tickets(), PassThrough()), *again))
+
+    def _replay(self, tickets: tuple[int, ...]) -> Sequence[Command]:
+        """Send calls again with the key in use."""
+        if self.keys.in_use is None:
+            return (Answer(tickets, PassThrough()),)
+        how: Literal["replay", "rollback"]
+        how = "rollback" if self.keys.rolled_back else "replay"
+        return (Answer(tickets, Replay(self.keys.in_use, how)),)
+
+    def _tickets(self) -> tuple[int, ...]:
+        """Return the calls that wait."""
+        return () if self.round is None else tuple(self.round.tickets)
+
+    def _end(self, commands: Sequence[Command]) -> Sequence[Command]:
+        """End the round, if there is one."""
+        ended, self.round = self.round, None
+        return (*commands, Disarm(Timer.ROUND)) if ended else commands
