@@ -81,6 +81,8 @@ class SidecarProcess:
                 cwd=directory,
                 env=environment(inherited) | dict(env or {}),
                 stdin=subprocess.DEVNULL,
+                # Ctrl-C is for the one who started us, who then stops it in order.
+                start_new_session=True,
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )

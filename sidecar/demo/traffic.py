@@ -1,0 +1,77 @@
+"""Clients that call as fast as they can, and count what fails."""
+
+import http.client
+import threading
+from collections import Counter
+from types import TracebackType
+from typing import Final, Self
+
+BODY: Final = b'{"tags":["lead","demo"]}'
+CALLS: Final = (
+    ("GET", "/contacts?limit=5", None),
+    ("PATCH", "/contacts/c_00001", BODY),
+)
+"""What a client does in turn: a call without a body and one with."""
+
+
+class Traffic:
+    """
+    Clients in threads, each in a closed loop; a context manager.
+
+    Args:
+        address: `host:port` of the sidecar.
+        clients: how many.
+    """
+
+    def __init__(self, address: str, clients: int = 4) -> None:
+        self._address = address
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._loop) for _ in range(clients)]
+        self._lock = threading.Lock()
+        self.counts: Counter[str] = Counter()
+        """Status, or name of an exception -> calls."""
+
+    @property
+    def calls(self) -> int:
+        """All calls so far."""
+        return sum(self.counts.values())
+
+    @property
+    def failed(self) -> int:
+        """Calls that did not end with 2xx."""
+        return sum(n for what, n in self.counts.items() if not what.startswith("2"))
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _loop(self) -> None:
+        """Be one client."""
+        connection = http.client.HTTPConnection(self._address, timeout=10)
+        headers = {"Content-Type": "application/json"}
+        turn = 0
+        while not self._stop.is_set():
+            method, target, body = CALLS[turn % len(CALLS)]
+            turn += 1
+            try:
+                connection.request(method, target, body, headers if body else {})
+                answer = connection.getresponse()
+                answer.read()
+                what = str(answer.status)
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                what = type(error).__name__
+            with self._lock:
+                self.counts[what] += 1
+        connection.close()

@@ -1,0 +1,95 @@
+"""The demo, from taken ports to an emergency that costs nothing."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from sidecar.demo import script
+from sidecar.demo.asking import call
+from sidecar.demo.stage import Ports, Result, taken
+from sidecar.errors import Exit
+
+DEMO = [sys.executable, "-m", "sidecar", "demo", "--port", "0", "--admin-port", "0"]
+KEPT = Result(
+    calls=900,
+    failed=0,
+    statuses={"200": 900},
+    old_key_401s=4,
+    new_key_calls=400,
+    seen_401s=0,
+    recovered=4,
+    cutovers=2,
+)
+
+
+@pytest.mark.parametrize(
+    ("result", "kept"),
+    [
+        pytest.param(KEPT, True, id="kept"),
+        pytest.param(replace(KEPT, failed=1), False, id="a-client-saw-a-failure"),
+        pytest.param(replace(KEPT, seen_401s=1), False, id="metrics-count-a-401"),
+        pytest.param(replace(KEPT, recovered=0), False, id="nothing-recovered"),
+        pytest.param(replace(KEPT, new_key_calls=0), False, id="new-key-unused"),
+    ],
+)
+def test_the_promise_is_kept_by_every_count(result: Result, kept: bool) -> None:
+    """Clients, metrics and API must agree."""
+    assert result.kept is kept
+
+
+def test_free_ports_are_no_problem() -> None:
+    """Port 0 is always free."""
+    assert not taken(Ports(0, 0))
+
+
+@pytest.mark.parametrize("option", ["--port", "--admin-port"])
+def test_a_taken_port_is_named_with_its_remedy(option: str) -> None:
+    """The demo says which port and which option, and starts nothing."""
+    said: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        ports = Ports(port, 0) if option == "--port" else Ports(0, port)
+        code = script.play(said.append, ports, once=True)
+
+    assert code is Exit.USAGE
+    assert said == [
+        f"127.0.0.1:{port}: Address already in use; choose another by {option}"
+    ]
+
+
+def test_once_shows_that_no_call_failed() -> None:
+    """`sidecar demo --once` ends with 0, its numbers, and without a key in sight."""
+    done = subprocess.run(
+        [*DEMO, "--once"], capture_output=True, text=True, timeout=50, check=False
+    )
+
+    assert done.returncode == Exit.OK, done.stdout + done.stderr
+    assert "No call failed." in done.stdout
+    assert re.search(r"of these failed +0\n", done.stdout)
+    assert not done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stays_up_until_it_is_told_to_end(number: signal.Signals) -> None:
+    """What it says to try works; then the sidecar ends with it."""
+    with subprocess.Popen(DEMO, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        said = ""
+        for line in demo.stdout:
+            said += line
+            if "until Ctrl-C" in line:
+                break
+        address = re.findall(r"curl http://(\S+?)/contacts", said)[0]
+        answer = call(address, "/contacts")
+        demo.send_signal(number)
+        code = demo.wait(30)
+
+    assert answer.status == 200
+    assert code == Exit.OK
+    with pytest.raises(ConnectionRefusedError):
+        call(address, "/contacts")
