@@ -6,6 +6,7 @@ so they are read from the source of the model.
 """
 
 import ast
+import functools
 import inspect
 import textwrap
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ BEGIN: Final = "<!-- settings:begin -->"
 END: Final = "<!-- settings:end -->"
 
 
+@functools.cache
 def meanings(table: type[BaseModel]) -> dict[str, str]:
     """Read the docstrings under the settings of a table, in one line each."""
     found: dict[str, str] = {}

@@ -25,7 +25,7 @@ def problems(
     settings: Mapping[str, Any], environ: Mapping[str, str]
 ) -> Iterator[Problem]:
     """Find what is wrong between tables, and with the process's environment."""
-    if not _tables(settings, "upstreams") and not _tables(settings, "webhooks"):
+    if not settings.get("upstreams") and not settings.get("webhooks"):
         yield Problem(
             "upstreams",
             "nothing to do: there is no upstream and no webhook endpoint",
@@ -128,9 +128,9 @@ def _files(settings: Mapping[str, Any]) -> Iterator[Problem]:
             continue
         try:
             usable = b"-----BEGIN CERTIFICATE-----" in Path(path).read_bytes()
-        except OSError as exc:
-            reason = f"cannot be read: {exc.strerror or type(exc).__name__}"
-            yield Problem(f"upstreams.{name}.ca_file", reason)
+        except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+            reason = getattr(exc, "strerror", None) or "not a path"
+            yield Problem(f"upstreams.{name}.ca_file", f"cannot be read: {reason}")
         else:
             if not usable:
                 yield Problem(f"upstreams.{name}.ca_file", "has no PEM certificate")
@@ -145,5 +145,5 @@ def _rotation(settings: Mapping[str, Any]) -> Iterator[Problem]:
     if chosen is None and len(known) != 1:
         reason = "is required, unless there is exactly one upstream"
         yield Problem("rotation.upstream", reason, example)
-    elif chosen is not None and chosen not in known:
+    elif isinstance(chosen, str) and chosen not in known:
         yield Problem("rotation.upstream", "names no upstream", example)
