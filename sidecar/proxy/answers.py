@@ -47,3 +47,10 @@ def refusal(refused: Refused, *, close: bool, head_only: bool = False) -> bytes:
             b"" if head_only else body,
         )
     )
+
+
+def body_too_large(limit: int) -> Refused:
+    """Return the refusal of a body over `limits.max_body_bytes`."""
+    return Refused(
+        Code.BODY_TOO_LARGE, f"the body is larger than limits.max_body_bytes ({limit})"
+    )

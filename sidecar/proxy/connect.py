@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import aiohappyeyeballs
 
-from sidecar.core.headers import ResponseRules
+from sidecar.core.answers import ResponseRules
 from sidecar.core.target import BaseUrl
 from sidecar.errors import Code, Refused
 from sidecar.proxy.pool import Pool

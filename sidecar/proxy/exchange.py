@@ -22,7 +22,7 @@ from sidecar.core.operations import Operation
 from sidecar.core.secret import Credential
 from sidecar.errors import STATUS, Code, Refused
 from sidecar.metrics.hot import METHODS, OTHER_METHOD, SIDECAR, UPSTREAM
-from sidecar.proxy.answers import CONTINUE
+from sidecar.proxy.answers import CONTINUE, body_too_large
 from sidecar.proxy.filter import AnswerFilter, Reflected
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ GONE: Final = 499
 """The service left before the answer was whole (as nginx counts it)."""
 KEY_SECONDS: Final = 5.0
 """A call waits this long for the first key: a start takes about one second."""
-SEAM: Final = 4096
-"""More than the longest form of a usual key. TODO(bound): see `Needles`."""
 FOREVER: Final = float("inf")
 LAST_CHUNK: Final = b"0\r\n\r\n"
 CHUNKED_LINE: Final = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -130,15 +128,22 @@ class Exchange:
 
     def connected(self, connection: "UpstreamConnection") -> None:
         """Send the head and what there is of the body (called by the pool)."""
-        context = self._context
         self.connection = connection
+        try:
+            self._send_on(connection)
+        except Exception as error:  # noqa: BLE001 - called by the pool, for another call
+            connection.abort()
+            self.answer_failed(error)
+
+    def _send_on(self, connection: "UpstreamConnection") -> None:
+        context = self._context
         credential = self._credential
         assert credential is not None  # noqa: S101 - for the type checker
         head = self._head
         framing = head.framing or 0
         pieces = [
             *(self.method, b" ", context.base_path, self._target, context.version_and_host),
-            *head.forward,
+            head.forward,
             b"" if head.has_accept else ACCEPT_JSON,
             credential.header_line,
             CHUNKED_LINE if framing < 0 else b"\r\n",
@@ -176,7 +181,7 @@ class Exchange:
         self._body_bytes += len(data)
         self._body_done = done
         if limits.max_body_bytes and self._body_bytes > limits.max_body_bytes:
-            self._refuse(too_large(limits.max_body_bytes))
+            self._refuse(body_too_large(limits.max_body_bytes))
             return
         if data and context.holds_key(self._seam + data):
             try:
@@ -184,7 +189,7 @@ class Exchange:
             except Refused as refused:
                 self._refuse(refused)
                 return
-        self._seam = data[-SEAM:]
+        self._seam = data[-context.seam_bytes :] if context.seam_bytes else b""
         held = self._held
         fits = self._body_bytes <= limits.replay_body_bytes
         connection = self.connection
@@ -298,12 +303,12 @@ class Exchange:
         service = self._service
         if self._verdict is not None:
             self._report(head.status)
-        pieces = [head.line, *head.forward]
+        pieces = [head.line, head.forward]
         if head.location is not None:
             pieces += (b"Location: ", context.localise(head.location), b"\r\n")
         # An answer before the end of the body: what is left of it must not be read as
         # the next call's head, so the connection ends with this answer.
-        close = service.close_after or not self._body_done
+        close = service.close_after or context.draining or not self._body_done
         if head.framing is not None and head.framing < 0:
             if service.version_10:
                 close = self._until_close = True

@@ -14,14 +14,24 @@ class Reflected(Exception):
 
 
 class AnswerFilter:
-    """The bytes of one answer's body, in order."""
+    """
+    The bytes of one answer's body, in order.
 
-    __slots__ = ("_inspector", "_masker", "hits")
+    Args:
+        needles: What must not leave.
+        coding: The content coding; empty for none.
+    """
+
+    __slots__ = ("_inspector", "_masker")
 
     def __init__(self, needles: Needles, coding: bytes) -> None:
         self._masker = None if coding else Masker(needles)
         self._inspector = Inspector(needles, coding) if coding else None
-        self.hits = 0
+
+    @property
+    def hits(self) -> int:
+        """Keys that were overwritten so far."""
+        return self._masker.hits if self._masker is not None else 0
 
     def feed(self, data: bytes) -> bytes:
         """
@@ -30,7 +40,10 @@ class AnswerFilter:
         Raises:
             Reflected: The key is in a compressed body.
         """
-        raise NotImplementedError
+        if self._masker is not None:
+            return self._masker.feed(data)
+        assert self._inspector is not None  # noqa: S101 - for the type checker
+        return self._inspector.feed(data)
 
     def flush(self) -> bytes:
         """
@@ -39,4 +52,7 @@ class AnswerFilter:
         Raises:
             Reflected: The key is in a compressed body.
         """
-        raise NotImplementedError
+        if self._masker is not None:
+            return self._masker.flush()
+        assert self._inspector is not None  # noqa: S101 - for the type checker
+        return self._inspector.flush()

@@ -19,6 +19,7 @@ from sidecar.errors import STATUS, Code, Refused
 from sidecar.log import get_logger
 from sidecar.metrics.hot import METHODS, OTHER_METHOD, SIDECAR, UpstreamStats
 from sidecar.proxy.access import AccessLog
+from sidecar.proxy.answers import body_too_large
 from sidecar.proxy.connect import Connector
 from sidecar.proxy.listener import ServiceConnection
 from sidecar.proxy.options import Upstream
@@ -84,6 +85,8 @@ class ProxyServer:
         self.needles: Needles | None = None
         """What no answer may hold; None: the reflection guard is off."""
         self._forbidden: Needles | None = None
+        self.seam_bytes = 0
+        """How much of a body's piece may be the beginning of a key."""
         self._warn_only = upstream.guards.tripwire == "warn"
         self.base_path = upstream.base.path
         self.version_and_host = b" HTTP/1.1\r\nHost: %b\r\n" % upstream.base.host_header
@@ -107,6 +110,7 @@ class ProxyServer:
         guards = self.upstream.guards
         self.needles = needles if guards.reflection == "mask" else None
         self._forbidden = needles if guards.tripwire != "off" else None
+        self.seam_bytes = needles.longest - 1 if guards.tripwire != "off" else 0
 
     # For the connections.
 
@@ -127,7 +131,7 @@ class ProxyServer:
             self.tripped(operation.label, method)
         limit = self.limits.max_body_bytes
         if limit and head.framing is not None and head.framing > limit:
-            raise too_large(limit)
+            raise body_too_large(limit)
         return operation
 
     def holds_key(self, data: bytes) -> bool:

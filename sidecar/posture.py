@@ -1,0 +1,80 @@
+"""
+What the process does so that its memory is its own.
+
+- Not dumpable (prctl(2), PR_SET_DUMPABLE 0): /proc/PID/mem, environ and maps belong to
+  root, and a process of the same uid can neither trace nor dump this one.
+- No core file (setrlimit(2), RLIMIT_CORE 0), also for a handler that core_pattern names.
+- Nothing written is readable by others (umask 077).
+- Memory is locked as it is touched (mlockall(2), MCL_ONFAULT), so that no key reaches a
+  swap device; only where the limit on locked memory is none, since at a limit the next
+  allocation would fail.
+- No new privileges (PR_SET_NO_NEW_PRIVS): a set-uid program started by a bug gains none.
+
+Not defended: root on the node, and a debugger with CAP_SYS_PTRACE.
+"""
+
+import ctypes
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+# <sys/prctl.h> and <sys/mman.h>, the same on every architecture of Linux but alpha.
+PR_GET_DUMPABLE: Final = 3
+PR_SET_DUMPABLE: Final = 4
+PR_SET_NO_NEW_PRIVS: Final = 38
+PR_GET_NO_NEW_PRIVS: Final = 39
+MCL_CURRENT: Final = 1
+MCL_FUTURE: Final = 2
+MCL_ONFAULT: Final = 4
+CAP_IPC_LOCK: Final = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Posture:
+    """How well the process guards its memory; for `/status` and `sidecar check`."""
+
+    dumpable: bool
+    core_bytes: int
+    """The most that a core file may have; 0: none is written."""
+    memory_locked: bool
+    no_new_privileges: bool
+
+    def as_dict(self) -> dict[str, bool | int]:
+        """The same for JSON."""
+        return {
+            "dumpable": self.dumpable,
+            "core_bytes": self.core_bytes,
+            "memory_locked": self.memory_locked,
+            "no_new_privileges": self.no_new_privileges,
+        }
+
+
+def harden() -> Posture:
+    """Do all of it as far as the system allows, and tell how far that was."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    locked = _may_lock() and (
+        libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0
+    )
+    return Posture(
+        dumpable=libc.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0,
+        core_bytes=resource.getrlimit(resource.RLIMIT_CORE)[0],
+        memory_locked=locked,
+        no_new_privileges=libc.prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1,
+    )
+
+
+def _may_lock() -> bool:
+    """Tell whether locked memory is unlimited: by the limit, or by a capability."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if soft == resource.RLIM_INFINITY:
+        return True
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> CAP_IPC_LOCK & 1)
+    return False

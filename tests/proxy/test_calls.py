@@ -1,0 +1,290 @@
+"""Calls that go well: what leaves towards the API, and what comes back."""
+
+import asyncio
+
+import pytest
+
+from sidecar.proxy.options import Limits
+from tests.proxy.harness import GET, KEY, ok, post, running
+
+
+async def test_the_key_is_injected_and_the_answer_relayed() -> None:
+    """The main job: no credential comes in, one leaves, the answer comes back."""
+    async with running() as proxy:
+        proxy.script = proxy.always(ok(b'{"data":[]}', b"X-Rate: 5\r\n"))
+        answer = await proxy.call()
+
+        request = proxy.requests[0]
+        assert request.line == b"GET /v1/contacts HTTP/1.1"
+        assert request.fields[b"authorization"] == [f"Bearer {KEY}".encode()]
+        assert request.fields[b"accept"] == [b"application/json"]
+        assert request.fields[b"host"][0].startswith(b"127.0.0.1:")
+        assert answer.status == 200
+        assert answer.body == b'{"data":[]}'
+        assert answer.fields[b"x-rate"] == [b"5"]
+        assert not answer.code
+
+
+async def test_connections_are_kept_on_both_sides() -> None:
+    """Ten calls on one connection of the service use one connection to the API."""
+    async with running() as proxy:
+        client = await proxy.client()
+        for _ in range(10):
+            await client.send(GET)
+            assert (await client.answer()).status == 200
+
+        assert len(proxy.connections) == 1
+        assert len(proxy.requests) == 10
+        assert proxy.stats.connections() == {"active": 0, "connecting": 0, "idle": 1}
+        assert proxy.stats.inflight == 0
+
+
+async def test_pipelined_calls_are_answered_in_order() -> None:
+    """Three heads in one packet get their three answers, in order."""
+    async with running() as proxy:
+        proxy.script = proxy.always(ok(b"1"), ok(b"2"), ok(b"3"))
+        client = await proxy.client()
+        await client.send(GET + post(b"hello") + GET)
+        answers = [await client.answer() for _ in range(3)]
+
+        assert [answer.body for answer in answers] == [b"1", b"2", b"3"]
+        assert [request.body for request in proxy.requests] == [b"", b"hello", b""]
+
+
+async def test_a_head_may_come_byte_by_byte() -> None:
+    """However a request is split, it is one request."""
+    async with running() as proxy:
+        client = await proxy.client()
+        for byte in post(b"hello"):
+            await client.send(bytes([byte]))
+        answer = await client.answer()
+
+        assert answer.status == 200
+        assert proxy.requests[0].body == b"hello"
+
+
+async def test_an_answer_may_come_byte_by_byte() -> None:
+    """However an answer is split, it is one answer."""
+    async with running() as proxy:
+
+        async def slowly(peer: object) -> None:
+            await peer.request()  # type: ignore[attr-defined]
+            for byte in ok(b"hello", b"A: b\r\n"):
+                await peer.send(bytes([byte]))  # type: ignore[attr-defined]
+                await asyncio.sleep(0)
+
+        proxy.script = slowly
+        answer = await proxy.call()
+
+        assert answer.status == 200
+        assert answer.body == b"hello"
+
+
+async def test_an_empty_line_before_a_request_is_ignored() -> None:
+    """RFC 9112, 2.2: some old clients send CRLF after a body."""
+    async with running() as proxy:
+        answer = await proxy.call(b"\r\n" + GET)
+
+        assert answer.status == 200
+
+
+async def test_head_has_the_length_but_no_body() -> None:
+    """HEAD: the API's Content-Length comes back, no body does, the next call works."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"
+    async with running() as proxy:
+        proxy.script = proxy.always(head, ok(b"next"))
+        client = await proxy.client()
+        await client.send(b"HEAD /contacts HTTP/1.1\r\nHost: localhost\r\n\r\n" + GET)
+        first = await client.answer("HEAD")
+        second = await client.answer()
+
+        assert first.fields[b"content-length"] == [b"1234"]
+        assert second.body == b"next"
+        assert len(proxy.connections) == 1
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_answers_without_a_body_end_with_their_head(status: int) -> None:
+    """204 and 304 have no body, whatever the fields say."""
+    raw = b"HTTP/1.1 %d X\r\nETag: a\r\n\r\n" % status
+    async with running() as proxy:
+        proxy.script = proxy.always(raw, ok(b"next"))
+        client = await proxy.client()
+        await client.send(GET + GET)
+        first = await client.answer()
+        second = await client.answer()
+
+        assert first.status == status
+        assert first.fields[b"etag"] == [b"a"]
+        assert second.body == b"next"
+
+
+async def test_interim_answers_are_absorbed() -> None:
+    """1xx answers are for us; the service sees the final one."""
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    async with running() as proxy:
+        proxy.script = proxy.always(early * 3 + ok(b"final"))
+        answer = await proxy.call()
+
+        assert answer.status == 200
+        assert answer.body == b"final"
+
+
+async def test_a_storm_of_interim_answers_is_cut() -> None:
+    """Endless 1xx is an error of the API's, not an endless wait."""
+    early = b"HTTP/1.1 100 Continue\r\n\r\n"
+    async with running() as proxy:
+        proxy.script = proxy.always(early * 100 + ok())
+        answer = await proxy.call()
+
+        assert answer.code == "upstream_protocol"
+
+
+async def test_http_1_0_gets_an_unchunked_answer_and_a_close() -> None:
+    """A service of HTTP/1.0 cannot read chunks: the body ends with the connection."""
+    chunked = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    )
+    async with running() as proxy:
+        proxy.script = proxy.always(chunked)
+        client = await proxy.client()
+        await client.send(b"GET /contacts HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        raw = await client.rest()
+
+        assert raw.endswith(b"\r\n\r\nabcde")
+        assert b"transfer-encoding" not in raw.lower()
+        assert proxy.requests[0].line.endswith(b"HTTP/1.1")
+
+
+async def test_the_service_may_ask_for_a_close() -> None:
+    """`Connection: close` is honoured after the answer."""
+    async with running() as proxy:
+        client = await proxy.client()
+        await client.send(
+            b"GET /contacts HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        answer = await client.answer()
+
+        assert answer.fields[b"connection"] == [b"close"]
+        assert await client.ended()
+        assert b"connection" not in proxy.requests[0].fields
+
+
+async def test_an_api_that_closes_gets_a_new_connection() -> None:
+    """After `Connection: close` of the API the connection is not used again."""
+    async with running() as proxy:
+        proxy.script = proxy.always(ok(b"{}", b"Connection: close\r\n"))
+        client = await proxy.client()
+        for _ in range(2):
+            await client.send(GET)
+            answer = await client.answer()
+
+        assert b"connection" not in answer.fields
+        assert len(proxy.connections) == 2
+
+
+async def test_a_location_of_the_api_stays_on_this_listener() -> None:
+    """A redirect under base_url must not lead the service past the sidecar."""
+    async with running() as proxy:
+        base = proxy.server.upstream.base
+        moved = b"HTTP/1.1 302 Found\r\nLocation: http://%b/v1/new?x=1\r\n" % (
+            base.host_header
+        )
+        proxy.script = proxy.always(moved + b"Content-Length: 0\r\n\r\n")
+        answer = await proxy.call()
+
+        assert answer.status == 302
+        assert answer.fields[b"location"] == [b"/new?x=1"]
+        assert len(proxy.requests) == 1
+
+
+async def test_calls_are_counted() -> None:
+    """One call, one count, with its operation, method and code."""
+    async with running(allow=["GET /contacts"]) as proxy:
+        proxy.stats.operations["/contacts"] = type(proxy.stats.operation("*"))(
+            proxy.stats.overhead
+        )
+        await proxy.call()
+
+        counts = proxy.stats.operation("/contacts")
+        assert counts.requests == {("GET", 200, "upstream"): 1}
+        assert sum(counts.seconds.counts) == 1
+        assert sum(proxy.stats.overhead.counts) == 1
+
+
+async def test_the_first_call_waits_for_the_key() -> None:
+    """A call that comes before the key is held until it is there."""
+    async with running() as proxy:
+        key, proxy.keys.current = proxy.keys.current, None
+        client = await proxy.client()
+        await client.send(post(b"held"))
+        proxy.keys.current = key
+        proxy.keys.arrived.set()
+        answer = await client.answer()
+
+        assert answer.status == 200
+        assert proxy.requests[0].body == b"held"
+
+
+async def test_without_a_key_nothing_is_forwarded() -> None:
+    """No key within the wait: 503, and the API hears nothing."""
+    async with running() as proxy:
+        proxy.keys.current = None
+        answer = await proxy.call()
+
+        assert answer.status == 503
+        assert answer.code == "credential_unavailable"
+        assert b"retry-after" in answer.fields
+        assert proxy.connections == []
+
+
+async def test_calls_wait_for_a_free_connection() -> None:
+    """With one connection to the API, calls are served one after the other."""
+    limits = Limits(max_upstream_connections=1)
+    async with running(limits=limits) as proxy:
+        answers = await asyncio.gather(*(proxy.call() for _ in range(8)))
+
+        assert {answer.status for answer in answers} == {200}
+        assert len(proxy.connections) == 1
+
+
+async def test_a_call_that_waits_too_long_is_told() -> None:
+    """When the only connection stays busy: 503 upstream_busy."""
+    limits = Limits(max_upstream_connections=1, queue_seconds=0.1)
+    async with running(limits=limits) as proxy:
+        done = asyncio.Event()
+
+        async def hold(peer: object) -> None:
+            await peer.request()  # type: ignore[attr-defined]
+            await done.wait()
+            await peer.send(ok())  # type: ignore[attr-defined]
+
+        proxy.script = hold
+        client = await proxy.client()
+        await client.send(GET)
+        await proxy.connection(0)
+        busy = await proxy.call()
+        done.set()
+        first = await client.answer()
+
+        assert busy.code == "upstream_busy"
+        assert busy.fields[b"retry-after"] == [b"1"]
+        assert first.status == 200
+
+
+async def test_more_connections_than_allowed_wait_in_the_backlog() -> None:
+    """At max_connections further ones are not refused, they wait for room."""
+    async with running(limits=Limits(max_connections=2)) as proxy:
+        first, second = await proxy.client(), await proxy.client()
+        for client in (first, second):
+            await client.send(GET)
+            await client.answer()
+        third = await proxy.client()
+        await third.send(GET)
+        served = len(proxy.server.services)
+        first.close()
+        answer = await third.answer()
+
+        assert served == 2
+        assert answer.status == 200

@@ -1,0 +1,243 @@
+"""401 from the API: what the service never sees, and what it must."""
+
+import asyncio
+
+import pytest
+
+from sidecar.core.life_events import PassThrough, Replay, Verdict
+from sidecar.errors import Code
+from sidecar.proxy.options import Limits
+from tests.proxy.harness import (
+    GET,
+    KEY,
+    OTHER_KEY,
+    Peer,
+    credential,
+    ok,
+    post,
+    running,
+    unauthorized,
+)
+
+NEW = credential(OTHER_KEY, 2)
+
+
+async def test_a_401_is_replayed_with_the_new_key() -> None:
+    """The service sees one good answer; the API saw the old key, then the new one."""
+    async with running() as proxy:
+        proxy.script = proxy.always(unauthorized(), ok(b"good"))
+        proxy.keys.verdict = Replay(NEW, "replay")
+        answer = await proxy.call(post(b"hello"))
+
+        assert answer.body == b"good"
+        keys = [request.fields[b"authorization"][0] for request in proxy.requests]
+        assert keys == [f"Bearer {key}".encode() for key in (KEY, OTHER_KEY)]
+        assert [request.body for request in proxy.requests] == [b"hello", b"hello"]
+        assert proxy.stats.recovered == {"replay": 1, "rollback": 0}
+        assert proxy.stats.operation("*").auth_failures[401] == 0
+
+
+async def test_the_verdict_may_take_its_time() -> None:
+    """While the keeper looks for a newer key, the call waits and is then replayed."""
+    async with running() as proxy:
+        proxy.script = proxy.always(unauthorized(), ok(b"good"))
+        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        proxy.keys.verdict = verdict
+        client = await proxy.client()
+        await client.send(GET)
+        async with asyncio.timeout(5):
+            while not proxy.keys.challenges:
+                await asyncio.sleep(0.005)
+        verdict.set_result(Replay(NEW, "rollback"))
+        answer = await client.answer()
+
+        assert answer.body == b"good"
+        assert proxy.stats.recovered["rollback"] == 1
+
+
+async def test_without_a_better_key_the_401_is_the_apis_own() -> None:
+    """The answer passes untouched, and only once did anybody ask the keeper."""
+    async with running() as proxy:
+        proxy.script = proxy.always(
+            b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n"
+            b"Content-Length: 5\r\n\r\nnope!"
+        )
+        verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        proxy.keys.verdict = verdict
+        client = await proxy.client()
+        await client.send(GET)
+        async with asyncio.timeout(5):
+            while not proxy.keys.challenges:
+                await asyncio.sleep(0.005)
+        verdict.set_result(PassThrough())
+        answer = await client.answer()
+
+        assert answer.status == 401
+        assert answer.body == b"nope!"
+        assert answer.fields[b"www-authenticate"] == [b"Bearer"]
+        assert not answer.code
+        assert proxy.stats.operation("*").auth_failures[401] == 1
+        assert len(proxy.keys.challenges) == 1
+
+
+async def test_a_call_is_replayed_at_most_once() -> None:
+    """A second 401, on the new key, reaches the service."""
+    async with running() as proxy:
+        proxy.script = proxy.always(unauthorized())
+        proxy.keys.verdict = Replay(NEW, "replay")
+        answer = await proxy.call()
+
+        assert answer.status == 401
+        assert len(proxy.requests) == 2
+        assert proxy.stats.recovered["replay"] == 0
+
+
+@pytest.mark.parametrize(
+    ("second", "proved"),
+    [(ok(), True), (unauthorized(), False), (b"garbage\r\n\r\n", None)],
+    ids=["proved", "refused", "no-answer"],
+)
+async def test_a_trial_is_reported(second: bytes, proved: bool | None) -> None:
+    """The keeper learns what the replay says about the key that it tried."""
+    async with running() as proxy:
+        proxy.script = proxy.always(unauthorized(), second)
+        proxy.keys.verdict = Replay(NEW, "rollback", trial=True)
+        await proxy.call()
+
+        assert proxy.keys.trials == [(NEW, proved)]
+
+
+@pytest.mark.parametrize("status", [403, 404, 400, 500])
+async def test_other_refusals_are_never_judged(status: int) -> None:
+    """403 and 404 say nothing about who we are: the keeper is not asked."""
+    raw = b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status
+    async with running() as proxy:
+        proxy.script = proxy.always(raw)
+        answer = await proxy.call()
+
+        assert answer.status == status
+        assert proxy.keys.challenges == []
+
+
+async def test_a_body_that_is_not_held_is_not_replayed() -> None:
+    """Over replay_body_bytes the 401 passes, but the keeper hears of it."""
+    async with running(limits=Limits(replay_body_bytes=10)) as proxy:
+        proxy.script = proxy.always(unauthorized())
+        proxy.keys.verdict = Replay(NEW, "replay")
+        answer = await proxy.call(post(b"x" * 11))
+
+        assert answer.status == 401
+        assert len(proxy.requests) == 1
+        assert len(proxy.keys.challenges) == 1
+
+
+async def test_a_chunked_body_is_replayed_in_chunks() -> None:
+    """A held body is framed as it was the first time."""
+    async with running() as proxy:
+        proxy.script = proxy.always(unauthorized(), ok())
+        proxy.keys.verdict = Replay(NEW, "replay")
+        answer = await proxy.call(
+            b"POST /contacts HTTP/1.1\r\nHost: localhost\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        )
+
+        assert answer.status == 200
+        assert [request.body for request in proxy.requests] == [b"abc", b"abc"]
+
+
+@pytest.mark.parametrize("verdict", ["replay", "pass"])
+async def test_a_long_401_waits_for_the_verdict(verdict: str) -> None:
+    """A 401 whose body is still coming is held, then dropped or passed whole."""
+    body = b"n" * 300_000
+    async with running() as proxy:
+        long = b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+        proxy.script = proxy.always(long, ok(b"good"))
+        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        proxy.keys.verdict = future
+        client = await proxy.client()
+        await client.send(GET)
+        async with asyncio.timeout(5):
+            while not proxy.keys.challenges:
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
+        future.set_result(
+            Replay(NEW, "replay") if verdict == "replay" else PassThrough()
+        )
+        answer = await client.answer()
+
+        assert answer.body == (b"good" if verdict == "replay" else body)
+
+
+async def test_a_401_cut_while_it_waits() -> None:
+    """The API closes in the middle of its 401: still replayed, if the verdict is so."""
+    async with running() as proxy:
+
+        async def script(peer: Peer) -> None:
+            proxy.requests.append(await peer.request())
+            if len(proxy.requests) == 1:
+                await peer.send(b"HTTP/1.1 401 No\r\nContent-Length: 9\r\n\r\nhalf")
+            else:
+                await peer.send(ok(b"good"))
+
+        proxy.script = script
+        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        proxy.keys.verdict = future
+        client = await proxy.client()
+        await client.send(GET)
+        async with asyncio.timeout(5):
+            while not proxy.keys.challenges:
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
+        future.set_result(Replay(NEW, "replay"))
+        answer = await client.answer()
+
+        assert answer.body == b"good"
+
+
+async def test_a_service_that_leaves_while_the_verdict_is_out() -> None:
+    """A verdict for a call that is gone changes nothing."""
+    async with running() as proxy:
+        proxy.script = proxy.always(unauthorized())
+        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        proxy.keys.verdict = future
+        client = await proxy.client()
+        await client.send(GET)
+        async with asyncio.timeout(5):
+            while not proxy.keys.challenges:
+                await asyncio.sleep(0.005)
+            client.close()
+            while proxy.server.services:
+                await asyncio.sleep(0.005)
+        future.set_result(Replay(NEW, "replay"))
+        await asyncio.sleep(0)
+
+        assert len(proxy.requests) == 1
+        assert proxy.stats.inflight == 0
+
+
+async def test_an_expired_key_is_said_so() -> None:
+    """Past max_stale_seconds calls are refused with the code that says it."""
+    async with running() as proxy:
+        proxy.keys.current = None
+        proxy.keys.absence = Code.CREDENTIAL_EXPIRED
+        answer = await proxy.call()
+
+        assert answer.code == "credential_expired"
+
+
+async def test_a_burst_is_replayed_as_one() -> None:
+    """Sixteen calls in flight on the old key: none is lost."""
+    async with running() as proxy:
+
+        async def script(peer: Peer) -> None:
+            while True:
+                request = await peer.request()
+                old = KEY.encode() in request.fields[b"authorization"][0]
+                await peer.send(unauthorized() if old else ok(b"good"))
+
+        proxy.script = script
+        proxy.keys.verdict = Replay(NEW, "replay")
+        answers = await asyncio.gather(*(proxy.call(post(b"x")) for _ in range(16)))
+
+        assert {answer.body for answer in answers} == {b"good"}
+        assert proxy.stats.recovered["replay"] == 16
