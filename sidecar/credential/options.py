@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from sidecar.core.life_events import State
-from sidecar.core.secret import SecretRules
+from sidecar.core.secret import Credential, SecretRules
 from sidecar.errors import RefreshResult
 
 
@@ -77,3 +77,10 @@ class CredentialMetrics(Protocol):
 
     def cutover(self, result: str, seconds: float | None = None) -> None:
         """Count a change of keys; seconds from its making to its use."""
+
+
+class Prober(Protocol):
+    """Asks the API about a key."""
+
+    async def __call__(self, credential: Credential) -> bool | None:
+        """Return True: proven; False: refused with 401; None: no answer."""
