@@ -10,7 +10,7 @@ Rule 3: an event holds names of enums and fingerprints only, never text from out
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -102,6 +102,14 @@ class History:
     def events(self) -> tuple[Event, ...]:
         """What happened, newest first."""
         return tuple(reversed(self._events))
+
+    def as_document(self, now: float) -> dict[str, object]:
+        """Both, ready for JSON: a list per class, and the events as tables."""
+        minutes = self.minutes(now)
+        return {
+            "minutes": {name: [row[name] for row in minutes] for name in CLASSES},
+            "events": [asdict(event) for event in self.events()],
+        }
 
     def _row(self, now: float) -> dict[str, int]:
         minute = int(now // _SECONDS)

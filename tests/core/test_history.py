@@ -1,5 +1,7 @@
 """The last hour: differences between samples, bounded, and told once."""
 
+import json
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -159,3 +161,17 @@ def test_no_answer_is_lost_or_counted_twice(growth: list[int]) -> None:
 
     told = history.minutes(NOON + (len(growth) - 1) * 60)
     assert sum(minute["2xx"] for minute in told) == total
+
+
+def test_the_document_is_ready_for_json() -> None:
+    """What `/status` says: sixty numbers per class, and the events."""
+    history = History()
+    history.take(NOON, Sample(answers={"2xx": 3}, state="fresh"))
+
+    document = json.loads(json.dumps(history.as_document(NOON)))
+
+    assert document["minutes"]["2xx"] == [0] * 59 + [3]
+    assert document["minutes"]["401"] == [0] * 60
+    assert document["events"] == [
+        {"at": NOON, "kind": "state", "detail": "fresh", "before": "", "count": 1}
+    ]
