@@ -1,0 +1,276 @@
+r"""
+Which calls may pass: the `allow` and `deny` lists of an upstream.
+
+An entry is `METHODS /path`, as in `GET,PATCH /contacts/{id}`: `*` is any method, `{id}`
+any one segment, `**` at the end the rest of the path, also nothing. `GET` covers HEAD,
+which is a GET without the body (RFC 9110, 9.3.2).
+
+Rule 1: deny wins over allow.
+Rule 2: deny looks at every reading of the path (`target.readings`), without empty
+    segments and without regard to case: what some server could take for a denied
+    operation is denied.
+Rule 3: allow looks at one reading: the path decoded once, segment by segment, exactly.
+    A segment that could be read as two is data to nobody, so `{id}` does not match it.
+Rule 4: the first entry of `allow` that matches names the operation. Names come from the
+    settings, never from a call, so that metrics stay bounded.
+
+The usual target, without escapes, is judged by one compiled expression per method.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from sidecar.core.target import (
+    MAX_TARGET_BYTES,
+    PLAIN,
+    QUERY,
+    SEGMENT,
+    check_target,
+    readings,
+)
+from sidecar.errors import Code, Refused
+
+ANY: Final = "*"
+"""The label of every operation where there is no `allow`, and of refused calls."""
+
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_ONE: Final = None  # `{id}` in a list of segments
+_PLAIN: Final = re.compile(PLAIN)
+_UNRESERVED: Final = re.compile(rb"[0-9A-Za-z\-._~]*")
+_PARAMETER: Final = re.compile(r"\{[^/{}]*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a call does, for logs and metrics."""
+
+    label: str
+    """The text of the entry's path, or `*`."""
+    scopes: tuple[str, ...] = ()
+    """What the settings say that the API asks for; shown when it answers 403."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One entry of a list, parsed."""
+
+    methods: frozenset[bytes]
+    """Empty: any."""
+    segments: tuple[bytes | None, ...]
+    """Decoded once; None is any one segment."""
+    rest: bool
+    """It ends with `**`."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Pattern":
+        """
+        Parse `GET,PATCH /contacts/{id}`.
+
+        Raises:
+            ValueError: It is not `METHODS /path`.
+        """
+        methods, space, path = text.partition(" ")
+        if not methods or not space or not path.startswith("/"):
+            message = "an operation is METHOD /path, for example GET /contacts"
+            raise ValueError(message)
+        names = {name.encode("ascii") for name in methods.split(",")}
+        if b"GET" in names:
+            names.add(b"HEAD")
+        segments = path[1:].split("/")
+        rest = segments[-1] == "**"
+        return cls(
+            frozenset() if b"*" in names else frozenset(names),
+            tuple(
+                _ONE if _PARAMETER.fullmatch(segment) else unquote_to_bytes(segment)
+                for segment in segments[: len(segments) - rest]
+            ),
+            rest,
+        )
+
+    def is_for(self, method: bytes) -> bool:
+        """Say whether the entry speaks of this method."""
+        return not self.methods or method in self.methods
+
+    def allows(self, segments: Sequence[bytes]) -> bool:
+        """Match the raw segments of a path, strictly."""
+        if not self._fits(segments):
+            return False
+        return all(
+            _is_one(segment) if want is _ONE else unquote_to_bytes(segment) == want
+            for want, segment in zip(self.segments, segments, strict=False)
+        )
+
+    def denies(self, segments: Sequence[bytes]) -> bool:
+        """Match one reading of a path, loosely."""
+        present = [segment.lower() for segment in segments if segment]
+        wanted = [want for want in self.segments if want != b""]
+        if len(present) < len(wanted) or (len(present) > len(wanted) and not self.rest):
+            return False
+        return all(
+            want is _ONE or want.lower() == segment
+            for want, segment in zip(wanted, present, strict=False)
+        )
+
+    def _fits(self, segments: Sequence[bytes]) -> bool:
+        if self.rest:
+            return len(segments) >= len(self.segments)
+        return len(segments) == len(self.segments)
+
+    def is_simple(self) -> bool:
+        """Say whether all names are of characters that nobody needs to escape."""
+        return all(
+            want is _ONE or _UNRESERVED.fullmatch(want) for want in self.segments
+        )
+
+    def allow_expression(self, one: bytes) -> bytes | None:
+        """Return `allows` for plain paths as an expression; None: no plain path fits."""
+        parts = []
+        for want in self.segments:
+            if want is not _ONE and not _PLAIN.fullmatch(want):
+                return None
+            parts.append(one if want is _ONE else re.escape(want))
+        if self.rest:
+            return b"".join(b"/" + part for part in parts) + b"(?:/%b)*/?" % one
+        return b"".join(b"/" + part for part in parts)
+
+    def deny_expression(self) -> bytes:
+        """Return `denies` for plain paths as an expression, to be looked for ahead."""
+        path = b"".join(
+            b"/[^/?]+" if want is _ONE else b"/" + re.escape(want)
+            for want in self.segments
+            if want != b""
+        )
+        end = b"(?:[/?]|\\Z)" if self.rest else b"/?(?:\\?|\\Z)"
+        return b"(?i:%b)%b" % (path, end)
+
+
+def _is_one(segment: bytes) -> bool:
+    """Say whether a raw segment is one, and not empty, in every reading."""
+    return bool(segment) and all(
+        len(parts) == 1 and parts[0] for parts in readings(b"/" + segment)
+    )
+
+
+class _Judge(NamedTuple):
+    """What holds for one method."""
+
+    plain: re.Pattern[bytes]
+    """Matches plain targets that may pass; the group tells by which entry."""
+    escaped: re.Pattern[bytes]
+    """The same with harmless escapes; it costs twice as much."""
+    operations: tuple[Operation, ...]
+    """By group; the first is for an expression without groups."""
+    allow: tuple[tuple[Pattern, Operation], ...] | None
+    deny: tuple[Pattern, ...]
+
+
+class Operations:
+    """The rules of one upstream; made once, from its settings."""
+
+    __slots__ = ("_judges", "_other", "labels")
+
+    def __init__(
+        self,
+        allow: Iterable[tuple[str, Sequence[str]]] | None = None,
+        deny: Iterable[str] = (),
+    ) -> None:
+        """
+        Parse the lists.
+
+        Args:
+            allow: Entries and the scopes noted on them; None is every operation.
+            deny: Entries.
+
+        Raises:
+            ValueError: An entry is not `METHODS /path`.
+        """
+        allowed = None if allow is None else tuple(_allowed(allow))
+        denied = tuple(Pattern.parse(text) for text in deny)
+        patterns = [*(denied), *(pattern for pattern, _ in allowed or ())]
+        named = {name for pattern in patterns for name in pattern.methods}
+        self.labels = tuple(
+            dict.fromkeys([ANY, *(found.label for _, found in allowed or ())])
+        )
+        """Every label that an operation can have, for metrics."""
+        self._other = _judge(b"", allowed, denied)
+        self._judges = {
+            method: _judge(method, allowed, denied)
+            for method in named | {name.encode() for name in _METHODS}
+        }
+
+    def match(self, method: bytes, target: bytes) -> Operation:
+        """
+        Judge a call by its request line; `check_target` is part of it.
+
+        Raises:
+            Refused: `operation_denied`, `bad_target` or `target_too_long`.
+        """
+        judge = self._judges.get(method, self._other)
+        found = judge.plain.fullmatch(target) or judge.escaped.fullmatch(target)
+        if found and len(target) <= MAX_TARGET_BYTES:
+            return judge.operations[found.lastindex or 0]
+        check_target(target)
+        path = target.partition(b"?")[0]
+        for pattern in judge.deny:
+            if any(pattern.denies(segments) for segments in readings(path)):
+                raise Refused(
+                    Code.OPERATION_DENIED, "The sidecar's settings deny this operation."
+                )
+        if judge.allow is None:
+            return judge.operations[0]
+        segments = path[1:].split(b"/")
+        for pattern, operation in judge.allow:
+            if pattern.allows(segments):
+                return operation
+        raise Refused(
+            Code.OPERATION_DENIED, "The sidecar's settings do not allow this operation."
+        )
+
+
+def _allowed(
+    entries: Iterable[tuple[str, Sequence[str]]],
+) -> Iterator[tuple[Pattern, Operation]]:
+    """Parse the entries of `allow`."""
+    for text, scopes in entries:
+        label = text.partition(" ")[2]
+        yield Pattern.parse(text), Operation(label, tuple(scopes))
+
+
+def _judge(
+    method: bytes,
+    allowed: Sequence[tuple[Pattern, Operation]] | None,
+    denied: Sequence[Pattern],
+) -> _Judge:
+    """Put together what holds for one method; an empty one is any not named."""
+    deny = tuple(pattern for pattern in denied if pattern.is_for(method))
+    allow = None
+    if allowed is not None:
+        allow = tuple(entry for entry in allowed if entry[0].is_for(method))
+    # Where deny names punctuation, an escape of it must go the slow way.
+    simple = all(pattern.is_simple() for pattern in deny)
+    return _Judge(
+        _expression(allow, deny, PLAIN),
+        _expression(allow, deny, SEGMENT if simple else PLAIN),
+        (Operation(ANY), *(operation for _, operation in allow or ())),
+        allow,
+        deny,
+    )
+
+
+def _expression(
+    allow: Sequence[tuple[Pattern, Operation]] | None,
+    deny: Sequence[Pattern],
+    segment: bytes,
+) -> re.Pattern[bytes]:
+    """Compile what may pass, of targets whose segments are like `segment`."""
+    never = b"(?!)"
+    ahead = b"|".join(pattern.deny_expression() for pattern in deny) or never
+    if allow is None:
+        path = b"/(?:%b/)*(?:%b)?" % (segment, segment)
+    else:
+        groups = (pattern.allow_expression(segment) or never for pattern, _ in allow)
+        path = b"|".join(b"(%b)" % group for group in groups) or never
+    return re.compile(b"(?!%b)(?:%b)%b" % (ahead, path, QUERY))
