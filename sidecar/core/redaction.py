@@ -44,30 +44,32 @@ Span = tuple[int, int]
 class _Known:
     """One learned key in the spellings that are searched for."""
 
-    __slots__ = ("encoded", "hexadecimal", "plain")
+    __slots__ = ("hexadecimal", "needles", "value")
 
     def __init__(self, value: str) -> None:
-        self.plain = value
+        self.value = value
         raw = value.encode()
-        self.encoded = tuple(
-            needle for needle in _base64_cores(raw) if len(needle) >= _MIN_ENCODED
-        )
         self.hexadecimal = raw.hex() if len(raw) * 2 >= _MIN_ENCODED else ""
+        encoded = [core for core in _base64_cores(raw) if len(core) >= _MIN_ENCODED]
+        self.needles = (
+            *((one, False) for one in _worn(value)),
+            *((one, True) for one in encoded),
+        )
 
     def is_in(self, text: str, lower: str) -> bool:
         """Whether the text holds this key in any spelling; `lower` is its lower case."""
-        if self.plain in text or (self.hexadecimal and self.hexadecimal in lower):
-            return True
-        for needle in self.encoded:  # noqa: SIM110 - any() costs as much as the search
+        for needle, _ in self.needles:
             if needle in text:
                 return True
-        return False
+        return bool(self.hexadecimal) and self.hexadecimal in lower
 
     def find(self, text: str) -> Iterator[Span]:
         """Every place of this key in a text."""
-        yield from _occurrences(text, self.plain)
-        for needle in self.encoded:
+        for needle, encoded in self.needles:
             for start, end in _occurrences(text, needle):
+                if not encoded:
+                    yield start, end
+                    continue
                 # The characters at both ends hold some bits of the key, too.
                 before = _BASE64_BEFORE.search(text, max(0, start - 3), start)
                 after = _BASE64.match(text, end)
@@ -101,23 +103,30 @@ class Redactor:
         value = secret.reveal()
         if not value.strip("*"):
             return  # nothing to hide, and masking it would never end
-        others = tuple(known for known in self._known if known.plain != value)
+        others = tuple(known for known in self._known if known.value != value)
         self._known = (*others, _Known(value))[-KEPT:]
 
     def redact(self, text: str) -> str:
         """Return the text with `MASK` for every secret; idempotent."""
+        text, hits = self.masked(text)
+        self.report(hits)
+        return text
+
+    def masked(self, text: str) -> tuple[str, int]:
+        """Like `redact`, but tell the number of secrets instead of reporting it."""
         hits = 0
         for _ in range(_ROUNDS):
             spans = self._spans(text)
             if not spans:
-                break
+                return text, hits
             hits += len(spans)
             text = _masked(text, spans)
-        else:
-            text = MASK
+        return MASK, hits
+
+    def report(self, hits: int) -> None:
+        """Tell the callback, if there was anything to tell."""
         if hits and self._on_hits is not None:
             self._on_hits(hits)
-        return text
 
     def _spans(self, text: str) -> list[Span]:
         """Where the secrets are: sorted, apart from each other, in every layer."""
@@ -154,6 +163,20 @@ def _occurrences(text: str, needle: str) -> Iterator[Span]:
     while start >= 0:
         yield start, start + len(needle)
         start = text.find(needle, start + 1)
+
+
+def _worn(value: str) -> list[str]:
+    """
+    The key, and what is left of it under every layer.
+
+    A key that holds escapes itself (`a%41"b`) loses them together with those around it.
+    """
+    forms = [value]
+    for _ in range(_LAYERS):
+        value, _ = _unescaped(value)
+        if value not in forms and value.strip("*"):
+            forms.append(value)
+    return forms
 
 
 def _base64_cores(raw: bytes) -> set[str]:

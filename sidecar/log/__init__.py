@@ -1,0 +1,88 @@
+"""
+Logs: structlog through the standard library, so that one handler sees every record.
+
+    log = get_logger(__name__)
+    log.warning("key_rejected", upstream="flownally", fingerprint="0a1b2c3d")
+
+An event is a constant in snake_case, data goes into fields. botocore's and aiohttp's
+own records pass the same redactor.
+"""
+
+import logging
+from typing import Final, Literal
+
+from sidecar.core.redaction import Redactor
+from sidecar.log.canary import canary_survives
+from sidecar.log.handler import CANARY, PINNED, LineHandler, Stream
+from sidecar.log.hooks import install_hooks, loop_exception_handler
+from sidecar.log.lean import structlog
+from sidecar.log.lines import Format
+
+__all__ = [
+    "Format",
+    "Level",
+    "Logger",
+    "canary_survives",
+    "configure",
+    "get_logger",
+    "loop_exception_handler",
+]
+
+Level = Literal["debug", "info", "warning", "error"]
+Logger = structlog.stdlib.BoundLogger
+
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+# At import, not in `configure`: structlog's own default prints to stdout, unredacted.
+structlog.configure(
+    processors=[
+        structlog.stdlib.filter_by_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
+    wrapper_class=structlog.stdlib.BoundLogger,
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    cache_logger_on_first_use=True,
+)
+
+
+def get_logger(name: str) -> Logger:
+    """A logger that binds fields; `name` is the module's."""
+    return structlog.stdlib.get_logger(name)
+
+
+def configure(
+    level: Level, style: Format, redactor: Redactor, stream: Stream | None = None
+) -> None:
+    """
+    Send every record of this process through the redactor, to one stream.
+
+    Args:
+        level: Records below it are dropped; those of `PINNED` libraries below INFO, too.
+        style: `json`, or `console` for people.
+        redactor: Masks secrets in lines, fields and tracebacks, and counts them.
+        stream: Where lines go; standard error when absent.
+    """
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        # Ours from before, or a plain one of `basicConfig`, which would print secrets.
+        if type(old) in (LineHandler, logging.StreamHandler):
+            root.removeHandler(old)
+    root.addHandler(LineHandler(redactor, style, stream))
+    root.setLevel(_LEVELS[level])
+    for name in PINNED:
+        logging.getLogger(name).setLevel(max(_LEVELS[level], logging.INFO))
+    logging.getLogger(CANARY).setLevel(logging.CRITICAL)
+    # No line shows these, and finding the caller alone costs 10 us (Python's logging
+    # how-to, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None  # noqa: SLF001 - the documented way to switch it off
+    # The standard library prints a record that cannot be formatted, with its arguments.
+    logging.raiseExceptions = False
+    logging.captureWarnings(capture=True)
+    install_hooks()
