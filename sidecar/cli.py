@@ -13,6 +13,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NoReturn, Protocol, cast
 
@@ -38,6 +39,10 @@ COMMANDS: Final = MappingProxyType(
 EPILOG: Final = """\
 exit codes: 0 fine; 1 unexpected; 2 usage or settings; 3 credential or permission;
 4 the API is unreachable or refuses the key; 5 timed out"""
+
+
+PACKAGE: Final = str(Path(__file__).parent) + os.sep
+ROOT: Final = PACKAGE.removesuffix(f"sidecar{os.sep}")
 
 
 class Command(Protocol):
@@ -92,6 +97,8 @@ def _failed(exc: Exception) -> Exit:
             # The reader left, as `head` does. Python flushes once more at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return Exit.OK
+        case ExceptionGroup(exceptions=(Exception() as only,)):
+            return _failed(only)
         case _:
             for line in _places(exc):
                 _say(line)
@@ -142,8 +149,10 @@ def _places(exc: BaseException) -> list[str]:
     """Name the type and the place of an exception, or of each one in a group."""
     if isinstance(exc, BaseExceptionGroup):
         return [line for inner in exc.exceptions for line in _places(inner)]
-    frames = traceback.extract_tb(exc.__traceback__)
-    ours = [frame for frame in frames if f"{os.sep}sidecar{os.sep}" in frame.filename]
-    frame = (ours or frames)[-1]
-    file = frame.filename.rpartition(f"{os.sep}sidecar{os.sep}")[2]
-    return [f"unexpected {type(exc).__name__} at sidecar/{file}:{frame.lineno}"]
+    places = [
+        (frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(exc.__traceback__)
+    ]
+    ours = [place for place in places if place[0].startswith(PACKAGE)]
+    file, line = (ours or places or [("?", 0)])[-1]
+    return [f"unexpected {type(exc).__name__} at {file.removeprefix(ROOT)}:{line}"]

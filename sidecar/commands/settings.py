@@ -1,6 +1,7 @@
 """Print the reference of every setting: as a Markdown table, or as a TOML file."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from sidecar.errors import Exit
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> Exit:
         document = reference.embed(args.write.read_text())
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
-        print(f"cannot write the reference: {reason}")
+        print(f"sidecar: cannot write the reference: {reason}", file=sys.stderr)
         return Exit.USAGE
     args.write.write_text(document)
     return Exit.OK
