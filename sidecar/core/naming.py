@@ -9,6 +9,7 @@ secret it is being made; no other place survives the crash.
 The digests are of identifiers (an ARN, a VersionId), never of a key.
 """
 
+import functools
 import hashlib
 import itertools
 import re
@@ -63,5 +64,6 @@ class Marks:
         return next(slot for slot in attempts if slot not in taken)
 
 
+@functools.lru_cache(maxsize=256)
 def _digits(text: str, count: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:count]

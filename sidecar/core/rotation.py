@@ -35,6 +35,9 @@ from sidecar.core.rotation_facts import (
 )
 from sidecar.errors import Exit
 
+# Failed attempts that follow one another without a success; then people must look.
+MAX_ATTEMPTS: Final = 20
+
 LOST: Final = Refuse(
     Exit.CREDENTIAL,
     "another run stored its key first; the key made here was revoked again",
@@ -72,6 +75,12 @@ BROKEN: Final = Refuse(
     "the API does not accept the key in AWSCURRENT; the key before it, if it still "
     "works, was not revoked",
     "make another one: sidecar rotate",
+)
+
+EXHAUSTED: Final = Refuse(
+    Exit.CREDENTIAL,
+    f"{MAX_ATTEMPTS} rotations in a row have failed; the old key serves on",
+    "see what they said; AWS removes their versions after a day",
 )
 
 
@@ -121,7 +130,7 @@ def _fill(facts: Facts, order: Order) -> Step:
     # No fence: the first version of a secret becomes AWSCURRENT whatever it holds.
     if orphan is not None:
         return Revoke(orphan.key_id, Why.ORPHANED)
-    return _begin(facts)
+    return _begin(facts) if _may_begin(facts, order) else Done()
 
 
 def _pending(facts: Facts, current: Version) -> Step | None:
@@ -241,6 +250,8 @@ def _may_begin(facts: Facts, order: Order) -> bool:
 
 def _begin(facts: Facts) -> Step:
     """Make the next key."""
+    if len(facts.slots) >= MAX_ATTEMPTS:
+        return EXHAUSTED
     return Create(facts.free, facts.marks.name_for(facts.free))
 
 

@@ -1,0 +1,144 @@
+"""Does one step of a rotation."""
+
+from dataclasses import replace
+from typing import Final, assert_never
+
+from sidecar.core.rotation_facts import (
+    Create,
+    Done,
+    Facts,
+    Fence,
+    Promote,
+    Proof,
+    Prove,
+    Refuse,
+    Revoke,
+    RotationStopped,
+    Step,
+    Store,
+    Unmark,
+    Wait,
+    Why,
+)
+from sidecar.core.secret import Secret, parse_secret
+from sidecar.errors import Exit, SecretRejected
+from sidecar.rotation.observe import Memory
+from sidecar.rotation.parts import Parts
+from sidecar.rotation.value import FENCE, Made, successor
+
+TICK_SECONDS: Final = 1.0
+
+
+class Actions:
+    """
+    Does what the plan says, and notes in the memory what cannot be looked at later.
+
+    Args:
+        parts: what it works with.
+        memory: of the run.
+    """
+
+    def __init__(self, parts: Parts, memory: Memory) -> None:
+        self._parts = parts
+        self._memory = memory
+
+    def do(self, step: Step, facts: Facts) -> Facts | None:
+        """Obey; returns the facts where they are still known, else None: look again."""
+        match step:
+            case Create():
+                return self._create(step, facts)
+            case Store():
+                self._put(step, facts)
+            case Fence():
+                self._parts.store.put(step.version_id, FENCE)
+            case Prove():
+                self._memory.proofs[step.version_id] = self._prove(step.version_id)
+            case Promote():
+                self._promote(step)
+            case Unmark():
+                self._parts.store.unmark(step.version_id)
+            case Wait():
+                self._wait(step.seconds)
+            case Revoke():
+                self._revoke(step)
+            case Done() | Refuse():
+                raise AssertionError
+            case other:
+                assert_never(other)
+        return None
+
+    def _create(self, step: Create, facts: Facts) -> Facts:
+        """Make a key, once it is sure that it has a place to go to."""
+        self._successor(facts, Made("", Secret(""), ""))
+        made = self._parts.keys.create(step.name)
+        self._memory.made = made
+        self._memory.begun = True
+        try:
+            parse_secret(
+                made.secret.reveal(), replace(self._parts.options.rules, json_key=None)
+            )
+        except SecretRejected as exc:
+            # As good as tried: it is never stored, so it is revoked.
+            self._memory.attempted = True
+            what = f"the API made a key that cannot be used: {exc.rule}"
+            raise RotationStopped(Exit.API, what, exc.remedy) from None
+        return replace(facts, held=made.key_id, begun=True)
+
+    def _put(self, step: Store, facts: Facts) -> None:
+        """Store the held key."""
+        made = self._memory.made
+        if made is None:
+            raise AssertionError
+        value = self._successor(facts, made)
+        self._memory.attempted = True
+        self._parts.store.put(step.version_id, value)
+
+    def _successor(self, facts: Facts, made: Made) -> Secret:
+        """Make the value that follows the current one."""
+        current = facts.current
+        read = self._parts.store.read(current.version_id) if current else None
+        old = read.raw if read else None
+        return successor(
+            old, self._parts.options.rules, self._parts.options.api.account, made
+        )
+
+    def _prove(self, version_id: str) -> Proof:
+        """Show the key that is stored to the API: what was stored is what counts."""
+        read = self._parts.store.read(version_id)
+        if read is None:
+            return Proof.REFUSED
+        try:
+            secret = parse_secret(read.raw.reveal(), self._parts.options.rules)
+        except SecretRejected as exc:
+            self._parts.say(f"version {version_id[:8]} cannot be used: {exc.rule}")
+            return Proof.REFUSED
+        return self._parts.keys.prove(secret)
+
+    def _promote(self, step: Promote) -> None:
+        """Move AWSCURRENT: from here on the sidecars change over."""
+        self._parts.store.promote(step.version_id, step.from_version_id)
+        self._memory.begun = True
+        grace = self._parts.options.grace_seconds
+        self._memory.grace_ends = self._parts.clock.monotonic() + grace
+
+    def _wait(self, seconds: float) -> None:
+        """Wait, and say so; afterwards a proof is old."""
+        end = self._parts.clock.monotonic() + seconds
+        while (left := end - self._parts.clock.monotonic()) > 0:
+            self._parts.tick(left)
+            self._parts.clock.sleep(min(left, TICK_SECONDS))
+        self._memory.proofs.clear()
+
+    def _revoke(self, step: Revoke) -> None:
+        """Revoke a key, and note what that means for the run."""
+        self._parts.keys.revoke(step.key_id)
+        match step.why:
+            case Why.LOST:
+                self._memory.made = None
+                self._memory.lost = True
+            case Why.REJECTED:
+                self._memory.rejected = True
+            case Why.SUPERSEDED:
+                self._memory.finished = True
+            case Why.ORPHANED | Why.OVERTAKEN:
+                pass

@@ -1,0 +1,142 @@
+"""
+What the API's answers about keys mean.
+
+Rule 1: no text of the API gets into a message: it may quote a key.
+Rule 2: what cannot be read is not guessed: a key that we overlook is one that we
+might make again, or never revoke.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sidecar.core.rotation_facts import Key, RotationStopped
+from sidecar.core.secret import Secret
+from sidecar.errors import Exit
+from sidecar.rotation.http import Fault, NoAnswer
+from sidecar.rotation.options import ApiOptions
+from sidecar.rotation.value import Made
+
+
+class CreateUnsure(RotationStopped):
+    """A create call failed in a way that leaves open whether a key was made."""
+
+
+class Unreadable(RotationStopped):
+    """A list of keys cannot be read."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            Exit.API,
+            f"listing keys: the API gave {what}",
+            "set [rotation] list_field and id_field to what the API answers",
+        )
+
+
+def read_made(body: bytes, options: ApiOptions, now: float) -> Made:
+    """
+    Read the answer to a create call.
+
+    Raises:
+        CreateUnsure: it tells no key, so one is lost.
+    """
+    document = _decode(body)
+    fields = document if isinstance(document, dict) else {}
+    key_id = fields.get(options.id_field)
+    key = fields.get(options.key_field)
+    if not isinstance(key_id, str) or not isinstance(key, str) or not key_id:
+        raise CreateUnsure(
+            Exit.API,
+            f"the answer to creating a key lacks {options.id_field} or "
+            f"{options.key_field}",
+            "set [rotation] id_field and key_field to what the API answers",
+        )
+    moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
+    return Made(key_id, Secret(key), moment.replace("+00:00", "Z"))
+
+
+def read_keys(body: bytes, options: ApiOptions, now: float) -> tuple[list[Key], bool]:
+    """
+    Read a page of the list, and whether more follows.
+
+    Raises:
+        Unreadable: it is no list of keys.
+    """
+    document = _decode(body)
+    items = document
+    if options.list_field:
+        found = document.get(options.list_field) if isinstance(document, dict) else None
+        items = found
+    if not isinstance(items, list):
+        what = f"no list of keys in {options.list_field or 'its body'}"
+        raise Unreadable(what)
+    more = isinstance(document, dict) and document.get("has_more") is True
+    return [_key(item, options, now) for item in items], more
+
+
+def _key(item: object, options: ApiOptions, now: float) -> Key:
+    """Read one key of a list."""
+    fields = item if isinstance(item, dict) else {}
+    key_id = fields.get(options.id_field)
+    if not isinstance(key_id, str) or not key_id:
+        what = f"a key without {options.id_field}"
+        raise Unreadable(what)
+    name = fields.get(options.name_field or "name")
+    return Key(key_id, name if isinstance(name, str) else "", _live(fields, now))
+
+
+def _live(item: Mapping[str, Any], now: float) -> bool:
+    """Tell whether a listed key still works, by the fields that APIs use for it."""
+    if item.get("revoked_at") or item.get("revoked") is True:
+        return False
+    expires = item.get("expires_at")
+    if isinstance(expires, int | float) and not isinstance(expires, bool):
+        return expires > now
+    return item.get("status", "active") in {"active", "enabled", "live"}
+
+
+def _decode(body: bytes) -> object:
+    """Decode JSON; None when it is none."""
+    try:
+        decoded: object = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return decoded
+
+
+def check(status: int, doing: str) -> None:
+    """Raise for every status but success."""
+    if not 200 <= status < 300:  # noqa: PLR2004  (RFC 9110, 15.3)
+        raise RotationStopped(*refusal(status, doing))
+
+
+def refusal(status: int, doing: str) -> tuple[Exit, str, str]:
+    """Say what a status means to somebody who manages keys."""
+    match status:
+        case 401:
+            what = "refuses the key of [rotation.credential]"
+            remedy = "store a key that works in that secret"
+        case 403:
+            what = "does not let the key of [rotation.credential] manage keys"
+            remedy = "name the secret of a key whose service account may"
+        case 404:
+            what = "has no such service account, or does not show it to this key"
+            remedy = "correct [rotation] service_account_id or the operations"
+        case 409:
+            what = "has a conflict: too many keys, or a name that is taken"
+            remedy = "see sidecar keys list, and revoke what nobody uses"
+            return Exit.API, f"{doing}: the API {what} (409)", remedy
+        case _:
+            remedy = "run again later: the run goes on from here"
+            return Exit.API, f"{doing}: the API answered {status}", remedy
+    return Exit.CREDENTIAL, f"{doing}: the API {what} ({status})", remedy
+
+
+def silence(exc: NoAnswer, doing: str) -> tuple[Exit, str, str]:
+    """Say what no answer means."""
+    code = Exit.TIMED_OUT if exc.fault is Fault.TIMEOUT else Exit.API
+    remedy = "run again when it answers: the run goes on from here"
+    if exc.fault is Fault.TLS:
+        remedy = "set ca_file if the API has a private authority"
+    return code, f"{doing}: the API {exc.fault}", remedy

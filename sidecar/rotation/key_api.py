@@ -1,0 +1,190 @@
+"""
+The API's side of a rotation: make, list, revoke and prove keys.
+
+Rule 1: no text of the API gets into a message: it may quote a key.
+Rule 2: a create call is sent once. Whether it made a key is seen in the list.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import quote
+
+from sidecar.core.rotation_facts import Key, Proof, RotationStopped
+from sidecar.core.secret import Secret, SecretRules, header_line
+from sidecar.rotation.http import Caller, Fault, NoAnswer, Reply
+from sidecar.rotation.key_answers import (
+    CreateUnsure,
+    Unreadable,
+    check,
+    read_keys,
+    read_made,
+    refusal,
+    silence,
+)
+from sidecar.rotation.options import ApiOptions, Clock
+from sidecar.rotation.value import Made
+
+TRIES: Final = 3
+PAUSE_SECONDS: Final = 1.0
+MAX_PAGES: Final = 100
+UNAUTHORIZED: Final = 401
+NOT_FOUND: Final = 404
+
+
+class KeyApi:
+    """
+    Manages the keys of one service account.
+
+    Args:
+        options: operations and field names.
+        rules: how a key is sent.
+        manager: gives the key that may manage keys; True = read it anew.
+        caller: makes the calls.
+        clock: for pauses, and the date of a new key.
+    """
+
+    def __init__(
+        self,
+        options: ApiOptions,
+        rules: SecretRules,
+        manager: Callable[[bool], Secret],
+        caller: Caller,
+        clock: Clock,
+    ) -> None:
+        self._options = options
+        self._rules = rules
+        self._manager = manager
+        self._caller = caller
+        self._clock = clock
+
+    def create(self, name: str) -> Made:
+        """
+        Make a key.
+
+        Raises:
+            CreateUnsure: a key may have been made, its plaintext is lost.
+            RotationStopped: no key was made.
+        """
+        field = self._options.name_field
+        body = json.dumps({field: name} if field else {}).encode()
+        method, target = self._operation(self._options.create_operation)
+        try:
+            reply = self._manage(method, target, body)
+        except NoAnswer as exc:
+            raise CreateUnsure(*silence(exc, "creating a key")) from None
+        if reply.status >= 500 or reply.status < 200:  # noqa: PLR2004  (RFC 9110, 15)
+            raise CreateUnsure(*refusal(reply.status, "creating a key"))
+        check(reply.status, "creating a key")
+        return read_made(reply.body, self._options, self._clock.now())
+
+    def list_keys(self) -> tuple[Key, ...]:
+        """
+        List the keys of the account.
+
+        Raises:
+            RotationStopped: the API did not list them.
+        """
+        method, target = self._operation(self._options.list_operation)
+        keys: list[Key] = []
+        cursor = ""
+        for _ in range(MAX_PAGES):
+            page = f"{'&' if '?' in target else '?'}starting_after={quote(cursor)}"
+            reply = self._patiently(method, target + (page if cursor else ""))
+            check(reply.status, "listing keys")
+            found, more = read_keys(reply.body, self._options, self._clock.now())
+            keys += found
+            if not more or not found:
+                return tuple(keys)
+            cursor = found[-1].key_id
+        what = "a list of keys without end"
+        raise Unreadable(what)
+
+    def revoke(self, key_id: str) -> None:
+        """
+        Revoke a key; one that is gone already is fine.
+
+        Raises:
+            RotationStopped: the key may still work.
+        """
+        method, target = self._operation(self._options.revoke_operation, key_id)
+        reply = self._patiently(method, target)
+        if reply.status != NOT_FOUND:
+            check(reply.status, f"revoking key {key_id}")
+
+    def prove(self, secret: Secret) -> Proof:
+        """
+        Show a key to the API.
+
+        A 401 counts only when it stays for a while: a new key may not be known
+        everywhere at once. An error of the server proves nothing here, because what
+        follows from a proof is that the old key is revoked.
+        """
+        operation = self._options.probe or self._options.list_operation
+        method, target = self._operation(operation)
+        end = self._clock.monotonic() + self._options.settle_seconds
+        while True:
+            proof = self._prove_once(method, target, secret)
+            if proof is Proof.PROVEN or self._clock.monotonic() >= end:
+                return proof
+            self._clock.sleep(PAUSE_SECONDS)
+
+    def _prove_once(self, method: str, target: str, secret: Secret) -> Proof:
+        """Make one call with a key."""
+        try:
+            reply = self._caller.call(method, target, self._fields(secret), None)
+        except NoAnswer:
+            return Proof.SILENT
+        if reply.status == UNAUTHORIZED:
+            return Proof.REFUSED
+        known = 200 <= reply.status < 300 or 400 <= reply.status < 500  # noqa: PLR2004
+        return (
+            Proof.PROVEN if known and reply.status not in {408, 429} else Proof.SILENT
+        )
+
+    def _patiently(self, method: str, target: str) -> Reply:
+        """Make a call that may be repeated."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                reply = self._manage(method, target, None)
+            except NoAnswer as exc:
+                if tries == TRIES or exc.fault is Fault.TLS:
+                    raise RotationStopped(*silence(exc, "managing keys")) from None
+            else:
+                busy = reply.status >= 500 or reply.status == 429  # noqa: PLR2004
+                if tries == TRIES or not busy:
+                    return reply
+            self._clock.sleep(PAUSE_SECONDS)
+
+    def _manage(self, method: str, target: str, body: bytes | None) -> Reply:
+        """Make a call with the key that may manage keys."""
+        reply = self._send(method, target, body, fresh=False)
+        if reply.status == UNAUTHORIZED:
+            # That key may have been rotated as well; a 401 has done nothing yet.
+            reply = self._send(method, target, body, fresh=True)
+        return reply
+
+    def _send(
+        self, method: str, target: str, body: bytes | None, *, fresh: bool
+    ) -> Reply:
+        """Make one call."""
+        fields = self._fields(self._manager(fresh))
+        if body is not None:
+            fields["Content-Type"] = "application/json"
+        return self._caller.call(method, target, fields, body)
+
+    def _fields(self, secret: Secret) -> dict[str, str]:
+        """Make the header that carries a key."""
+        line = header_line(self._rules, secret).decode("ascii").rstrip("\r\n")
+        name, _, value = line.partition(": ")
+        return {name: value}
+
+    def _operation(self, operation: str, key_id: str = "") -> tuple[str, str]:
+        """Fill in an operation; ids cannot reach beyond their path segment."""
+        method, _, path = operation.partition(" ")
+        ids = {"{id}": self._options.account, "{key_id}": key_id}
+        for placeholder, value in ids.items():
+            path = path.replace(placeholder, quote(value, safe=""))
+        return method, path

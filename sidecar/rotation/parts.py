@@ -1,0 +1,74 @@
+"""What a rotation is made of: a secret, an API, time, and somebody to tell."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from sidecar.core.rotation_facts import Key, Proof
+from sidecar.core.secret import Secret
+from sidecar.rotation.options import Clock, RotationOptions
+from sidecar.rotation.store import Described, Read
+from sidecar.rotation.value import Made
+
+Say = Callable[[str], None]
+"""Takes one line for people."""
+Tick = Callable[[float], None]
+"""Takes the seconds that are left of a wait, about once a second."""
+
+
+class Store(Protocol):
+    """What a rotation needs of a secret: see `sidecar.rotation.store.SecretStore`."""
+
+    def describe(self) -> Described:
+        """Look at the labels."""
+
+    def version_ids(self) -> frozenset[str]:
+        """List every version, labelled or not."""
+
+    def read(self, version_id: str) -> Read | None:
+        """Read a version's value."""
+
+    def put(self, token: str, value: Secret) -> None:
+        """Store a value as AWSPENDING."""
+
+    def promote(self, version_id: str, from_version_id: str) -> None:
+        """Move AWSCURRENT."""
+
+    def unmark(self, version_id: str) -> None:
+        """Take AWSPENDING off a version."""
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+
+
+class Keys(Protocol):
+    """What a rotation needs of the API: see `sidecar.rotation.key_api.KeyApi`."""
+
+    def create(self, name: str) -> Made:
+        """Make a key."""
+
+    def list_keys(self) -> tuple[Key, ...]:
+        """List the account's keys."""
+
+    def revoke(self, key_id: str) -> None:
+        """Revoke a key."""
+
+    def prove(self, secret: Secret) -> Proof:
+        """Show a key to the API."""
+
+
+def no_tick(left: float) -> None:
+    """Say nothing of a wait."""
+    del left
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that a run works with."""
+
+    options: RotationOptions
+    store: Store
+    keys: Keys
+    clock: Clock
+    say: Say
+    tick: Tick = no_tick

@@ -1,0 +1,241 @@
+"""
+The secret's side of a rotation: versions, their labels, tags.
+
+Rule 1: every write is conditional: a value is stored under a token that can be used
+once, a label is moved from where we saw it. Two runs cannot undo each other.
+Rule 2: nothing of boto3 leaves this file; its exceptions hold what was sent.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.core.rotation_facts import RotationStopped
+from sidecar.core.secret import Secret
+from sidecar.errors import Exit
+from sidecar.rotation.aws_errors import Conflict, NotThere, ask
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_secretsmanager.type_defs import (
+        DescribeSecretResponseTypeDef,
+        GetSecretValueResponseTypeDef,
+        ListSecretVersionIdsResponseTypeDef,
+    )
+
+CURRENT: Final = "AWSCURRENT"
+PENDING: Final = "AWSPENDING"
+PREVIOUS: Final = "AWSPREVIOUS"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A secret without any value."""
+
+    arn: str
+    labels: Mapping[str, str]
+    """Label -> VersionId."""
+    changed: float
+    """Unix seconds at which anything of the secret was changed last."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    deleted: bool = False
+    """Scheduled for deletion: its values cannot be read."""
+    rotates: bool | None = None
+    """Whether AWS rotates it by a Lambda function; None = AWS does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The value of a version."""
+
+    raw: Secret
+    version_id: str
+    created: float
+    """Unix seconds."""
+
+
+class SecretStore:
+    """
+    One secret in AWS Secrets Manager.
+
+    Args:
+        client: a boto3 client with its timeouts.
+        secret_id: name or ARN.
+    """
+
+    def __init__(self, client: "SecretsManagerClient", secret_id: str) -> None:
+        self._client = client
+        self._id = secret_id
+
+    def describe(self) -> Described:
+        """
+        Look at the labels.
+
+        Raises:
+            NotThere: there is no such secret.
+            RotationStopped: it cannot be used.
+        """
+        found = ask(
+            "DescribeSecret",
+            lambda: _described(self._client.describe_secret(SecretId=self._id)),
+        )
+        if found.deleted:
+            raise RotationStopped(
+                Exit.CREDENTIAL,
+                "the secret is scheduled for deletion",
+                "restore it (aws secretsmanager restore-secret), or name another one",
+            )
+        return found
+
+    def version_ids(self) -> frozenset[str]:
+        """List every version that still exists, also those without a label."""
+        return frozenset(self._version_ids())
+
+    def _version_ids(self) -> Iterator[str]:
+        wanted: dict[str, Any] = {"SecretId": self._id, "IncludeDeprecated": True}
+        while True:
+            ids, token = ask(
+                "ListSecretVersionIds",
+                lambda: _page(self._client.list_secret_version_ids(**wanted)),
+            )
+            yield from ids
+            if not token:
+                return
+            wanted["NextToken"] = token
+
+    def read(self, version_id: str) -> Read | None:
+        """
+        Read a version; None = it has no value, as AWS makes it when it rotates.
+
+        Raises:
+            RotationStopped: it cannot be read.
+        """
+        try:
+            return ask(
+                "GetSecretValue",
+                lambda: _read(
+                    self._client.get_secret_value(
+                        SecretId=self._id, VersionId=version_id
+                    )
+                ),
+            )
+        except NotThere:
+            return None
+
+    def put(self, token: str, value: Secret) -> None:
+        """
+        Store a value as the version `token`, with the label AWSPENDING.
+
+        Raises:
+            Conflict: that version holds another value.
+            RotationStopped: it was not stored, or nobody knows.
+        """
+        ask(
+            "PutSecretValue",
+            lambda: self._client.put_secret_value(
+                SecretId=self._id,
+                ClientRequestToken=token,
+                SecretString=value.reveal(),
+                VersionStages=[PENDING],
+            ),
+        )
+
+    def promote(self, version_id: str, from_version_id: str) -> None:
+        """
+        Move AWSCURRENT; AWSPREVIOUS follows to where it was.
+
+        Raises:
+            Conflict: AWSCURRENT is not where it was.
+        """
+        ask(
+            "UpdateSecretVersionStage",
+            lambda: self._client.update_secret_version_stage(
+                SecretId=self._id,
+                VersionStage=CURRENT,
+                MoveToVersionId=version_id,
+                RemoveFromVersionId=from_version_id,
+            ),
+        )
+
+    def unmark(self, version_id: str) -> None:
+        """
+        Take AWSPENDING off a version.
+
+        Raises:
+            Conflict: it is not there.
+        """
+        ask(
+            "UpdateSecretVersionStage",
+            lambda: self._client.update_secret_version_stage(
+                SecretId=self._id, VersionStage=PENDING, RemoveFromVersionId=version_id
+            ),
+        )
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set tags; others stay."""
+        ask(
+            "TagResource",
+            lambda: self._client.tag_resource(
+                SecretId=self._id,
+                Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+            ),
+        )
+
+    def make(self, tags: Mapping[str, str]) -> None:
+        """
+        Make the secret, without a value.
+
+        Raises:
+            Conflict: it exists.
+        """
+        ask(
+            "CreateSecret",
+            lambda: self._client.create_secret(
+                Name=self._id,
+                Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+            ),
+        )
+
+
+def read_current(client: "SecretsManagerClient", secret_id: str) -> Secret:
+    """Read a secret that is used but not rotated here."""
+    found = ask(
+        "GetSecretValue",
+        lambda: client.get_secret_value(SecretId=secret_id, VersionStage=CURRENT),
+    )
+    return Secret(found.get("SecretString", ""))
+
+
+def _described(found: "DescribeSecretResponseTypeDef") -> Described:
+    """Turn what AWS answers around: it tells versions with their labels."""
+    stages = found.get("VersionIdsToStages", {})
+    labels = {label: version for version in stages for label in stages[version]}
+    changed = found.get("LastChangedDate", found["CreatedDate"])
+    return Described(
+        arn=found["ARN"],
+        labels=labels,
+        changed=_seconds(changed),
+        tags={tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
+        deleted=found.get("DeletedDate") is not None,
+        rotates=found.get("RotationEnabled"),
+    )
+
+
+def _page(found: "ListSecretVersionIdsResponseTypeDef") -> tuple[list[str], str]:
+    """Take the ids, and the token of the next page."""
+    ids = [version["VersionId"] for version in found["Versions"]]
+    return ids, found.get("NextToken", "")
+
+
+def _read(found: "GetSecretValueResponseTypeDef") -> Read:
+    """Take the value; a binary one is not ours and reads as one that tells nothing."""
+    raw = Secret(found.get("SecretString", ""))
+    return Read(raw, found["VersionId"], _seconds(found["CreatedDate"]))
+
+
+def _seconds(moment: datetime) -> float:
+    return moment.timestamp()
+
+
+__all__ = ["Conflict", "Described", "NotThere", "Read", "SecretStore", "read_current"]

@@ -1,0 +1,359 @@
+"""A rotation whose peers answer badly: a clear message, an exit code, nothing lost."""
+
+import contextlib
+import json
+from dataclasses import replace
+
+import pytest
+
+from sidecar.core.rotation_facts import Create, Done, Order, Proof, RotationStopped
+from sidecar.core.secret import Secret, SecretRules
+from sidecar.errors import Exit
+from sidecar.rotation.key_answers import CreateUnsure
+from sidecar.rotation.store import Read
+from tests.rotation.fakes import ACCOUNT, FIRST, GRACE_SECONDS, OPTIONS, Killed, World
+from tests.rotation.trouble import check_tidy, fail_once, kill_at, peace
+
+UNSURE = CreateUnsure(Exit.TIMED_OUT, "the API did not answer in time", "run again")
+DENIED = RotationStopped(Exit.CREDENTIAL, "PutSecretValue is denied", "allow it")
+
+
+def stopped(world: World, order: Order | None = None) -> RotationStopped:
+    """Run, and tell why it stopped."""
+    with pytest.raises(RotationStopped) as caught:
+        world.workflow().run(order or Order())
+    return caught.value
+
+
+def check_untouched(world: World) -> None:
+    """The old key serves on, alone, as if nothing had been tried."""
+    assert world.labels["AWSCURRENT"] == FIRST
+    assert "AWSPENDING" not in world.labels
+    assert world.live() == ["k0"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_create_call_without_answer_leaves_no_key(when: str) -> None:
+    """The API may have made one: it is found by its name and revoked in this run."""
+    world = World.ready()
+    fail_once(world, "create", UNSURE, when)
+
+    error = stopped(world)
+
+    assert error is UNSURE
+    check_untouched(world)
+    assert len(world.keys) == (2 if when == "after" else 1)
+
+
+def test_after_a_create_call_without_answer_the_next_run_succeeds() -> None:
+    """The place of the lost key is closed, so the next run takes another one."""
+    world = World.ready()
+    fail_once(world, "create", UNSURE, "after")
+    stopped(world)
+
+    world.workflow().run(Order())
+
+    check_tidy(world)
+
+
+def test_a_refused_create_call_stops_at_once() -> None:
+    """No key was made: there is nothing to clear away."""
+    world = World.ready()
+    fail_once(world, "create", RotationStopped(Exit.CREDENTIAL, "403", "name another"))
+
+    assert stopped(world).reason == "403"
+    check_untouched(world)
+
+
+def test_a_key_of_another_environment_is_revoked_not_stored() -> None:
+    """`key_prefix` holds on rotation as at load."""
+    world = World.ready()
+    rules = replace(OPTIONS.rules, key_prefix="fln_test_")
+
+    with pytest.raises(
+        RotationStopped, match="does not begin with fln_test_"
+    ) as caught:
+        world.workflow(options=replace(OPTIONS, rules=rules)).run(Order())
+
+    assert caught.value.exit is Exit.API
+    assert "PutSecretValue" not in world.calls
+    check_untouched(world)
+
+
+def test_a_key_that_cannot_be_stored_is_revoked() -> None:
+    """Denied, or as many versions as there may be."""
+    world = World.ready()
+    fail_once(world, "PutSecretValue", DENIED)
+
+    assert stopped(world) is DENIED
+    check_untouched(world)
+
+
+def test_a_store_that_succeeded_without_an_answer_is_seen() -> None:
+    """A timeout is no failure when the version is there."""
+    world = World.ready()
+    fail_once(world, "PutSecretValue", DENIED, "after")
+
+    world.workflow().run(Order())
+
+    check_tidy(world)
+
+
+def test_a_key_that_can_be_neither_stored_nor_seen_is_named() -> None:
+    """Secrets Manager went away: the next run clears up."""
+    world = World.ready()
+
+    def gone(name: str, when: str) -> None:
+        del when
+        if "k1" in world.keys and name[0].isupper():
+            raise RotationStopped(Exit.CREDENTIAL, "could not be reached", "wait")
+
+    world.hook = gone
+    error = stopped(world)
+    assert "the next run clears away key k1" in error.remedy
+    peace(world)
+
+    world.workflow().run(Order())
+
+    check_tidy(world)
+    assert not world.keys["k1"][2]
+
+
+def test_a_lost_key_that_cannot_be_revoked_now_is_revoked_by_the_next_run() -> None:
+    """The API fails exactly then."""
+    world = World.ready()
+    silent = RotationStopped(Exit.API, "revoking key k1: the API answered 500", "wait")
+
+    def hook(name: str, when: str) -> None:
+        if (name, when) == ("PutSecretValue", "before"):
+            raise DENIED
+        if name == "revoke":
+            raise silent
+
+    world.hook = hook
+    error = stopped(world)
+    assert error.reason == DENIED.reason
+    assert "the next run clears away key k1" in error.remedy
+    peace(world)
+
+    world.workflow().run(Order())
+
+    check_tidy(world)
+
+
+def test_a_refused_key_is_revoked_and_the_old_one_serves_on() -> None:
+    """401 to the new key: never promoted."""
+    world = World.ready()
+    world.proofs["fln_live_1"] = Proof.REFUSED
+
+    error = stopped(world)
+
+    assert error.exit is Exit.API
+    assert "refused the new key" in error.reason
+    check_untouched(world)
+
+
+def test_a_run_after_a_refused_key_makes_another() -> None:
+    """The refused one has used up its version."""
+    world = World.ready()
+    world.proofs["fln_live_1"] = Proof.REFUSED
+    stopped(world)
+
+    world.workflow().run(Order())
+
+    check_tidy(world)
+
+
+def test_a_key_that_cannot_be_proven_waits_for_the_next_run() -> None:
+    """The API is down during the probe: nothing is undone, nothing goes on."""
+    world = World.ready()
+    world.proofs["fln_live_1"] = Proof.SILENT
+    assert stopped(world).exit is Exit.API
+    assert world.works()
+    assert world.live() == ["k0", "k1"]
+    world.proofs.clear()
+
+    world.workflow().run(Order())
+
+    check_tidy(world)
+    assert len(world.keys) == 2
+
+
+def test_a_new_key_that_dies_in_the_grace_saves_the_old_one() -> None:
+    """The sidecars have rolled back to it; the next run replaces both."""
+    world = World.ready()
+
+    def revoke(name: str, when: str) -> None:
+        del when
+        if name == "prove" and world.time.slept >= GRACE_SECONDS:
+            world.keys["k1"] = ("", "fln_live_1", False)
+
+    world.hook = revoke
+    error = stopped(world)
+    assert "does not accept the key in AWSCURRENT" in error.reason
+    assert world.live() == ["k0"]
+    peace(world)
+
+    world.workflow().run(Order())
+
+    check_tidy(world)
+
+
+@pytest.mark.parametrize(
+    ("value", "rules", "message"),
+    [
+        pytest.param("fln_live_zero", SecretRules(), "bare key", id="bare"),
+        pytest.param("fln_live_zero", OPTIONS.rules, "no JSON object", id="not-json"),
+    ],
+)
+def test_a_value_without_a_place_for_the_key_id_stops_before_anything_is_made(
+    value: str, rules: SecretRules, message: str
+) -> None:
+    """A rotation that could not be resumed is not begun."""
+    world = World.ready()
+    world.versions[FIRST] = Read(Secret(value), FIRST, 1.0)
+
+    with pytest.raises(RotationStopped, match=message):
+        world.workflow(options=replace(OPTIONS, rules=rules)).run(Order())
+
+    assert "create" not in world.calls
+
+
+def test_a_secret_scheduled_for_deletion_is_left_alone() -> None:
+    """The message comes from the look itself."""
+    world = World.ready()
+    world.deleted = True
+
+    assert "deleted" in stopped(world).reason
+    assert world.calls == ["DescribeSecret"]
+
+
+def test_tags_that_cannot_be_set_do_not_fail_a_rotation() -> None:
+    """The key is rotated; what is missing is said."""
+    world = World.ready()
+    fail_once(world, "TagResource", DENIED)
+
+    world.workflow().run(Order())
+
+    check_tidy(world)
+    assert "tags" in world.said[-1]
+
+
+def test_a_dry_run_changes_nothing() -> None:
+    """It looks, and tells every step."""
+    world = World.ready()
+
+    steps = list(world.workflow().preview(Order()))
+
+    assert isinstance(steps[0], Create)
+    assert isinstance(steps[-1], Done)
+    assert set(world.calls) <= {
+        "DescribeSecret",
+        "GetSecretValue",
+        "ListSecretVersionIds",
+        "list",
+    }
+
+
+def test_an_old_key_without_a_recorded_id_is_left_to_people() -> None:
+    """The first rotation of a secret that was made by hand."""
+    world = World.ready(key_id=False)
+
+    outcome = world.workflow().run(Order())
+
+    assert outcome.old_key_unknown
+    assert [key.key_id for key in outcome.unnamed] == ["k0"]
+    assert world.live() == ["k0", "k1"]
+
+
+def test_the_first_key_is_stored_and_proven() -> None:
+    """Secrets Manager makes the first version AWSCURRENT by itself."""
+    world = World()
+
+    world.workflow().run(Order(first=True))
+
+    check_tidy(world)
+
+
+def test_a_first_key_is_not_made_twice_after_a_crash() -> None:
+    """Killed after each call; the key of the dead run is revoked."""
+    for number in range(1, 20):
+        world = World()
+        kill_at(world, number, "after")
+        with contextlib.suppress(Killed):
+            world.workflow().run(Order(first=True))
+        peace(world)
+        if "AWSCURRENT" not in world.labels:
+            world.workflow().run(Order(first=True))
+        world.workflow().run(Order(begin=False))
+
+        check_tidy(world)
+
+
+def test_a_leaked_key_is_replaced_at_once() -> None:
+    """No grace: the sidecars come through a 401."""
+    world = World.ready()
+
+    world.workflow(options=replace(OPTIONS, grace_seconds=0.0)).run(Order(again=True))
+
+    check_tidy(world)
+    assert world.time.slept == 0
+
+
+def test_a_key_stored_by_hand_meanwhile_is_meant() -> None:
+    """The version that waited is dropped with its key, and a rotation begins anew."""
+    world = World.ready()
+    world.proofs["fln_live_1"] = Proof.SILENT
+    stopped(world)
+    world.time.sleep(60.0)
+    world.keys["k_hand"] = ("by-hand", "fln_live_hand", True)
+    value = {
+        "api_key": "fln_live_hand",
+        "key_id": "k_hand",
+        "service_account_id": ACCOUNT,
+    }
+    by_hand = Read(Secret(json.dumps(value)), "hand", world.time.now())
+    world.versions["hand"] = by_hand
+    world.labels |= {"AWSCURRENT": "hand", "AWSPREVIOUS": FIRST}
+
+    world.workflow().run(Order(begin=False))
+
+    assert world.labels["AWSCURRENT"] == "hand"
+    assert world.live() == ["k_hand"]
+
+
+@pytest.mark.parametrize(
+    ("ago", "slept"),
+    [
+        pytest.param(0.0, GRACE_SECONDS, id="just-now"),
+        pytest.param(400.0, GRACE_SECONDS - 400.0, id="a-while-ago"),
+        pytest.param(4000.0, 0.0, id="long-ago"),
+        pytest.param(-3600.0, GRACE_SECONDS, id="clock-set-back"),
+    ],
+)
+def test_a_grace_that_was_cut_short_is_waited_to_its_end(
+    ago: float, slept: float
+) -> None:
+    """Counted from the secret's last change; a wrong clock makes it no longer."""
+    world = World.ready()
+    kill_at(world, 2, "after", frozenset({"UpdateSecretVersionStage"}))
+    with pytest.raises(Killed):
+        world.workflow().run(Order())
+    peace(world)
+    world.time.seconds += ago
+
+    world.workflow().run(Order())
+
+    check_tidy(world)
+    assert world.time.slept == slept
+
+
+def test_attempts_are_bounded() -> None:
+    """A service account whose keys never work is for people to look at."""
+    world = World.ready()
+    for number in range(1, 21):
+        world.proofs[f"fln_live_{number}"] = Proof.REFUSED
+        stopped(world)
+
+    assert "20 rotations in a row have failed" in stopped(world).reason
+    check_untouched(world)
