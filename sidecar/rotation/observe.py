@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidecar.core.naming import Marks
-from sidecar.core.rotation import MAX_ATTEMPTS
+from sidecar.core.rotation_ends import MAX_ATTEMPTS
 from sidecar.core.rotation_facts import Facts, Proof, RotationStopped, Version
 from sidecar.errors import Exit
 from sidecar.rotation.parts import Parts

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.core.rotation import (
+from sidecar.core.rotation import keys_nobody_names, plan
+from sidecar.core.rotation_ends import (
     BROKEN,
     EMPTY,
     FOREIGN,
@@ -17,8 +18,6 @@ from sidecar.core.rotation import (
     OCCUPIED,
     REJECTED,
     UNPROVEN,
-    keys_nobody_names,
-    plan,
 )
 from sidecar.core.rotation_facts import (
     Create,

@@ -12,7 +12,7 @@ import json
 
 import pytest
 
-from sidecar.core.rotation import LOST
+from sidecar.core.rotation_ends import LOST
 from sidecar.core.rotation_facts import Order, RotationStopped
 from sidecar.errors import Exit
 from tests.rotation.fakes import ACCOUNT, FIRST, GRACE_SECONDS, OPTIONS, Killed, World
