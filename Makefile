@@ -25,8 +25,16 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: $(READY) ## An emulated API, Secrets Manager and the sidecar; rotates a key under load. ARGS="--once" to exit.
 	$(BIN)/python -m sidecar demo $(ARGS)
 
-test: $(READY) ## All tests. ARGS="tests/core -x" for some.
+test: $(READY) ## All tests, with coverage. ARGS="tests/core -x" for some, without.
+ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
+else
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --include 'sidecar/core/*' --fail-under 100
+	$(BIN)/python -m coverage report --fail-under 95
+endif
 
 check: $(READY) ## Format, lint, types, import layers: the same as in CI.
 	$(BIN)/ruff format --check .

@@ -29,10 +29,10 @@ def to_toml(settings: Settings, path: Sequence[str] = ()) -> str:
     """Write nested settings as TOML; dicts within lists become inline tables."""
     lines = []
     if path:
-        lines.append("[" + ".".join(json.dumps(name) for name in path) + "]")
+        lines.append("[" + ".".join(_quoted(name) for name in path) + "]")
     for name, value in settings.items():
         if not isinstance(value, dict):
-            lines.append(f"{json.dumps(name)} = {_toml_value(value)}")
+            lines.append(f"{_quoted(name)} = {_toml_value(value)}")
     for name, value in settings.items():
         if isinstance(value, dict):
             lines.append(to_toml(value, (*path, name)))
@@ -44,9 +44,14 @@ def _toml_value(value: object) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     if isinstance(value, dict):
-        pairs = (f"{json.dumps(k)} = {_toml_value(v)}" for k, v in value.items())
+        pairs = (f"{_quoted(k)} = {_toml_value(v)}" for k, v in value.items())
         return "{" + ", ".join(pairs) + "}"
-    return json.dumps(value)
+    return _quoted(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _quoted(text: str) -> str:
+    """Write a basic string: JSON's, but that DEL must be escaped (TOML 1.0)."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 class SidecarProcess:
@@ -71,7 +76,7 @@ class SidecarProcess:
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.config = directory / "sidecar.toml"
-        self.config.write_text(to_toml(settings))
+        self.config.write_text(to_toml(settings), encoding="utf-8")
         self._out = directory / "out.log"
         arguments = command or ["run", "--config", str(self.config)]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("SIDECAR")}
