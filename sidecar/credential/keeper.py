@@ -35,8 +35,8 @@ from sidecar.core.life_events import (
     Record,
     RoundDue,
     Spoiled,
-    Started,
     Stage,
+    Started,
     Timer,
     Tried,
     Use,
@@ -269,10 +269,7 @@ class Keeper:
 
         async def ask() -> None:
             event = await job
-            failure = self._jobs.failure
-            if isinstance(event, Failed | Spoiled) and failure is not None:
-                if event.stage is not Stage.PREVIOUS:
-                    self._narrator.failed(failure, serving=self.current is not None)
+            self._hear(event)
             self._tell(event)
 
         asking = ask()
@@ -284,6 +281,14 @@ class Keeper:
             pass  # the group is ending, and nobody is left who could use an answer
         asking.close()
         job.close()
+
+    def _hear(self, event: Event) -> None:
+        """Say why there was no value, when it was AWSCURRENT's."""
+        failure = self._jobs.failure
+        if isinstance(event, Failed | Spoiled) and failure is not None:
+            if event.stage is Stage.PREVIOUS:
+                return
+            self._narrator.failed(failure, serving=self.current is not None)
 
     def _use(self, credential: Credential | None) -> None:
         """Give calls this key from now on."""

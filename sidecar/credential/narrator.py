@@ -140,8 +140,7 @@ _STATES: Final = {
     State.REJECTED: (
         "credential_rejected",
         "error",
-        "the newest key is refused: what serves is an older one, or none that works;"
-        + " store a working key",
+        "the newest key is refused, and an older one serves or none: store a good one",
     ),
     State.EXPIRED: (
         "credential_expired",

@@ -35,6 +35,8 @@ class Worker:
         future: asyncio.Future[T] = loop.create_future()
 
         def job() -> None:
+            if future.done():
+                return  # whoever asked has left: the call would be for nothing
             try:
                 result = call()
             except Exception as failed:  # noqa: BLE001 - carried over to the caller

@@ -1,0 +1,85 @@
+"""
+The cheap call that proves a key.
+
+A probe is rare: everything it needs is made for it and given back after it. It follows
+no redirect, keeps no cookie, honours no proxy of the environment and reads no body.
+What aiohttp raises holds the request's headers, so none of it is logged or lives on.
+"""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.core.life_events import proof_of
+from sidecar.core.secret import Credential
+
+CONNECT_SECONDS: Final = 3.0
+TOTAL_SECONDS: Final = 4.5
+"""Less than the keeper allows, so that it is the probe that gives up."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOptions:
+    """The call."""
+
+    method: str
+    url: str
+    """As it is sent: nothing in it is decoded or normalised."""
+    user_agent: str = "sidecar-probe"
+
+
+class ApiProbe:
+    """
+    Asks the API about a key.
+
+    Args:
+        options: The call.
+        tls: Makes the context for the connection; None for a plain loopback one.
+    """
+
+    def __init__(
+        self, options: ProbeOptions, tls: Callable[[], ssl.SSLContext] | None
+    ) -> None:
+        self._options = options
+        self._tls = tls
+
+    def __repr__(self) -> str:
+        return f"ApiProbe({self._options.method} {self._options.url})"
+
+    async def __call__(self, credential: Credential) -> bool | None:
+        """Return True: proven; False: refused with 401; None: no answer."""
+        # Late: a sidecar without rotation never needs the client.
+        import aiohttp  # noqa: PLC0415
+        from yarl import URL  # noqa: PLC0415
+
+        name, _, value = credential.header_line.decode("ascii").partition(": ")
+        connector = aiohttp.TCPConnector(
+            ssl=self._tls() if self._tls else True, limit=1, force_close=True
+        )
+        headers = {
+            "Accept": "application/json",
+            "User-Agent": self._options.user_agent,
+            name: value.rstrip("\r\n"),
+        }
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    connector=connector,
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    trust_env=False,
+                    auto_decompress=False,
+                    timeout=aiohttp.ClientTimeout(
+                        total=TOTAL_SECONDS, sock_connect=CONNECT_SECONDS
+                    ),
+                ) as session,
+                session.request(
+                    self._options.method,
+                    URL(self._options.url, encoded=True),
+                    headers=headers,
+                    allow_redirects=False,
+                ) as response,
+            ):
+                return proof_of(response.status)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return None

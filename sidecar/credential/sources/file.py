@@ -1,0 +1,182 @@
+"""
+A key from a file: Kubernetes mounts, and people's machines.
+
+The file is looked at every half second, by its resolved path and its inode's data, so
+that a swapped symlink (the `..data` of Kubernetes), a file moved into place and one
+that is written anew are all seen. A change counts only once it has held still for one
+more look, and a value only when the file did not change while it was read: a file that
+is being written is not taken for a key.
+"""
+
+import asyncio
+import os
+import stat
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from sidecar.core.secret import MAX_VALUE_BYTES, digest_of
+from sidecar.credential.sources.base import Fetched, Versions
+from sidecar.credential.worker import Worker
+from sidecar.errors import RefreshResult, SourceFailed
+from sidecar.log import get_logger
+
+POLL_SECONDS: Final = 0.5
+"""Changes are to be in use within 2 s: one look to see them, one to trust them."""
+SETTLE_SECONDS: Final = 0.1
+"""A file that was read must still be the same after so long."""
+
+_log = get_logger("sidecar.credential.file")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What changes when a file does."""
+
+    path: str
+    device: int
+    inode: int
+    modified_ns: int
+    size: int
+
+
+class FileSource:
+    """
+    One file.
+
+    Args:
+        path: Where it is; links are followed at each look.
+    """
+
+    kind = "file"
+    poll_seconds: float | None = POLL_SECONDS
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # Reading a file may block for long when its volume is away.
+        self._worker = Worker("sidecar-file")
+        self._read: Signature | None = None
+        self._seen: Signature | None = None
+        self._warned = False
+
+    def __repr__(self) -> str:
+        return f"FileSource({str(self._path)!r})"
+
+    async def describe(self) -> Versions:
+        """Read the file; its version is a digest of it. Raises `SourceFailed`."""
+        fetched = await self._load()
+        return Versions(fetched.version_id)
+
+    async def fetch(self, stage: str) -> Fetched:
+        """Read the file, whatever the stage: it has but one. Raises `SourceFailed`."""
+        del stage
+        return await self._load()
+
+    async def moved(self) -> bool:
+        """Tell whether the file changed since it was read, and holds still."""
+        signature = await self._worker.run(partial(_signature, self._path))
+        before, self._seen = self._seen, signature
+        if signature is None or signature == self._read:
+            return False
+        return signature == before
+
+    async def close(self) -> None:
+        """Let the thread end."""
+        self._worker.close()
+
+    async def _load(self) -> Fetched:
+        """Read the file once it holds still. Raises `SourceFailed`."""
+        read = await self._worker.run(partial(_read, self._path))
+        if isinstance(read, SourceFailed):
+            self._read = None
+            raise read
+        signature, data, mode = read
+        await asyncio.sleep(SETTLE_SECONDS)
+        after = await self._worker.run(partial(_signature, self._path))
+        if after != signature:
+            raise SourceFailed(
+                RefreshResult.UNREACHABLE,
+                "the file changed while it was read",
+                "nothing to do: it is read again at once",
+            )
+        # Only what was judged is remembered: else a change would go unseen.
+        self._read = signature
+        self._warn(mode)
+        if not data.strip():
+            raise SourceFailed(
+                RefreshResult.INVALID, "the file is empty", "write the key to it"
+            )
+        return _fetched(data)
+
+    def _warn(self, mode: int) -> None:
+        """Say once that others may read the key, or replace it."""
+        if self._warned or not mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
+            return
+        self._warned = True
+        _log.warning(
+            "key_file_too_open",
+            path=str(self._path),
+            mode=f"{stat.S_IMODE(mode):04o}",
+            remedy="chmod 0400, or defaultMode: 0400 on the volume",
+        )
+
+
+def _fetched(data: bytes) -> Fetched:
+    """Return the value of a file; bytes that are no text stay bytes."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = None
+    if text is None:
+        return Fetched(data, digest_of(data.hex()))
+    return Fetched(text, digest_of(text.removesuffix("\n").removesuffix("\r")))
+
+
+def _signature(path: Path) -> Signature | None:
+    """Look at a file without reading it; None when it cannot be looked at."""
+    try:
+        resolved = os.path.realpath(path, strict=True)
+        return _of(resolved, os.stat(resolved))  # noqa: PTH116 - a str, not a Path
+    except (OSError, ValueError):
+        return None
+
+
+def _of(resolved: str, found: os.stat_result) -> Signature:
+    return Signature(
+        resolved, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    )
+
+
+def _read(path: Path) -> tuple[Signature, bytes, int] | SourceFailed:
+    """Read a file, not more than a value may have. Never raises."""
+    unreachable = RefreshResult.UNREACHABLE
+    try:
+        resolved = os.path.realpath(path, strict=True)
+        # Not blocking: a pipe in place of the file must not hang the thread.
+        descriptor = os.open(resolved, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        result, reason, remedy = (
+            RefreshResult.NOT_FOUND,
+            "the file does not exist",
+            "check the path and the mount",
+        )
+    except PermissionError:
+        result, reason, remedy = (
+            RefreshResult.DENIED,
+            "the file may not be read",
+            "check its owner and mode, and runAsUser or fsGroup",
+        )
+    except (OSError, ValueError) as error:
+        name = type(error).__name__
+        result, reason, remedy = unreachable, f"the file cannot be read ({name})", ""
+    else:
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                return SourceFailed(
+                    RefreshResult.INVALID, "the path is no file", "check file"
+                )
+            data = file.read(MAX_VALUE_BYTES + 1)
+        return _of(resolved, found), data, found.st_mode
+    return SourceFailed(result, reason, remedy)
