@@ -8,10 +8,7 @@ may hold what must not be told.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Protocol
-
-_NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +18,7 @@ class Versions:
     current: str
     previous: str | None = None
     pending: str | None = None
-    tags: Mapping[str, str] = _NO_TAGS
+    tags: Mapping[str, str] = field(default_factory=dict)
     changed: float | None = None
     """Unix seconds of the last change to the secret or its stages."""
 

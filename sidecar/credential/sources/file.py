@@ -150,33 +150,29 @@ def _of(resolved: str, found: os.stat_result) -> Signature:
 
 def _read(path: Path) -> tuple[Signature, bytes, int] | SourceFailed:
     """Read a file, not more than a value may have. Never raises."""
-    unreachable = RefreshResult.UNREACHABLE
     try:
         resolved = os.path.realpath(path, strict=True)
         # Not blocking: a pipe in place of the file must not hang the thread.
         descriptor = os.open(resolved, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        result, reason, remedy = (
-            RefreshResult.NOT_FOUND,
-            "the file does not exist",
-            "check the path and the mount",
-        )
-    except PermissionError:
-        result, reason, remedy = (
-            RefreshResult.DENIED,
-            "the file may not be read",
-            "check its owner and mode, and runAsUser or fsGroup",
-        )
+        try:
+            found = os.fstat(descriptor)
+            if stat.S_ISREG(found.st_mode):
+                data = os.read(descriptor, MAX_VALUE_BYTES + 1)
+                return _of(resolved, found), data, found.st_mode
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as error:
-        name = type(error).__name__
-        result, reason, remedy = unreachable, f"the file cannot be read ({name})", ""
-    else:
-        with os.fdopen(descriptor, "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                return SourceFailed(
-                    RefreshResult.INVALID, "the path is no file", "check file"
-                )
-            data = file.read(MAX_VALUE_BYTES + 1)
-        return _of(resolved, found), data, found.st_mode
-    return SourceFailed(result, reason, remedy)
+        return SourceFailed(*_meaning(error))
+    return SourceFailed(RefreshResult.INVALID, "the path is no file", "check the path")
+
+
+def _meaning(error: Exception) -> tuple[RefreshResult, str, str]:
+    """Say what an error of the system means, without its text."""
+    if isinstance(error, FileNotFoundError):
+        remedy = "check the path and the mount"
+        return RefreshResult.NOT_FOUND, "the file does not exist", remedy
+    if isinstance(error, PermissionError):
+        remedy = "check its owner and mode, and runAsUser or fsGroup"
+        return RefreshResult.DENIED, "the file may not be read", remedy
+    reason = f"the file cannot be read ({type(error).__name__})"
+    return RefreshResult.UNREACHABLE, reason, "check the path and the mount"
