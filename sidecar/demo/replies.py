@@ -8,6 +8,7 @@ from aiohttp import web
 from sidecar.demo.keys import SENTENCES, KeyFault
 from sidecar.demo.world import World
 
+ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 WORLD: Final = web.AppKey("WORLD", World)
 
 
@@ -35,7 +36,7 @@ class NotFound(Rejected):
 
 def json_answer(value: object, *, status: int = 200) -> web.Response:
     """Answer in compact JSON."""
-    body = json.dumps(value, separators=(",", ":")).encode()
+    body = ENCODER.encode(value).encode()
     return web.Response(status=status, body=body, content_type="application/json")
 
 

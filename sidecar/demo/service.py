@@ -14,7 +14,7 @@ from aiohttp import web
 from sidecar.demo import resources, wire
 from sidecar.demo.keys import MANAGE, KeyFault
 from sidecar.demo.replies import WORLD, NotFound, Rejected, forbidden, unauthorized
-from sidecar.demo.world import Cut, World, rest
+from sidecar.demo.world import NO_FAULTS, Cut, World, rest
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -91,7 +91,7 @@ async def _call(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _misbehave(request: web.Request, world: World) -> web.StreamResponse | None:
     """Do what the switches ask for; None = the call goes its usual way."""
     wrong = world.fault_for(request.raw_path)
-    if not wrong.any:
+    if wrong is NO_FAULTS:
         return None
     await rest(wrong.delay_seconds)
     if wrong.cut is Cut.HEAD:

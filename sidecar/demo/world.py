@@ -97,7 +97,7 @@ class World:
     def fault_for(self, target: str) -> Faults:
         """Take the faults that meet this call, counting down `times`."""
         faults = self.faults
-        if not faults.any or not target.startswith(faults.path):
+        if faults is NO_FAULTS or not faults.any or not target.startswith(faults.path):
             return NO_FAULTS
         if faults.times:
             left = faults.times - 1
