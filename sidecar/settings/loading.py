@@ -24,6 +24,7 @@ KEY_LIKE: Final = re.compile(r"(api_?)?key|secret|token|password|bearer|authoriz
 RULES: Final = {
     "missing": "is required",
     "string_type": "must be text",
+    "string_unicode": "must be text in UTF-8",
     "string_too_short": "must not be empty",
     "string_too_long": "is too long",
     "string_pattern_mismatch": "is not in the form that is needed",
@@ -72,24 +73,32 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    reason, values = _parsed(path)
+    # Raised here, not where it was found: the context of an exception is kept, and a
+    # parser's holds the text that it could not read.
+    if reason:
+        raise SettingsInvalid([Problem(str(path), reason)])
+    return values
+
+
+def _parsed(path: Path) -> tuple[str, dict[str, Any]]:
+    """Read a file, or tell what is wrong with it."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
+        if len(data) > MAX_FILE_BYTES:
+            return f"is larger than {MAX_FILE_BYTES} bytes", {}
+        return "", tomllib.loads(data.decode())
     except OSError as exc:
-        reason = f"cannot be read: {exc.strerror or type(exc).__name__}"
-        raise SettingsInvalid([Problem(str(path), reason)]) from None
-    if len(data) > MAX_FILE_BYTES:
-        reason = f"is larger than {MAX_FILE_BYTES} bytes"
-        raise SettingsInvalid([Problem(str(path), reason)])
-    try:
-        return tomllib.loads(data.decode())
+        return f"cannot be read: {exc.strerror or type(exc).__name__}", {}
     except UnicodeDecodeError:
-        raise SettingsInvalid([Problem(str(path), "is not UTF-8")]) from None
+        return "is not UTF-8", {}
     except tomllib.TOMLDecodeError as exc:
         # Only the place: the text of the error may quote what stands there.
         place = re.search(r"\(at (.*)\)$", str(exc))
-        reason = f"is not TOML: {place[1] if place else 'see its syntax'}"
-        raise SettingsInvalid([Problem(str(path), reason)]) from None
+        return f"is not TOML: {place[1] if place else 'see its syntax'}", {}
+    except (ValueError, RecursionError):  # a NUL in the path; brackets in brackets
+        return "is not TOML", {}
 
 
 def _merge(weak: Mapping[str, Any], strong: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
+from sidecar.core.target import check_target
+from sidecar.errors import Refused
 from sidecar.settings.values import VISIBLE, is_loopback, refuse, socket_path
 
 HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
@@ -65,7 +67,7 @@ def check_forward_url(text: str) -> str:
     if text.startswith("unix:"):
         socket, colon, path = text.removeprefix("unix:").partition(":")
         socket_path(socket)
-        if colon and not (path.startswith("/") and VISIBLE.fullmatch(path)):
+        if colon and not path.startswith("/"):
             refuse("after the socket comes a path: unix:/run/app.sock:/hooks")
         check_path(path)
         return text
@@ -86,20 +88,24 @@ def check_probe(text: str) -> str:
     method, _, target = text.partition(" ")
     if method not in SAFE_METHODS:
         refuse(f"the method must be a safe one: {', '.join(SAFE_METHODS)}")
-    if not target.startswith("/") or not VISIBLE.fullmatch(target) or "#" in target:
-        refuse("must be METHOD /path, in visible ASCII, without fragment")
-    check_path(target.partition("?")[0])
+    if not target:
+        refuse("must be METHOD /path")
+    check_path(target)
     return text
 
 
 def check_path(path: str) -> None:
     """
-    Refuse a path that leaves itself when a server resolves it.
+    Check a path as the target of a call is checked, by the same rules.
 
     Raises:
-        ValueError: a segment is, or decodes to, `.` or `..`.
+        ValueError: it could leave itself, or is no path in visible ASCII.
     """
-    decoded = re.sub("%2[eE]", ".", path)
-    segments = re.split(r"[/\\]|%2[fF]|%5[cC]", decoded)
-    if any(segment.partition(";")[0] in {".", ".."} for segment in segments):
-        refuse("must not contain . or .. segments")
+    problem = ""
+    try:
+        # surrogatepass: what is no text is no visible ASCII either.
+        check_target((path or "/").encode("utf-8", "surrogatepass"))
+    except Refused as exc:
+        problem = exc.detail
+    if problem:
+        refuse(problem)

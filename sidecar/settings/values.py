@@ -10,6 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import Final, Never
 
+from sidecar.core import guards
+from sidecar.core.fields import HOP_BY_HOP, canonical, is_proxy
+
 MAX_PORT: Final = 65535
 # sockaddr_un.sun_path is 108 bytes with its final NUL (unix(7)).
 MAX_SOCKET_PATH_BYTES: Final = 107
@@ -26,11 +29,10 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# Fields that frame or route the message, or that the proxy sets itself.
+# Fields that route or describe the message, beside those that every hop takes off.
 OUR_HEADERS: Final = words(
-    "accept connection content-encoding content-length content-type cookie date "
-    "expect forwarded host keep-alive origin set-cookie te trailer "
-    "transfer-encoding upgrade via"
+    "accept accept-encoding content-encoding content-length content-type cookie date "
+    "expect host set-cookie"
 )
 
 
@@ -123,7 +125,7 @@ def socket_path(path: str) -> str:
     """
     if not path.startswith("/") or path.endswith("/") or "\0" in path:
         refuse("the path of a Unix socket must be absolute: unix:/path")
-    if len(path.encode()) > MAX_SOCKET_PATH_BYTES:
+    if len(path.encode("utf-8", "surrogatepass")) > MAX_SOCKET_PATH_BYTES:
         refuse(f"the path of a Unix socket has at most {MAX_SOCKET_PATH_BYTES} bytes")
     return path
 
@@ -165,8 +167,15 @@ def check_header_name(name: str) -> str:
     """
     if not TOKEN.fullmatch(name):
         refuse("must be a header name (RFC 9110, 5.6.2: a token), without colon")
-    canonical = name.lower().replace("_", "-")
-    if canonical in OUR_HEADERS or canonical.startswith(("proxy-", "x-forwarded-")):
+    plain = canonical(name.encode())
+    if (
+        plain.decode() in OUR_HEADERS
+        or plain in HOP_BY_HOP
+        or is_proxy(plain)
+        or guards.is_forwarded_field(plain)
+        or guards.is_browser_field(plain)
+        or guards.is_override_field(plain)
+    ):
         refuse("cannot carry the key: this header frames or routes the call")
     return name
 

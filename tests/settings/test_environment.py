@@ -266,3 +266,24 @@ def test_webhooks_are_set_by_variables(tmp_path: Path) -> None:
     )
 
     assert settings.webhooks["inbox"].tolerance_seconds == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        (UP + "BASE_URL", "upstreams.flownally.base_url"),
+        (UP + "CREDENTIAL__PROBE", "upstreams.flownally.credential.probe"),
+        (UP + "CREDENTIAL__HEADER", "upstreams.flownally.credential.header"),
+        (UP + "CREDENTIAL__SECRET_ID", "upstreams.flownally.credential.secret_id"),
+        ("SIDECAR_JOB__OWNER", "job.owner"),
+        ("SIDECAR_ADMIN__LISTEN", "admin.listen"),
+    ],
+)
+def test_bytes_that_are_no_text_are_a_problem(
+    tmp_path: Path, name: str, path: str
+) -> None:
+    """The system gives such bytes of a variable as lone surrogates."""
+    found = reasons(tmp_path, GOOD, {name: "GET /\udcff"})
+
+    assert list(found) == [path]
+    assert "\udcff" not in found[path]

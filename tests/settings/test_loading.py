@@ -389,6 +389,7 @@ def test_no_traceback_of_a_problem_holds_the_value(tmp_path: Path) -> None:
         (f"[job]\nname = {SECRET}".encode(), "is not TOML: line 2"),
         (f'[job]\nname = "{SECRET}'.encode(), "is not TOML: end of document"),
         (b"[job]\n[job]\n", "is not TOML: line 2"),
+        (b"a = " + b"[" * 100_000, "is not TOML"),
         (b"a = \xff", "UTF-8"),
         (b"#" * (1 << 20) + b"#", "larger"),
     ],
@@ -407,7 +408,7 @@ def test_a_file_that_is_no_settings_file(
     assert problem.path == str(file)
     assert rule in problem.reason
     assert SECRET not in problem.reason
-    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize(

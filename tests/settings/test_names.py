@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
+from sidecar.core.operations import Operations
 from sidecar.settings import names
 
 
@@ -173,6 +174,21 @@ def test_an_operation_that_would_not_mean_what_it_says(text: str, rule: str) -> 
     """A pattern that never matches would refuse or allow the wrong calls."""
     with pytest.raises(ValueError, match=rule):
         names.check_operation(text)
+
+
+@given(
+    st.from_regex(
+        r"(GET|POST|\*|X)(,PUT)?( )/?([a-z.%2F{}*]{0,6}/){0,3}(\*\*)?", fullmatch=True
+    )
+)
+def test_the_proxy_accepts_the_operations_that_the_settings_accept(text: str) -> None:
+    """`Operations` would end the process after the settings were called right."""
+    try:
+        names.check_operation(text)
+    except ValueError:
+        return
+
+    assert text.partition(" ")[2] in Operations([(text, ())], [text]).labels
 
 
 @given(st.text())

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given, strategies as st
 
+from sidecar.core.target import BaseUrl
 from sidecar.settings import urls
 
 
@@ -51,12 +52,13 @@ def test_an_api_is_called_over_tls_or_on_this_machine(text: str, url: str) -> No
         pytest.param("https://a,b.com/", "host", id="comma"),
         pytest.param("https://-a.com/", "host", id="hyphen-first"),
         pytest.param("https://[::1/", "URL", id="half-a-bracket"),
-        pytest.param("https://a.com/../x", "segments", id="dots"),
-        pytest.param("https://a.com/./x", "segments", id="dot"),
-        pytest.param("https://a.com/%2e%2E/x", "segments", id="encoded-dots"),
-        pytest.param("https://a.com/v1/..%2fx", "segments", id="encoded-slash"),
-        pytest.param("https://a.com/v1/..;x/", "segments", id="parameter"),
-        pytest.param("https://a.com/v1\\..\\x", "segments", id="backslash"),
+        pytest.param("https://a.com/../x", "segment", id="dots"),
+        pytest.param("https://a.com/./x", "segment", id="dot"),
+        pytest.param("https://a.com/%2e%2E/x", "segment", id="encoded-dots"),
+        pytest.param("https://a.com/v1/..%2fx", "segment", id="encoded-slash"),
+        pytest.param("https://a.com/v1/..;x/", "segment", id="parameter"),
+        pytest.param("https://a.com/v1\\..\\x", "segment", id="backslash"),
+        pytest.param("https://a.com/a%zz", "escape", id="bad-escape"),
         pytest.param("https://a.com/v 1", "visible", id="space"),
         pytest.param("https://a.com/v1\n", "visible", id="newline"),
         pytest.param("https://a.com/\tv1", "visible", id="tab"),
@@ -100,6 +102,21 @@ def test_an_accepted_url_reads_back_the_same(text: str) -> None:
         return
 
     assert urls.check_base_url(url) == url
+
+
+@given(
+    st.from_regex(
+        r"https://[a-z0-9.:\[\]-]{1,9}(/[a-z.%2eE;\\]{0,10})*", fullmatch=True
+    )
+)
+def test_the_proxy_accepts_what_the_settings_accept(text: str) -> None:
+    """`BaseUrl.parse` would end the process after the settings were called right."""
+    try:
+        url = urls.check_base_url(text)
+    except ValueError:
+        return
+
+    assert BaseUrl.parse(url).host == urlsplit(text).hostname
 
 
 @pytest.mark.parametrize(
@@ -155,14 +172,16 @@ def test_a_probe_is_a_safe_call(text: str) -> None:
         ("get /contacts", "safe"),
         ("/contacts", "safe"),
         ("GET", "METHOD /path"),
-        ("GET contacts", "METHOD /path"),
-        ("GET  /contacts", "METHOD /path"),
-        ("GET /contacts HTTP/1.1", "METHOD /path"),
-        ("GET /a\r\nX: y", "METHOD /path"),
-        ("GET /a#b", "METHOD /path"),
-        ("GET https://evil.example/", "METHOD /path"),
-        ("GET /../admin", "segments"),
-        ("GET /%2e%2e/admin", "segments"),
+        ("GET contacts", "a path"),
+        ("GET  /contacts", "a path"),
+        ("GET /contacts HTTP/1.1", "a path"),
+        ("GET /a\r\nX: y", "a path"),
+        ("GET /a#b", "a path"),
+        ("GET https://evil.example/", "a path"),
+        ("GET /../admin", "segment"),
+        ("GET /%2e%2e/admin", "segment"),
+        ("GET /%252e%252e/admin", "segment"),
+        ("GET /a%zz", "escape"),
         ("", "safe"),
     ],
 )

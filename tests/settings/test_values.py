@@ -153,7 +153,9 @@ def test_loopback_is_decided_without_dns(host: str, loopback: bool) -> None:
     assert values.is_loopback(host) is loopback
 
 
-@pytest.mark.parametrize("name", ["Authorization", "X-Api-Key", "api_key", "x!#$%&'"])
+@pytest.mark.parametrize(
+    "name", ["Authorization", "X-Api-Key", "api_key", "x!#$%&'", "Apikey"]
+)
 def test_a_header_that_can_carry_a_key(name: str) -> None:
     """Any token that does not frame or route the call."""
     assert values.check_header_name(name) == name
@@ -183,6 +185,9 @@ def test_a_header_that_can_carry_a_key(name: str) -> None:
         "Proxy-Authorization",
         "proxy_authorization",
         "Origin",
+        "Sec-Fetch-Site",
+        "X-HTTP-Method-Override",
+        "Accept-Encoding",
         "Authorization:",
         "Author ization",
         "Authorization\n",
