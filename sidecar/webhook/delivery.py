@@ -28,6 +28,9 @@ IDLE_SECONDS: Final = 1.5
 DRAIN_BYTES: Final = 65_536
 """Of an answer's body, so that its connection can be used again; never looked at."""
 
+DRAIN_SECONDS: Final = 1
+"""For that: a sender is waiting."""
+
 LARGE_BYTES: Final = 1_048_576
 """From here on aiohttp wants a body that it can write piece by piece."""
 
@@ -73,19 +76,14 @@ class AppClient:
         session = await self._session(target.socket)
         # Translated here, once: aiohttp's exceptions carry headers and addresses.
         try:
-            async with (
-                asyncio.timeout(response_seconds),
-                session.post(
+            async with asyncio.timeout(response_seconds):
+                answer = await session.post(
                     target.url,
                     data=io.BytesIO(body) if len(body) >= LARGE_BYTES else body,
                     headers=fields,
                     skip_auto_headers=_NOT_ADDED,
                     allow_redirects=False,
-                ) as answer,
-            ):
-                status = answer.status
-                await _drain(answer)
-                return status
+                )
         except TimeoutError:
             message = f"the app did not answer within {response_seconds:g} s"
             raise AppUnreachable(message) from None
@@ -96,6 +94,9 @@ class AppClient:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             message = f"the app gave no HTTP answer ({type(error).__name__})"
             raise AppBroke(message) from None
+        async with answer:
+            await _drain(answer)
+        return answer.status
 
     async def _session(self, socket: str) -> aiohttp.ClientSession:
         """Return the session of a socket, or the one for TCP (empty path)."""
@@ -121,8 +122,16 @@ class AppClient:
 
 
 async def _drain(answer: aiohttp.ClientResponse) -> None:
-    """Read a small body so that the connection lives; the status stands already."""
+    """Read a small body, so that the connection can be used again; else give it up."""
+    length = answer.content_length
+    if length is None and not answer.headers.get("Transfer-Encoding"):
+        # It ends with its connection, or (204, 304) it has ended already.
+        return
+    left = DRAIN_BYTES
     try:
-        await answer.content.read(DRAIN_BYTES)
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while left > 0 and not answer.content.at_eof():
+                left -= len(await answer.content.readany())
     except (aiohttp.ClientError, OSError):
+        # The status stands, whatever becomes of the body. (TimeoutError is an OSError.)
         answer.close()

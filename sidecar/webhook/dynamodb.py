@@ -16,10 +16,11 @@ it deletes up to days late and is housekeeping only.
 
 import contextlib
 import math
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
-from sidecar.webhook.dedupe import Claim, Standing
+from sidecar.webhook.dedupe import Claim, Standing, StoreFailed
 from sidecar.webhook.table import Table
 
 LEASE_MARGIN_SECONDS: Final = 30
@@ -50,7 +51,14 @@ class TableWindow:
 
     async def done(self, claim: Claim) -> None:
         """Remember that the app has it. Raises StoreFailed."""
-        await self._table.wait_for(self._table.submit(lambda: self._done(claim)))
+        future = self._table.submit(lambda: self._done(claim))
+        try:
+            await self._table.wait_for(future)
+        except BaseException:
+            # We stop, or all threads are busy: the app has it, so write it all the same.
+            if future.cancel():
+                self._later(lambda: self._done(claim))
+            raise
 
     async def release(self, claim: Claim) -> None:
         """Let the sender's next attempt in. Raises StoreFailed."""
@@ -58,17 +66,25 @@ class TableWindow:
 
     def abandon(self, claim: Claim) -> None:
         """Release in a thread; when that fails, the lease runs out by itself."""
-        # A pool that is shut down takes no more; the lease has its own end.
-        with contextlib.suppress(RuntimeError):
-            self._table.submit(lambda: self._release(claim))
+        self._later(lambda: self._release(claim))
+
+    def _later(self, job: Callable[[], None]) -> bool:
+        """Run a job in a thread, without waiting; False when no more are taken."""
+        try:
+            self._table.submit(job)
+        except RuntimeError:
+            return False
+        return True
 
     def _undo(self, future: Future[Claim | Standing]) -> None:
-        """Release a claim that came too late, in a thread in any case."""
+        """Release a claim that came too late; called by its thread."""
         if future.cancelled() or future.exception() is not None:
             return
         claim = future.result()
-        if isinstance(claim, Claim):
-            self.abandon(claim)
+        if isinstance(claim, Claim) and not self._later(lambda: self._release(claim)):
+            # The table is being closed, and waits for this thread.
+            with contextlib.suppress(StoreFailed):
+                self._release(claim)
 
     # What follows runs in the threads.
 

@@ -43,6 +43,8 @@ class EndpointOptions:
     """For the app to answer; senders give us 15 to 30."""
     refresh_seconds: float = 300
     """Between two looks for new secrets."""
+    json_key: str | None = None
+    """The secret is a JSON object and the key is this member of it."""
 
     @property
     def table(self) -> str:

@@ -1,0 +1,95 @@
+"""
+Reads the bodies of deliveries: as they came, and never more than we can hold.
+
+A body is read whole before anything is believed of it, because the signature is over
+all of it. So the internet decides what we hold, within three bounds: the size of one,
+the time for one, and the sum of all.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import HttpVersion11, web
+
+from sidecar.errors import SidecarError
+from sidecar.webhook.outcome import Result
+
+
+class BodyRefused(SidecarError):
+    """A body is not taken."""
+
+    def __init__(self, result: Result, detail: str) -> None:
+        super().__init__(result, detail)
+        self.result = result
+        self.detail = detail
+
+    def __str__(self) -> str:
+        """The rule that it breaks."""
+        return self.detail
+
+
+class Bodies:
+    """All bodies that are held now."""
+
+    def __init__(self, max_bytes: int, seconds: float) -> None:
+        self._max_bytes = max_bytes
+        self._seconds = seconds
+        self.held = 0
+        """Bytes."""
+
+    @asynccontextmanager
+    async def read(self, request: web.Request, limit: int) -> AsyncIterator[bytes]:
+        """
+        Read a body of at most `limit` bytes; it counts as held until the block ends.
+
+        Raises:
+            BodyRefused: it is too large, too slow, cut short or strangely coded.
+        """
+        _check_head(request, limit)
+        parts: list[bytes] = []
+        try:
+            await self._collect(request, limit, parts)
+            # In place: else parts and whole would both be held while the app works.
+            parts[:] = [b"".join(parts)]
+            yield parts[0]
+        finally:
+            self.held -= sum(map(len, parts))
+
+    async def _collect(
+        self, request: web.Request, limit: int, parts: list[bytes]
+    ) -> None:
+        size = 0
+        try:
+            async with asyncio.timeout(self._seconds):
+                _invite(request)
+                while part := await request.content.readany():
+                    parts.append(part)
+                    size += len(part)
+                    self.held += len(part)
+                    if size > limit:
+                        raise BodyRefused(Result.TOO_LARGE, f"more than {limit} bytes")
+                    if self.held > self._max_bytes:
+                        raise BodyRefused(Result.BUSY, "too many bodies held at once")
+        except TimeoutError:
+            detail = f"the body did not come within {self._seconds:g} s"
+            raise BodyRefused(Result.REQUEST_TIMEOUT, detail) from None
+        except (web.RequestPayloadError, ConnectionError):
+            raise BodyRefused(Result.MALFORMED, "the body was cut short") from None
+
+
+def _check_head(request: web.Request, limit: int) -> None:
+    """Refuse what the head says already."""
+    codings = [c.lower() for c in request.headers.getall("Transfer-Encoding", [])]
+    # llhttp takes "gzip, chunked" for chunked: then the rest would be read as the body.
+    if codings and (codings != ["chunked"] or request.version < HttpVersion11):
+        raise BodyRefused(Result.MALFORMED, "a transfer coding other than chunked")
+    if (request.content_length or 0) > limit:
+        raise BodyRefused(Result.TOO_LARGE, f"more than {limit} bytes announced")
+
+
+def _invite(request: web.Request) -> None:
+    """Tell a sender that waits for it to go on (RFC 9110, section 10.1.1)."""
+    transport = request.transport
+    if "Expect" in request.headers and transport and not request.content.is_eof():
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

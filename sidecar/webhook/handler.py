@@ -1,0 +1,223 @@
+"""
+What happens to one request on the webhook listener.
+
+Rule 1: only `POST /webhooks/<endpoint>`, spelled exactly so, leads anywhere.
+Rule 2: the order is size, form, time, signature, claim, delivery. Nothing costs more
+than a hash before the signature is known to be good, and an id is claimed only by who
+can sign it.
+Rule 3: nothing is queued. The sender gets its answer when the app has given its own, and
+the sender's retries are the queue.
+Rule 4: every request ends in one `Outcome`: one answer, one count, one line.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from sidecar.core.webhooks import Delivery, Rejection, WebhookRejected, verify
+from sidecar.log import get_logger
+from sidecar.webhook.body import Bodies, BodyRefused
+from sidecar.webhook.dedupe import Claim, Standing, StoreFailed, Window
+from sidecar.webhook.delivery import AppBroke, AppClient, AppUnreachable
+from sidecar.webhook.fields import ForwardedFields
+from sidecar.webhook.options import EndpointOptions, Target
+from sidecar.webhook.outcome import COUNTED, Outcome, Result, answer
+from sidecar.webhook.secrets import WebhookSecrets
+
+LOOK_AGAIN_SECONDS: Final = 2
+"""A sender waits so long for us to look whether its secret is a new one."""
+
+PREFIX: Final = "/webhooks/"
+
+_SUCCESS: Final = range(200, 300)
+# Part of every day: senders retry.
+_ROUTINE: Final = frozenset({Result.DELIVERED, Result.DUPLICATE, Result.IN_FLIGHT})
+
+_log = get_logger("sidecar.webhook")
+
+
+class EndpointMetrics(Protocol):
+    """The numbers of one endpoint, see `sidecar.metrics`."""
+
+    def result(self, name: str) -> None:
+        """Count a delivery."""
+        ...
+
+    def seconds(self, seconds: float) -> None:
+        """Observe how long it took."""
+        ...
+
+    def age(self, seconds: float) -> None:
+        """Observe how old it was."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """All that one endpoint needs at hand."""
+
+    options: EndpointOptions
+    target: Target
+    secrets: WebhookSecrets
+    window: Window
+    metrics: EndpointMetrics
+
+
+@dataclass(slots=True)
+class Handler:
+    """Answers every request on the webhook listener."""
+
+    endpoints: Mapping[str, Endpoint]
+    """By request target: `/webhooks/<name>`."""
+    app: AppClient
+    bodies: Bodies
+    now: Callable[[], float]
+    """Unix seconds."""
+    monotonic: Callable[[], float]
+    log_delivered: bool = False
+    _fields: ForwardedFields = field(default_factory=ForwardedFields, init=False)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
+        # The raw target: no decoding, no query, nothing that could be read in two ways.
+        endpoint = self.endpoints.get(request.raw_path)
+        if endpoint is None:
+            return web.Response(status=404, headers={"Server": "sidecar"})
+        if request.method != "POST":
+            headers = {"Allow": "POST", "Server": "sidecar"}
+            return web.Response(status=405, headers=headers)
+        started = self.monotonic()
+        outcome = await self._end(endpoint, request)
+        self._report(endpoint, outcome, self.monotonic() - started, request.remote)
+        return answer(outcome)
+
+    async def _end(self, endpoint: Endpoint, request: web.Request) -> Outcome:
+        """Turn whatever happens into an outcome: the one ladder."""
+        try:
+            limit = endpoint.options.max_body_bytes
+            async with self.bodies.read(request, limit) as body:
+                return await self._receive(endpoint, request, body)
+        except BodyRefused as refused:
+            return Outcome(refused.result, refused.detail)
+        except WebhookRejected as rejected:
+            return Outcome(Result(rejected.reason), rejected.detail, rejected.id)
+        except Exception as error:  # noqa: BLE001  (the outermost: a bug is a 500)
+            _log.error("webhook_failed", exc_info=error)  # by type and place
+            return Outcome(Result.INTERNAL, type(error).__name__)
+
+    async def _receive(
+        self, endpoint: Endpoint, request: web.Request, body: bytes
+    ) -> Outcome:
+        """Verify a delivery, claim its id, deliver it."""
+        if not endpoint.secrets.keys:
+            reason = endpoint.secrets.last_error or "no secret yet"
+            return Outcome(Result.SECRET_UNAVAILABLE, reason)
+        delivery = await self._verify(endpoint, request, body)
+        fields = self._fields.of(request.raw_headers, delivery)
+        try:
+            claim = await endpoint.window.claim(delivery.id)
+        except StoreFailed as failed:
+            return _outcome(Result.STORE_ERROR, str(failed), delivery)
+        if isinstance(claim, Standing):
+            return _outcome(Result(claim), "", delivery)
+        try:
+            result, detail = await self._deliver(endpoint, fields, body)
+        except BaseException:
+            # Cancelled by a shutdown, or a bug: no time and no mind to wait.
+            endpoint.window.abandon(claim)
+            raise
+        detail += await _settle(endpoint.window, claim, result)
+        return _outcome(result, detail, delivery)
+
+    async def _verify(
+        self, endpoint: Endpoint, request: web.Request, body: bytes
+    ) -> Delivery:
+        """Verify; when no secret matches, look once whether there is a new one."""
+        try:
+            return self._check(endpoint, request, body)
+        except WebhookRejected as rejected:
+            if rejected.reason is not Rejection.BAD_SIGNATURE:
+                raise
+            if not await _look_again(endpoint.secrets):
+                raise
+        return self._check(endpoint, request, body)
+
+    def _check(self, endpoint: Endpoint, request: web.Request, body: bytes) -> Delivery:
+        return verify(
+            request.raw_headers,
+            body,
+            endpoint.secrets.keys,
+            now=self.now(),
+            tolerance_seconds=endpoint.options.tolerance_seconds,
+        )
+
+    async def _deliver(
+        self, endpoint: Endpoint, fields: list[tuple[str, str]], body: bytes
+    ) -> tuple[Result, str]:
+        try:
+            status = await self.app.deliver(
+                endpoint.target, fields, body, endpoint.options.response_seconds
+            )
+        except AppUnreachable as away:
+            return Result.APP_UNREACHABLE, str(away)
+        except AppBroke as broke:
+            return Result.APP_ERROR, str(broke)
+        if status in _SUCCESS:
+            return Result.DELIVERED, ""
+        return Result.APP_ERROR, f"the app answered {status}"
+
+    def _report(
+        self, endpoint: Endpoint, outcome: Outcome, seconds: float, remote: str | None
+    ) -> None:
+        """Count, observe, and write the one line."""
+        result = outcome.result
+        if result in COUNTED:
+            endpoint.metrics.result(result)
+        endpoint.metrics.seconds(seconds)
+        if outcome.age_seconds is not None:
+            endpoint.metrics.age(outcome.age_seconds)
+        routine = result in _ROUTINE and not outcome.detail
+        if result is Result.DELIVERED and routine and not self.log_delivered:
+            return
+        write = _log.info if routine else _log.warning
+        write(
+            "webhook",
+            endpoint=endpoint.options.name,
+            result=result.value,
+            id=outcome.id,
+            reason=outcome.detail,
+            secret=outcome.secret,
+            seconds=round(seconds, 4),
+            remote=remote,
+        )
+
+
+def _outcome(result: Result, detail: str, delivery: Delivery) -> Outcome:
+    return Outcome(
+        result, detail, delivery.id, delivery.age_seconds, delivery.fingerprint
+    )
+
+
+async def _settle(window: Window, claim: Claim, result: Result) -> str:
+    """Keep or release a claim; return what to say about it when that fails."""
+    delivered = result is Result.DELIVERED
+    try:
+        await (window.done(claim) if delivered else window.release(claim))
+    except StoreFailed as failed:
+        # The app has it, so the sender must not come again; or it has not, and the
+        # claim runs out by itself. Either way the app's answer stands.
+        left = "its id could not be kept" if delivered else "; its id stays claimed"
+        return f"{left} ({failed})"
+    return ""
+
+
+async def _look_again(secrets: WebhookSecrets) -> bool:
+    """Look for a new secret, but not for longer than a sender waits."""
+    try:
+        async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+            return await secrets.look_again()
+    except TimeoutError:
+        return False

@@ -1,0 +1,178 @@
+"""
+A receiver as a whole: its secrets, its stores, its connections to the apps.
+
+    async with WebhookReceiver(options, sources, tools) as receiver:
+        runner = receiver.runner(drain_seconds=25)
+        await runner.setup()
+        await web.TCPSite(runner, "0.0.0.0", 8702).start()
+        ...
+        await runner.cleanup()
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from sidecar.core.secret import Secret
+from sidecar.credential.sources.base import Source
+from sidecar.webhook.body import Bodies
+from sidecar.webhook.dedupe import MemoryIds, Window
+from sidecar.webhook.delivery import AppClient
+from sidecar.webhook.dynamodb import TableWindow
+from sidecar.webhook.handler import PREFIX, Endpoint, EndpointMetrics, Handler
+from sidecar.webhook.options import EndpointOptions, ReceiverOptions, Target
+from sidecar.webhook.runner import Runner
+from sidecar.webhook.secrets import SecretsOptions, WebhookSecrets
+from sidecar.webhook.table import Table, TableOptions, make_client
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the receiver uses of the process: its clocks, chance, counters, redactor."""
+
+    now: Callable[[], float]
+    """Unix seconds."""
+    monotonic: Callable[[], float]
+    jitter: Callable[[], float]
+    """A number in [0, 1)."""
+    token: Callable[[], str]
+    """A new name for each claim, never the same twice in the fleet."""
+    metrics: Callable[[str], EndpointMetrics]
+    """The numbers of an endpoint."""
+    aws: Callable[[str, str, str], None] = lambda _service, _operation, _result: None
+    """Counts an AWS call; called in threads."""
+    on_secrets: Callable[[tuple[Secret, ...]], None] = lambda _secrets: None
+    """Called with each secret before it is used."""
+
+
+class WebhookReceiver:
+    """
+    Everything behind the webhook listener; an async context manager.
+
+    Args:
+        options: all endpoints.
+        sources: where the secret of each endpoint is, by the endpoint's name. Endpoints
+            with the same source object share one refresher.
+        tools: of the process.
+    """
+
+    def __init__(
+        self, options: ReceiverOptions, sources: Mapping[str, Source], tools: Tools
+    ) -> None:
+        self._options = options
+        self._tools = tools
+        self._stack = AsyncExitStack()
+        self._tables: dict[str, Table] = {}
+        self._ids = MemoryIds(options.max_ids, tools.monotonic)
+        self._app = AppClient()
+        shared: dict[int, WebhookSecrets] = {}
+        for endpoint in options.endpoints:
+            source = sources[endpoint.name]
+            if id(source) not in shared:
+                shared[id(source)] = self._watch(endpoint, source)
+        self._refreshers = tuple(shared.values())
+        self.endpoints = {
+            endpoint.name: Endpoint(
+                endpoint,
+                Target.parse(endpoint.forward_to),
+                shared[id(sources[endpoint.name])],
+                self._window(endpoint),
+                tools.metrics(endpoint.name),
+            )
+            for endpoint in options.endpoints
+        }
+        self._handler = Handler(
+            {f"{PREFIX}{name}": one for name, one in self.endpoints.items()},
+            self._app,
+            Bodies(options.max_buffered_bytes, options.body_seconds),
+            tools.now,
+            tools.monotonic,
+            log_delivered=options.log_delivered,
+        )
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            for table in self._tables.values():
+                await stack.enter_async_context(table)
+            await stack.enter_async_context(self._app)
+            group = await stack.enter_async_context(asyncio.TaskGroup())
+            for secrets in self._refreshers:
+                task = group.create_task(secrets.run(), name=f"webhook:{secrets.name}")
+                stack.callback(task.cancel)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(kind, error, traceback)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every endpoint can verify."""
+        return all(secrets.keys for secrets in self._refreshers)
+
+    async def refresh(self) -> None:
+        """Look at every source now."""
+        for secrets in self._refreshers:
+            await secrets.refresh()
+
+    def runner(self, drain_seconds: float = 25) -> web.AppRunner:
+        """
+        Make what serves the listener: add sites to it, and clean it up before leaving.
+
+        Args:
+            drain_seconds: for deliveries under way when it is cleaned up.
+        """
+        return Runner(receiver_app(self._handler), self._options, drain_seconds)
+
+    def _watch(self, endpoint: EndpointOptions, source: Source) -> WebhookSecrets:
+        options = SecretsOptions(
+            refresh_seconds=endpoint.refresh_seconds,
+            monotonic=self._tools.monotonic,
+            jitter=self._tools.jitter,
+            json_key=endpoint.json_key,
+            on_secrets=self._tools.on_secrets,
+        )
+        return WebhookSecrets(endpoint.name, source, options)
+
+    def _window(self, endpoint: EndpointOptions) -> Window:
+        if not endpoint.table:
+            return self._ids.window(endpoint.window_seconds)
+        if endpoint.table not in self._tables:
+            options = TableOptions(
+                endpoint.table,
+                partial(make_client, self._options.region, self._options.endpoint_url),
+                self._tools.now,
+                self._tools.token,
+                partial(self._tools.aws, "dynamodb"),
+            )
+            self._tables[endpoint.table] = Table(options)
+        return TableWindow(
+            self._tables[endpoint.table],
+            endpoint.name,
+            endpoint.window_seconds,
+            endpoint.response_seconds,
+        )
+
+
+def receiver_app(handler: Handler) -> web.Application:
+    """Make the application: one route for everything, because a target is one key."""
+    app = web.Application()
+    # Expect is answered by the handler, when it has seen how much would come.
+    app.router.add_route("*", "/{any:.*}", handler.handle, expect_handler=_expect)
+    return app
+
+
+async def _expect(request: web.Request) -> None:
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed

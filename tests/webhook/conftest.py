@@ -1,0 +1,18 @@
+"""Fixtures of the receiver's tests."""
+
+import pytest
+
+from sidecar.demo.aws import AwsClient
+from tests.webhook.support import Clock, make_table
+
+
+@pytest.fixture(name="table")
+def _table(moto: AwsClient) -> str:
+    """A table of this test alone."""
+    return make_table(moto)
+
+
+@pytest.fixture(name="clock")
+def _clock() -> Clock:
+    """A clock that goes when told to."""
+    return Clock()
