@@ -8,7 +8,9 @@ the certificate must have is fixed by the settings, so a moved name is not trust
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 import aiohappyeyeballs
 
@@ -19,7 +21,7 @@ from sidecar.proxy.pool import Pool
 from sidecar.proxy.tls import TlsTransport
 from sidecar.proxy.upstream import UpstreamConnection
 
-HAPPY_EYEBALLS_SECONDS = 0.25
+HAPPY_EYEBALLS_SECONDS: Final = 0.25
 """RFC 8305, section 5: the recommended delay between attempts."""
 
 
@@ -144,11 +146,15 @@ class Connector:
                 return
 
 
-async def _ready(sock: ssl.SSLSocket, add, remove) -> None:  # type: ignore[no-untyped-def]
+async def _ready(
+    sock: ssl.SSLSocket,
+    add: Callable[[int, Callable[[], None]], None],
+    remove: Callable[[int], object],
+) -> None:
     """Wait until the socket is readable or writable."""
-    ready = asyncio.get_running_loop().create_future()
-    add(sock.fileno(), lambda: ready.done() or ready.set_result(None))
+    ready = asyncio.Event()
+    add(sock.fileno(), ready.set)
     try:
-        await ready
+        await ready.wait()
     finally:
         remove(sock.fileno())

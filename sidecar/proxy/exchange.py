@@ -45,8 +45,26 @@ class Exchange:
 
     __slots__ = (
         *("_body_bytes", "_body_done", "_chunked_out", "_context", "_credential"),
-        *("_filter", "_head", "_held", "_judged", "_overhead", "_parked", "_resent", "_seam"),
-        *("_sent", "_service", "_started", "_stats", "_status", "_target", "_until_close", "_verdict"),
+        *(
+            "_filter",
+            "_head",
+            "_held",
+            "_judged",
+            "_overhead",
+            "_parked",
+            "_resent",
+            "_seam",
+        ),
+        *(
+            "_sent",
+            "_service",
+            "_started",
+            "_stats",
+            "_status",
+            "_target",
+            "_until_close",
+            "_verdict",
+        ),
         *("connection", "dead", "deadline", "method", "operation", "waiting"),
     )
 
@@ -142,7 +160,13 @@ class Exchange:
         head = self._head
         framing = head.framing or 0
         pieces = [
-            *(self.method, b" ", context.base_path, self._target, context.version_and_host),
+            *(
+                self.method,
+                b" ",
+                context.base_path,
+                self._target,
+                context.version_and_host,
+            ),
             head.forward,
             b"" if head.has_accept else ACCEPT_JSON,
             credential.header_line,
@@ -183,17 +207,12 @@ class Exchange:
         if limits.max_body_bytes and self._body_bytes > limits.max_body_bytes:
             self._refuse(body_too_large(limits.max_body_bytes))
             return
-        if data and context.holds_key(self._seam + data):
-            try:
-                context.tripped(self.operation.label, self.method)
-            except Refused as refused:
-                self._refuse(refused)
-                return
-        self._seam = data[-context.seam_bytes :] if context.seam_bytes else b""
+        if data and not self._tripped(data):
+            return
         held = self._held
         fits = self._body_bytes <= limits.replay_body_bytes
         connection = self.connection
-        if connection is None or held is not None and fits:
+        if connection is None or (held is not None and fits):
             if data and held is not None:
                 held.append(data)
         else:
@@ -209,6 +228,18 @@ class Exchange:
         wait = limits.response_seconds if done else limits.idle_seconds
         self._service.deadline = context.now + wait
         connection.transport.write(data)
+
+    def _tripped(self, data: bytes) -> bool:
+        """Look for a key in the body; return whether the call may go on."""
+        context = self._context
+        if context.holds_key(self._seam + data):
+            try:
+                context.tripped(self.operation.label, self.method)
+            except Refused as refused:
+                self._refuse(refused)
+                return False
+        self._seam = (self._seam + data)[-context.seam_bytes :]
+        return True
 
     def pause_sending(self) -> None:
         """Stop the service's body: the API reads slowly."""
@@ -241,9 +272,8 @@ class Exchange:
     def _challenge(self, head: ResponseHead, body: bytes, *, whole: bool) -> bool:
         """Report the 401; True when the answer is not to be relayed, or not yet."""
         assert self._credential is not None  # noqa: S101 - for the type checker
-        verdict = self._context.keys.challenge(self._credential)
-        if self._held is None or not self._body_done:
-            return False  # it was news, but this call cannot be sent again
+        replayable = self._held is not None and self._body_done
+        verdict = self._context.keys.challenge(self._credential, replayable=replayable)
         if not isinstance(verdict, asyncio.Future):
             return self._obey(verdict)
         connection = self.connection
@@ -491,6 +521,8 @@ class Exchange:
         seconds = context.clock() - self._started
         method = METHODS.get(self.method, OTHER_METHOD)
         self._stats.answered(method, status, UPSTREAM, seconds, self._overhead)
+        if context.keys.doubted and self._credential is not None:
+            context.keys.tried(self._credential, proof_of(status))
         context.stats.inflight -= 1
         if status >= 400 or context.log_all:  # noqa: PLR2004 - RFC 9110, 15.5
             context.log_answer(self.operation, self.method, status, seconds)

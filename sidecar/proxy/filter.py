@@ -5,7 +5,6 @@ A body that is not compressed is masked in place, so its length holds. A compres
 only looked into: it cannot be masked, so a key in it ends the answer (`Reflected`).
 """
 
-from sidecar.core.coding import Inspector
 from sidecar.core.masking import Masker, Needles
 
 
@@ -26,7 +25,11 @@ class AnswerFilter:
 
     def __init__(self, needles: Needles, coding: bytes) -> None:
         self._masker = None if coding else Masker(needles)
-        self._inspector = Inspector(needles, coding) if coding else None
+        self._inspector = None
+        if coding:
+            from sidecar.core.coding import Inspector  # noqa: PLC0415 - rarely needed
+
+            self._inspector = Inspector(needles, coding)
 
     @property
     def hits(self) -> int:

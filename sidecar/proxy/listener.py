@@ -42,7 +42,15 @@ class ServiceConnection(asyncio.Protocol):
 
     __slots__ = (
         *("_body", "_buffer", "_exchange", "_fields", "_lingered", "_parser"),
-        *("_partial", "_transport", "close_after", "context", "deadline", "paused", "version_10"),
+        *(
+            "_partial",
+            "_transport",
+            "close_after",
+            "context",
+            "deadline",
+            "paused",
+            "version_10",
+        ),
     )
 
     def __init__(self, context: "ProxyServer") -> None:
@@ -73,7 +81,7 @@ class ServiceConnection(asyncio.Protocol):
         context.services.add(self)
         self.deadline = context.now + context.limits.keepalive_seconds
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """Cancel the call under way: nobody waits for its answer."""
         self.context.left(self)
         exchange, self._exchange = self._exchange, None
@@ -160,7 +168,8 @@ class ServiceConnection(asyncio.Protocol):
         parser = self._parser
         if parser is None:
             parser = self._parser = httptools.HttpRequestParser(self)
-        self._fields = fields = []
+        fields: list[tuple[bytes, bytes]] = []
+        self._fields = fields
         try:
             parser.feed_data(raw)
         except httptools.HttpParserUpgrade:

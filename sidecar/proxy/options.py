@@ -42,3 +42,5 @@ class Upstream:
     limits: Limits
     guards: Guards
     access: Literal["off", "errors", "all"] = "errors"
+    key_prefix: bytes = b""
+    """What keys of this API begin with: new ones in answers are masked too."""

@@ -37,7 +37,15 @@ class Waiter(Protocol):
 class Pool:
     """Hands connections to calls; `open_one` starts a task that ends in `opened` or `not_opened`."""
 
-    __slots__ = ("_active", "_idle", "_maximum", "_open_one", "_opening", "_waiters", "closed")
+    __slots__ = (
+        "_active",
+        "_idle",
+        "_maximum",
+        "_open_one",
+        "_opening",
+        "_waiters",
+        "closed",
+    )
 
     def __init__(self, maximum: int, open_one: Callable[[], None]) -> None:
         self._maximum = maximum

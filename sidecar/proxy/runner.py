@@ -22,9 +22,7 @@ BACKLOG: Final = 1024
 ACCEPTS_PER_WAKEUP: Final = 64
 EXHAUSTED_SECONDS: Final = 1.0
 """Pause after EMFILE and its like, as asyncio does: accepting at once would spin."""
-EXHAUSTED: Final = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-)
+EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 PEERCRED: Final = struct.Struct("iii")
 
 
@@ -64,7 +62,15 @@ class CappedSite(web.BaseSite):
         allow_uids: On a Unix socket, whose connections are taken; None: everybody's.
     """
 
-    __slots__ = ("_accepting", "_allow_uids", "_group", "_maximum", "_pending", "_proxy", "_sock")
+    __slots__ = (
+        "_accepting",
+        "_allow_uids",
+        "_group",
+        "_maximum",
+        "_pending",
+        "_proxy",
+        "_sock",
+    )
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from sidecar.core.life_events import Verdict
 from sidecar.core.masking import Needles
 from sidecar.core.operations import Operation, Operations
 from sidecar.core.secret import Credential
-from sidecar.core.target import check_target, localise
+from sidecar.core.target import localise
 from sidecar.errors import STATUS, Code, Refused
 from sidecar.log import get_logger
 from sidecar.metrics.hot import METHODS, OTHER_METHOD, SIDECAR, UpstreamStats
@@ -34,11 +34,14 @@ class Keys(Protocol):
 
     current: Credential | None
     absence: Code
+    doubted: bool
 
     async def wait(self, seconds: float) -> Credential | None:
         """Return a key as soon as there is one, or None after so many seconds."""
 
-    def challenge(self, used: Credential) -> "Verdict | asyncio.Future[Verdict]":
+    def challenge(
+        self, used: Credential, *, replayable: bool = True
+    ) -> "Verdict | asyncio.Future[Verdict]":
         """Judge a 401 that a call with this key has drawn."""
 
     def tried(self, credential: Credential, proved: bool | None) -> None:
@@ -110,7 +113,7 @@ class ProxyServer:
         guards = self.upstream.guards
         self.needles = needles if guards.reflection == "mask" else None
         self._forbidden = needles if guards.tripwire != "off" else None
-        self.seam_bytes = needles.longest - 1 if guards.tripwire != "off" else 0
+        self.seam_bytes = max(map(len, needles.all), default=1) - 1
 
     # For the connections.
 
@@ -125,9 +128,8 @@ class ProxyServer:
         """
         if self.draining:
             raise Refused(Code.DRAINING, "the sidecar is shutting down")
-        check_target(target)
         operation = self.operations.match(method, target)
-        if self._forbidden is not None and self._forbidden.within(raw):
+        if self._forbidden is not None and self._forbidden.knows(raw):
             self.tripped(operation.label, method)
         limit = self.limits.max_body_bytes
         if limit and head.framing is not None and head.framing > limit:
@@ -136,7 +138,7 @@ class ProxyServer:
 
     def holds_key(self, data: bytes) -> bool:
         """Tell whether a body of the service's has a key in it."""
-        return self._forbidden is not None and self._forbidden.within(data)
+        return self._forbidden is not None and self._forbidden.knows(data)
 
     def tripped(self, operation: str, method: bytes) -> None:
         """

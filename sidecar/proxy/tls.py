@@ -60,8 +60,8 @@ class TlsTransport(asyncio.Transport):
         self._sock = sock
         self._fd = sock.fileno()
         self._protocol = protocol
-        self._read = sock.read
-        self._write = sock.write
+        self._read = sock.recv
+        self._write = sock.send
         self._backlog: deque[bytes | memoryview] = deque()
         self._backlog_bytes = 0
         self._closing = self._lost = False

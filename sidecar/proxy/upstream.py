@@ -131,7 +131,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Keep the transport."""
         self.transport = transport  # type: ignore[assignment]
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         """Tell the call; its answer is cut unless it ran until the close."""
         self.lost = True
         self._pool.forget(self)
@@ -222,7 +222,8 @@ class UpstreamConnection(asyncio.Protocol):
         parser = self._parser
         if parser is None:
             parser = self._parser = httptools.HttpResponseParser(self)
-        self._fields = fields = []
+        fields: list[tuple[bytes, bytes]] = []
+        self._fields = fields
         parser.feed_data(raw)
         return self._rules.read(raw, method, fields)
 

@@ -49,6 +49,7 @@ class FakeKeys:
 
     def __init__(self) -> None:
         self.current: Credential | None = credential()
+        self.doubted = False
         self.absence = Code.CREDENTIAL_UNAVAILABLE
         self.verdict: Verdict | asyncio.Future[Verdict] = PassThrough()
         self.challenges: list[Credential] = []
@@ -62,10 +63,12 @@ class FakeKeys:
                 await self.arrived.wait()
         return self.current
 
-    def challenge(self, used: Credential) -> Verdict | asyncio.Future[Verdict]:
+    def challenge(
+        self, used: Credential, *, replayable: bool = True
+    ) -> Verdict | asyncio.Future[Verdict]:
         """Give the test's verdict."""
         self.challenges.append(used)
-        return self.verdict
+        return self.verdict if replayable else PassThrough()
 
     def tried(self, credential: Credential, proved: bool | None) -> None:
         """Keep it."""
@@ -311,7 +314,9 @@ async def running(
         server = ProxyServer(
             options,
             keys=harness.keys,
-            operations=Operations.of(allow, deny),
+            operations=Operations(
+                None if allow is None else [(entry, ()) for entry in allow], deny
+            ),
             rules=RequestRules(
                 inspect=guards.reflection == "mask",
                 browser=guards.browser == "block",

@@ -310,4 +310,3 @@ async def test_what_a_transport_tells_of_itself(connect: Connect) -> None:
 
     assert isinstance(transport.get_extra_info("socket"), ssl.SSLSocket)
     assert transport.get_extra_info("peername", "none") == "none"
-

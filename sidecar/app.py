@@ -1,0 +1,370 @@
+"""
+The sidecar as a whole: makes every part from the settings, runs it, drains it.
+
+Order of the start: the process is hardened; the log is up and has proven that it shows no
+key; every socket is bound, so that a clash of ports is a settings error and not a crash
+later; then the keepers look for their keys, and the listeners open. They are open before
+there is a key: a call that comes early waits for it.
+
+Order of the end: not ready; listeners closed; calls in flight finish; keepers stop.
+"""
+
+import asyncio
+import gc
+import os
+import platform
+import random
+import secrets
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+from aiohttp import web
+
+from sidecar import __version__
+from sidecar.admin.app import AdminHooks, admin_app
+from sidecar.assembly import upstreams as assembly
+from sidecar.core.answers import ResponseRules
+from sidecar.core.headers import RequestRules
+from sidecar.core.health import Facts, UpstreamHealth
+from sidecar.core.masking import Needles
+from sidecar.core.redaction import Redactor
+from sidecar.core.secret import Secret
+from sidecar.core.status import (
+    CallFacts,
+    JobFacts,
+    ProcessFacts,
+    UpstreamFacts,
+    status_document,
+)
+from sidecar.credential.keeper import Keeper
+from sidecar.errors import Exit, Problem, RefreshResult, SettingsInvalid
+from sidecar.log import canary_survives, configure, get_logger, loop_exception_handler
+from sidecar.metrics import Metrics
+from sidecar.posture import harden
+from sidecar.proxy.connect import Connector, tls_context
+from sidecar.proxy.runner import CappedSite, ProxyRunner
+from sidecar.proxy.server import ProxyServer
+from sidecar.settings import Settings
+
+if TYPE_CHECKING:
+    from sidecar.webhook.receiver import WebhookReceiver
+
+Addresses = Mapping[str, str]
+"""Listener -> `host:port` or `unix:/path`, as bound."""
+
+GC_THRESHOLDS: Final = (50_000, 20, 100)
+"""Calls make no cycles, so collections find nothing; see benchmarks/."""
+SECOND_SIGNAL_EXIT: Final = 1
+
+
+def run(
+    settings: Settings,
+    on_ready: Callable[[Addresses], None] | None = None,
+    stop: asyncio.Event | None = None,
+) -> Exit:
+    """
+    Run until SIGTERM, SIGINT, `POST /-/quit` or `stop`.
+
+    Args:
+        settings: All of them.
+        on_ready: Called with the addresses once every listener is open.
+        stop: Ends the run as SIGTERM does; for tests.
+
+    Raises:
+        SettingsInvalid: An address cannot be bound, a file cannot be read.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        sidecar = Sidecar(settings)
+        return runner.run(sidecar.serve(on_ready, stop or asyncio.Event()))
+
+
+class Sidecar:
+    """One process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.posture = harden()
+        self.metrics = Metrics(__version__)
+        self._redactor = Redactor(self.metrics.log_redacted)
+        configure(settings.log.level, settings.log.format, self._redactor)
+        self._log = get_logger("sidecar.app")
+        canary = Secret(f"canary_{secrets.token_urlsafe(24)}")
+        self.leaks = canary_survives(self._redactor, canary)
+        if self.leaks:
+            self._log.critical("canary_survived", paths=list(self.leaks))
+        self.keepers: dict[str, Keeper] = {}
+        self.proxies: dict[str, ProxyServer] = {}
+        self.receiver: WebhookReceiver | None = None
+        self._started = time.time()
+        self._addresses: dict[str, str] = {}
+        self._stop: asyncio.Event
+        self._group: asyncio.TaskGroup
+
+    async def serve(
+        self, on_ready: Callable[[Addresses], None] | None, stop: asyncio.Event
+    ) -> Exit:
+        """Run everything until `stop`; then drain."""
+        self._stop = stop
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(loop_exception_handler)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+        async with AsyncExitStack() as stack:
+            sockets = self._bind_all(stack)
+            admin = await self._start_admin(sockets["admin"])
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                runners = [
+                    await self._start_upstream(name, sockets[name], group)
+                    for name in self._settings.upstreams
+                ]
+                keepers = [
+                    group.create_task(keeper.run(), name=f"keeper:{name}")
+                    for name, keeper in self.keepers.items()
+                ]
+                if self._settings.webhooks:
+                    runners.append(await self._start_webhooks(sockets, stack))
+                self._tell(sockets, on_ready)
+                await stop.wait()
+                await self._drain(runners)
+                for keeper in keepers:
+                    keeper.cancel()
+            await admin.cleanup()
+        self._log.info("stopped")
+        return Exit.OK
+
+    # The start.
+
+    def _bind_all(self, stack: AsyncExitStack) -> dict[str, socket.socket]:
+        """Bind every listener before anything else: a clash is told at once, and whole."""
+        wanted = {
+            name: (upstream.listen, f"upstreams.{name}.listen")
+            for name, upstream in self._settings.upstreams.items()
+        }
+        wanted["admin"] = (self._settings.admin.listen, "admin.listen")
+        if self._settings.webhooks:
+            listen = self._settings.webhook_listener.listen
+            wanted["webhooks"] = (listen, "webhook_listener.listen")
+        sockets: dict[str, socket.socket] = {}
+        problems: list[Problem] = []
+        for name, (address, path) in wanted.items():
+            try:
+                sockets[name] = assembly.bound(address, path)
+            except SettingsInvalid as invalid:
+                problems += invalid.problems
+            else:
+                stack.callback(sockets[name].close)
+        if problems:
+            raise SettingsInvalid(problems)
+        return sockets
+
+    async def _start_upstream(
+        self, name: str, sock: socket.socket, group: asyncio.TaskGroup
+    ) -> web.BaseRunner:
+        settings = self._settings
+        upstream = settings.upstreams[name]
+        options = assembly.upstream_of(settings, name)
+        operations = assembly.operations_of(upstream)
+        context = None
+        if assembly.is_tls(upstream):
+            context = _trust(upstream.ca_file, f"upstreams.{name}.ca_file")
+        keeper = Keeper(
+            assembly.keeper_options(settings, name),
+            assembly.source_of(upstream.credential, settings.aws, self.metrics.aws),
+            probe=assembly.probe_of(upstream, context),
+            metrics=self.metrics.credential(name),
+            on_secrets=lambda held: self._learn(name, held),
+            now=time.time,
+            monotonic=time.monotonic,
+            jitter=random.random,
+        )
+        self.keepers[name] = keeper
+        proxy = ProxyServer(
+            options,
+            keys=keeper,
+            operations=operations,
+            rules=RequestRules(
+                header=upstream.credential.header,
+                inspect=settings.guard.reflection == "mask",
+                browser=settings.guard.browser == "block",
+                forwarded=settings.guard.forwarded,
+                socket=bool(upstream.listen.path),
+            ),
+            connector=Connector(
+                options.base, context, ResponseRules(), options.limits.connect_seconds
+            ),
+            stats=self.metrics.upstream(name, operations.labels),
+            clock=time.perf_counter,
+            monotonic=time.monotonic,
+            group=group,
+        )
+        self.proxies[name] = proxy
+        runner = ProxyRunner(proxy, shutdown_timeout=settings.drain.timeout_seconds)
+        await runner.setup()
+        uids = upstream.allow_uids
+        allowed = None if uids is None else frozenset(uids)
+        await CappedSite(runner, sock, group, allowed).start()
+        return runner
+
+    async def _start_webhooks(
+        self, sockets: Mapping[str, socket.socket], stack: AsyncExitStack
+    ) -> web.BaseRunner:
+        # Late: a sidecar without webhooks needs none of it.
+        from sidecar.assembly.webhooks import receiver_of  # noqa: PLC0415
+
+        self.receiver = await stack.enter_async_context(
+            receiver_of(self._settings, self.metrics, self._redactor.learn)
+        )
+        runner = self.receiver.runner(self._settings.drain.timeout_seconds)
+        await runner.setup()
+        await web.SockSite(runner, sockets["webhooks"]).start()
+        return runner
+
+    def _tell(
+        self,
+        sockets: Mapping[str, socket.socket],
+        on_ready: Callable[[Addresses], None] | None,
+    ) -> None:
+        """Say where the listeners are, and settle the heap for the long run."""
+        self._addresses = {name: _address(sock) for name, sock in sockets.items()}
+        for name, address in self._addresses.items():
+            self._log.info("listening", name=name, address=address)
+        # What exists now stays: it need not be looked at again by any collection, and
+        # its pages stay shared and clean.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        if on_ready is not None:
+            on_ready(self._addresses)
+
+    def _learn(self, name: str, held: tuple[Secret, ...]) -> None:
+        """Let every guard know the keys of an upstream before one of them is used."""
+        for secret in held:
+            self._redactor.learn(secret)
+        credential = self._settings.upstreams[name].credential
+        self.proxies[name].learn(Needles(held, credential.key_prefix or ""))
+
+    async def _start_admin(self, sock: socket.socket) -> web.AppRunner:
+        hooks = AdminHooks(
+            facts=self._facts,
+            status=self._status,
+            exposition=self.metrics.exposition,
+            reload=self._reload,
+            quit=self._quit,
+            redact=self._redactor.redact,
+        )
+        runner = web.AppRunner(admin_app(hooks), access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        await web.SockSite(runner, sock).start()
+        return runner
+
+    # What the admin port asks.
+
+    def _facts(self) -> Facts:
+        return Facts(
+            [
+                UpstreamHealth(
+                    name,
+                    keeper.status.state,
+                    had_key=keeper.status.generation > 0,
+                    usable=keeper.current is not None,
+                )
+                for name, keeper in self.keepers.items()
+            ],
+            draining=self._stop.is_set(),
+            leaks=self.leaks,
+        )
+
+    def _status(self) -> Mapping[str, object]:
+        job = self._settings.job
+        return status_document(
+            JobFacts(job.name, job.environment, job.owner, job.rotate_every_days),
+            ProcessFacts(
+                __version__,
+                platform.python_version(),
+                self._started,
+                self.posture.as_dict(),
+            ),
+            [self._upstream_facts(name) for name in self.keepers],
+            self._facts(),
+            time.time(),
+        )
+
+    def _upstream_facts(self, name: str) -> UpstreamFacts:
+        settings, stats = self._settings.upstreams[name], self.proxies[name].stats
+        calls = CallFacts(
+            stats.answers(), stats.recovered, stats.rejections, stats.inflight
+        )
+        return UpstreamFacts(
+            name,
+            settings.base_url,
+            self._addresses.get(name, str(settings.listen)),
+            self.keepers[name].status,
+            calls,
+        )
+
+    def _quit(self) -> None:
+        self._log.info("draining", seconds=self._settings.drain.timeout_seconds)
+        self._stop.set()
+
+    # The run.
+
+    async def _reload(self) -> dict[str, RefreshResult]:
+        names = list(self.keepers)
+        async with asyncio.TaskGroup() as group:
+            looks = [
+                group.create_task(keeper.refresh()) for keeper in self.keepers.values()
+            ]
+            if self.receiver is not None:
+                group.create_task(self.receiver.refresh())
+        return dict(zip(names, (look.result() for look in looks), strict=True))
+
+    def _reload_soon(self) -> None:
+        """Obey SIGHUP."""
+        self._log.info("reload_asked", by="SIGHUP")
+        self._group.create_task(self._reload())
+
+    def _signalled(self) -> None:
+        """Drain on the first signal, end at once on the second."""
+        if self._stop.is_set():
+            self._log.warning("stopped_at_once", reason="a second signal")
+            os._exit(SECOND_SIGNAL_EXIT)
+        self._log.info("draining", seconds=self._settings.drain.timeout_seconds)
+        self._stop.set()
+
+    # The end.
+
+    async def _drain(self, runners: Sequence[web.BaseRunner]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for runner in runners:
+                group.create_task(runner.cleanup())
+
+
+def _trust(ca_file: Path | None, path: str) -> ssl.SSLContext:
+    """
+    Return the TLS settings towards an API.
+
+    Raises:
+        SettingsInvalid: The file of authorities cannot be used.
+    """
+    try:
+        return tls_context(str(ca_file) if ca_file is not None else None)
+    except OSError:
+        reason = "cannot be read as PEM certificates"
+        raise SettingsInvalid([Problem(path, reason)]) from None
+
+
+def _address(sock: socket.socket) -> str:
+    """Return an address as it is written in the settings."""
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{sock.getsockname()}"
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
