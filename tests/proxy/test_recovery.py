@@ -175,7 +175,7 @@ async def test_a_401_cut_while_it_waits() -> None:
         async def script(peer: Peer) -> None:
             proxy.requests.append(await peer.request())
             if len(proxy.requests) == 1:
-                await peer.send(b"HTTP/1.1 401 No\r\nContent-Length: 9\r\n\r\nhalf")
+                await peer.send(b"HTTP/1.1 401 No\r\nContent-Length: 9\r\n\r\nhal.")
             else:
                 await peer.send(ok(b"good"))
 
