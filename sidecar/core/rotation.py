@@ -125,7 +125,8 @@ def _ours(facts: Facts, pending: Version) -> bool:
     if not pending.key_id or pending.account != facts.account:
         return False
     name = facts.marks.name_for(pending.version_id)
-    return pending.version_id in facts.slots or any(
+    expected = pending.version_id in facts.slots | {facts.free}
+    return expected or any(
         key.key_id == pending.key_id and key.name == name for key in facts.keys
     )
 
@@ -136,7 +137,8 @@ def _orphans(facts: Facts) -> Step | None:
         orphan = _orphan_named(facts, version_id)
         if orphan is not None:
             return Revoke(orphan.key_id, Why.ORPHANED)
-    if _orphan_named(facts, facts.free) is not None:
+    # A given version cannot be fenced: then its orphan is a stray once it is stored.
+    if not facts.given and _orphan_named(facts, facts.free) is not None:
         return Fence(facts.free)
     return None
 

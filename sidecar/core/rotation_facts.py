@@ -49,6 +49,8 @@ class Key:
     key_id: str
     name: str = ""
     live: bool = True
+    created: str = ""
+    """As the API writes it; for people only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Facts:
     account: str
     free: str
     """The version that comes next: see `Marks.slot`."""
+    given: bool = False
+    """`free` was chosen by AWS, so it cannot be fenced and another one be taken."""
     current: Version | None = None
     pending: Version | None = None
     previous: Version | None = None

@@ -52,7 +52,7 @@ class Actions:
             case Fence():
                 self._parts.store.put(step.version_id, FENCE)
             case Prove():
-                self._memory.proofs[step.version_id] = self._prove(step.version_id)
+                self._memory.proofs[step.version_id] = self.prove(step.version_id)
             case Promote():
                 self._promote(step)
             case Unmark():
@@ -102,7 +102,7 @@ class Actions:
             old, self._parts.options.rules, self._parts.options.api.account, made
         )
 
-    def _prove(self, version_id: str) -> Proof:
+    def prove(self, version_id: str) -> Proof:
         """Show the key that is stored to the API: what was stored is what counts."""
         read = self._parts.store.read(version_id)
         if read is None:

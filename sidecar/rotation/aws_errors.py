@@ -1,29 +1,30 @@
 """
-What AWS's errors mean to a rotation.
+What AWS's errors mean to a rotation, which writes under conditions.
 
-botocore's exceptions hold what was sent, so none of them lives on, not even as the
-context of another one.
+A condition that does not hold is no failure: somebody else was first. The rest is read
+as the sidecar reads it (`sidecar.credential.sources.aws_errors`).
 """
 
 from collections.abc import Callable
-from types import MappingProxyType
 from typing import Final, TypeVar
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ReadTimeoutError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from sidecar.core.rotation_facts import RotationStopped
-from sidecar.errors import Exit, SidecarError
+from sidecar.credential.sources.aws_errors import failure_of
+from sidecar.errors import Exit, RefreshResult, SidecarError
 
 T = TypeVar("T")
+
+ALLOW: Final = "allow it to the rotator's role: see config/iam/rotator.json"
+AGAIN: Final = "run again later: the run goes on from here"
+# A label is not where the call says, or the version is gone.
+MOVED: Final = frozenset({"InvalidParameterException", "InvalidRequestException"})
+TOO_MANY: Final = (
+    "{}: the secret has as many versions as it may have",
+    "AWS removes unlabelled ones after a day; until then none can be stored",
+)
 
 
 class Conflict(SidecarError):
@@ -34,89 +35,65 @@ class NotThere(RotationStopped):
     """The secret, or a version's value, does not exist."""
 
 
-AGAIN: Final = "run again later: the run goes on from here"
-ALLOW: Final = "allow it to the rotator's role: config/iam/rotator.json"
-LOGIN: Final = "see aws sts get-caller-identity, and renew the credentials"
-KMS: Final = "allow the KMS key of the secret to the rotator's role"
-
-# code -> what, remedy; `{}` is the operation.
-MEANING: Final = MappingProxyType(
-    {
-        "AccessDeniedException": ("{} is denied", ALLOW),
-        "AccessDenied": ("{} is denied", ALLOW),
-        "LimitExceededException": (
-            "{}: the secret has as many versions as it may have",
-            "AWS removes unlabelled ones after a day; until then none can be stored",
-        ),
-        "InvalidRequestException": (
-            "{}: the secret is to be deleted, a replica, or managed by a service",
-            "see aws secretsmanager describe-secret",
-        ),
-        "DecryptionFailure": ("{}: the KMS key cannot decrypt the secret", KMS),
-        "EncryptionFailure": ("{}: the KMS key cannot encrypt the secret", KMS),
-        "KMSAccessDeniedException": ("{}: the KMS key is denied", KMS),
-        "ExpiredTokenException": ("{}: the AWS credentials have expired", LOGIN),
-        "ExpiredToken": ("{}: the AWS credentials have expired", LOGIN),
-        "UnrecognizedClientException": ("{}: AWS does not know the credentials", LOGIN),
-        "InvalidSignatureException": (
-            "{}: AWS refuses the signature",
-            "set the clock of this machine, or renew the credentials",
-        ),
-        "ThrottlingException": ("{}: Secrets Manager is throttling", AGAIN),
-        "TooManyRequestsException": ("{}: Secrets Manager is throttling", AGAIN),
-    }
-)
-CONDITIONAL: Final = frozenset({"UpdateSecretVersionStage"})
-
-
-def ask(operation: str, call: Callable[[], T]) -> T:
+class Asker:
     """
-    Make a call to AWS and read its answer, and translate what that raises.
+    Makes calls to AWS, and translates what they raise.
 
-    Raises:
-        Conflict: the condition of a write does not hold (any more).
-        NotThere: there is no such secret, version or value.
-        RotationStopped: everything else.
+    Args:
+        now: Unix seconds, to tell a wrong clock from a wrong signature.
     """
-    ours: SidecarError
-    try:
-        return call()
-    except ClientError as exc:
-        ours = _from_code(operation, exc.response.get("Error", {}).get("Code", ""))
-    except BotoCoreError as exc:
-        ours = _from_class(operation, exc)
-    except (KeyError, ResponseParserError):
-        what = f"{operation}: the answer of AWS cannot be read"
-        ours = RotationStopped(Exit.CREDENTIAL, what, AGAIN)
-    # Outside the handler: no exception of botocore becomes the context of ours.
-    raise ours
 
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
 
-def _from_code(operation: str, code: str) -> SidecarError:
-    """Translate what AWS answered."""
-    moved = code == "InvalidParameterException" and operation in CONDITIONAL
-    if moved or code == "ResourceExistsException":
-        return Conflict(operation)
-    if code == "ResourceNotFoundException":
-        return NotThere(
-            Exit.CREDENTIAL,
-            f"{operation}: there is no such secret, or it has no value",
-            "correct secret_id or region; sidecar keys create makes a first key",
+    def ask(self, operation: str, call: Callable[[], T]) -> T:
+        """
+        Make a call and read its answer.
+
+        Raises:
+            Conflict: the condition of a write does not hold (any more).
+            NotThere: there is no such secret, version or value.
+            RotationStopped: everything else.
+        """
+        ours: SidecarError
+        try:
+            return call()
+        except ClientError as exc:
+            code = str(exc.response.get("Error", {}).get("Code", ""))
+            ours = self._special(operation, code) or self._usual(operation, exc)
+        except (BotoCoreError, ResponseParserError, ValueError) as exc:
+            ours = self._usual(operation, exc)
+        except KeyError:
+            what = f"{operation}: the answer of AWS cannot be read"
+            ours = RotationStopped(Exit.CREDENTIAL, what, AGAIN)
+        # Outside the handler: botocore's exceptions hold what was sent, so none of
+        # them lives on, not even as the context of ours.
+        raise ours
+
+    def _special(self, operation: str, code: str) -> SidecarError | None:
+        """Find what means something else to a writer than to a reader."""
+        moved = operation == "UpdateSecretVersionStage" and code in MOVED
+        if moved or code == "ResourceExistsException":
+            return Conflict(operation)
+        if code == "ResourceNotFoundException":
+            return NotThere(
+                Exit.CREDENTIAL,
+                f"{operation}: there is no such secret, or it has no value",
+                "correct secret_id or region; sidecar keys create makes a first key",
+            )
+        if code == "LimitExceededException":
+            what, remedy = TOO_MANY
+            return RotationStopped(Exit.CREDENTIAL, what.format(operation), remedy)
+        return None
+
+    def _usual(self, operation: str, exc: Exception) -> RotationStopped:
+        """Read an error as the sidecar reads it."""
+        failure = failure_of(exc, operation, self._now())
+        remedy = failure.remedy
+        if failure.result is RefreshResult.DENIED and "on this secret" in remedy:
+            remedy = ALLOW
+        elif failure.result in {RefreshResult.THROTTLED, RefreshResult.UNREACHABLE}:
+            remedy = AGAIN
+        return RotationStopped(
+            Exit.CREDENTIAL, f"{operation}: {failure.reason}", remedy
         )
-    what, remedy = MEANING.get(code, ("{}: AWS answered an error", AGAIN))
-    named = f" ({code})" if code.isalnum() else ""
-    return RotationStopped(Exit.CREDENTIAL, what.format(operation) + named, remedy)
-
-
-def _from_class(operation: str, exc: BotoCoreError) -> RotationStopped:
-    """Translate what kept AWS from answering."""
-    if isinstance(exc, NoCredentialsError | PartialCredentialsError):
-        what, remedy = "there are no AWS credentials", LOGIN
-    elif isinstance(exc, ConnectTimeoutError | ReadTimeoutError):
-        what, remedy = "Secrets Manager did not answer in time", AGAIN
-    elif isinstance(exc, HTTPClientError):
-        what, remedy = "Secrets Manager could not be reached", AGAIN
-    else:
-        # The name of the class only: the text may hold what was sent.
-        what, remedy = f"boto3 failed ({type(exc).__name__})", "see the AWS settings"
-    return RotationStopped(Exit.CREDENTIAL, f"{operation}: {what}", remedy)

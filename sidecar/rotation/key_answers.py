@@ -7,6 +7,7 @@ might make again, or never revoke.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -83,7 +84,21 @@ def _key(item: object, options: ApiOptions, now: float) -> Key:
         what = f"a key without {options.id_field}"
         raise Unreadable(what)
     name = fields.get(options.name_field or "name")
-    return Key(key_id, name if isinstance(name, str) else "", _live(fields, now))
+    return Key(
+        key_id,
+        name if isinstance(name, str) else "",
+        live=_live(fields, now),
+        created=_date(fields.get("created_at")),
+    )
+
+
+def _date(moment: object) -> str:
+    """Write a moment as a date, whether it came as text or in Unix seconds."""
+    if isinstance(moment, int | float):
+        return datetime.fromtimestamp(moment, UTC).date().isoformat()
+    text = moment[:10] if isinstance(moment, str) else ""
+    # Nothing of an answer is shown that is not what it should be.
+    return text if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else ""
 
 
 def _live(item: Mapping[str, Any], now: float) -> bool:

@@ -78,12 +78,16 @@ class Observer:
         memory.seen |= ids - {""}
         current_id = current.version_id if current else ""
         slots = self._slots(marks, current_id)
+        pending = self._version(described, PENDING, memory)
+        if pending and pending.version_id == slot and not pending.key_id:
+            pending = None  # AWS has made this version for us to fill
         return Facts(
             marks=marks,
             account=self._options.api.account,
             free=slot or marks.free_slot(current_id, slots),
+            given=bool(slot),
             current=current,
-            pending=self._version(described, PENDING, memory),
+            pending=pending,
             previous=previous,
             slots=slots,
             fenced=frozenset(v for v in slots if self._is_fence(v)),

@@ -6,7 +6,7 @@ once, a label is moved from where we saw it. Two runs cannot undo each other.
 Rule 2: nothing of boto3 leaves this file; its exceptions hold what was sent.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.core.rotation_facts import RotationStopped
 from sidecar.core.secret import Secret
 from sidecar.errors import Exit
-from sidecar.rotation.aws_errors import Conflict, NotThere, ask
+from sidecar.rotation.aws_errors import Asker, Conflict, NotThere
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -62,11 +62,18 @@ class SecretStore:
     Args:
         client: a boto3 client with its timeouts.
         secret_id: name or ARN.
+        now: Unix seconds.
     """
 
-    def __init__(self, client: "SecretsManagerClient", secret_id: str) -> None:
+    def __init__(
+        self,
+        client: "SecretsManagerClient",
+        secret_id: str,
+        now: Callable[[], float],
+    ) -> None:
         self._client = client
         self._id = secret_id
+        self._ask = Asker(now).ask
 
     def describe(self) -> Described:
         """
@@ -76,7 +83,7 @@ class SecretStore:
             NotThere: there is no such secret.
             RotationStopped: it cannot be used.
         """
-        found = ask(
+        found = self._ask(
             "DescribeSecret",
             lambda: _described(self._client.describe_secret(SecretId=self._id)),
         )
@@ -88,6 +95,21 @@ class SecretStore:
             )
         return found
 
+    def read_current(self) -> Secret:
+        """
+        Read the value of AWSCURRENT: of a secret that is used but not rotated here.
+
+        Raises:
+            NotThere: there is none.
+            RotationStopped: it cannot be read.
+        """
+        return self._ask(
+            "GetSecretValue",
+            lambda: _read(
+                self._client.get_secret_value(SecretId=self._id, VersionStage=CURRENT)
+            ),
+        ).raw
+
     def version_ids(self) -> frozenset[str]:
         """List every version that still exists, also those without a label."""
         return frozenset(self._version_ids())
@@ -95,7 +117,7 @@ class SecretStore:
     def _version_ids(self) -> Iterator[str]:
         wanted: dict[str, Any] = {"SecretId": self._id, "IncludeDeprecated": True}
         while True:
-            ids, token = ask(
+            ids, token = self._ask(
                 "ListSecretVersionIds",
                 lambda: _page(self._client.list_secret_version_ids(**wanted)),
             )
@@ -112,7 +134,7 @@ class SecretStore:
             RotationStopped: it cannot be read.
         """
         try:
-            return ask(
+            return self._ask(
                 "GetSecretValue",
                 lambda: _read(
                     self._client.get_secret_value(
@@ -131,7 +153,7 @@ class SecretStore:
             Conflict: that version holds another value.
             RotationStopped: it was not stored, or nobody knows.
         """
-        ask(
+        self._ask(
             "PutSecretValue",
             lambda: self._client.put_secret_value(
                 SecretId=self._id,
@@ -148,7 +170,7 @@ class SecretStore:
         Raises:
             Conflict: AWSCURRENT is not where it was.
         """
-        ask(
+        self._ask(
             "UpdateSecretVersionStage",
             lambda: self._client.update_secret_version_stage(
                 SecretId=self._id,
@@ -165,7 +187,7 @@ class SecretStore:
         Raises:
             Conflict: it is not there.
         """
-        ask(
+        self._ask(
             "UpdateSecretVersionStage",
             lambda: self._client.update_secret_version_stage(
                 SecretId=self._id, VersionStage=PENDING, RemoveFromVersionId=version_id
@@ -174,7 +196,7 @@ class SecretStore:
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags; others stay."""
-        ask(
+        self._ask(
             "TagResource",
             lambda: self._client.tag_resource(
                 SecretId=self._id,
@@ -189,22 +211,13 @@ class SecretStore:
         Raises:
             Conflict: it exists.
         """
-        ask(
+        self._ask(
             "CreateSecret",
             lambda: self._client.create_secret(
                 Name=self._id,
                 Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
             ),
         )
-
-
-def read_current(client: "SecretsManagerClient", secret_id: str) -> Secret:
-    """Read a secret that is used but not rotated here."""
-    found = ask(
-        "GetSecretValue",
-        lambda: client.get_secret_value(SecretId=secret_id, VersionStage=CURRENT),
-    )
-    return Secret(found.get("SecretString", ""))
 
 
 def _described(found: "DescribeSecretResponseTypeDef") -> Described:
@@ -238,4 +251,4 @@ def _seconds(moment: datetime) -> float:
     return moment.timestamp()
 
 
-__all__ = ["Conflict", "Described", "NotThere", "Read", "SecretStore", "read_current"]
+__all__ = ["Conflict", "Described", "NotThere", "Read", "SecretStore"]

@@ -7,7 +7,7 @@ Rule 2: the plaintext of a new key is in `Memory` from the answer of the API unt
     is seen stored, and nowhere else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -47,6 +47,15 @@ class Outcome:
     """Keys of the account that no version holds and no rotation made."""
     old_key_unknown: bool = False
     """The key before has no recorded id, so that it could not be revoked."""
+
+
+Enough = Callable[[Facts], bool]
+
+
+def never(facts: Facts) -> bool:
+    """Run to the end."""
+    del facts
+    return False
 
 
 class Workflow:
@@ -90,9 +99,13 @@ class Workflow:
         """Tell what a run would do, changing nothing."""
         return preview(self.observe(), order, self._parts.options.grace_seconds)
 
-    def run(self, order: Order) -> Outcome:
+    def run(self, order: Order, enough: Enough = never) -> Outcome:
         """
         Rotate.
+
+        Args:
+            order: what is wanted.
+            enough: ends the run early, between two steps.
 
         Raises:
             RotationStopped: what is done stays done; the next run goes on from there.
@@ -101,7 +114,7 @@ class Workflow:
         for _ in range(MAX_STEPS):
             try:
                 facts = facts or self.observe()
-                step = plan(facts, order)
+                step = Done() if enough(facts) else plan(facts, order)
                 if isinstance(step, Done | Refuse):
                     break
                 self._parts.say(str(step))

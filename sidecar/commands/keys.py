@@ -1,0 +1,138 @@
+"""
+Create, list or revoke keys of the service account. No command shows a key: a new one
+goes straight into Secrets Manager.
+"""
+
+import argparse
+from dataclasses import replace
+from typing import Final
+
+from sidecar.commands.rotate import Waiting, conclude
+from sidecar.commands.rotation_parts import guarded, options_of, parts_of
+from sidecar.commands.support import settings_of
+from sidecar.core.rotation_facts import Facts, Key, Order
+from sidecar.errors import Exit, Problem, SettingsInvalid
+from sidecar.posture import harden
+from sidecar.rotation.aws_errors import Conflict
+from sidecar.rotation.parts import Parts
+from sidecar.rotation.revoke import Wish, revoke, uses_of
+from sidecar.rotation.store import NotThere, SecretStore
+from sidecar.rotation.workflow import Workflow
+from sidecar.settings import Settings
+from sidecar.settings.names import check_job_name
+
+HEADINGS: Final = ("KEY", "NAME", "CREATED", "STATE", "USE")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the three actions."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    create = actions.add_parser(
+        "create", help="make a first key, and store it in a secret without one"
+    )
+    create.add_argument("--name", help="of the job the key is for; else job.name")
+    create.add_argument("--secret-id", help="where it goes; else the upstream's secret")
+    create.add_argument(
+        "--service-account", metavar="ID", help="else rotation.service_account_id"
+    )
+    actions.add_parser("list", help="list the service account's keys")
+    gone = actions.add_parser("revoke", help="revoke a key")
+    gone.add_argument(
+        "key_id", nargs="?", default="", metavar="KEY_ID", help="else the key in use"
+    )
+    gone.add_argument(
+        "--emergency", action="store_true", help="also when it is in use, and at once"
+    )
+    gone.add_argument(
+        "--replace", action="store_true", help="put a new key in its place first"
+    )
+
+
+def run(args: argparse.Namespace) -> Exit:
+    """Do one of the three."""
+    harden()
+    settings = settings_of(args)
+    if args.action == "create":
+        return _create(settings, args)
+    parts = parts_of(settings, (waiting := Waiting()).say, waiting.tick)
+    if args.action == "list":
+        return guarded(lambda: show(parts, Workflow(parts).observe()))
+    wish = Wish(args.key_id, args.emergency, args.replace)
+    if wish.replace and not wish.emergency:
+        reason = "belongs to --emergency; in its order: sidecar rotate"
+        raise SettingsInvalid([Problem("--replace", reason)])
+    if not wish.key_id and not wish.emergency:
+        reason = "is required: which key is to be revoked (see sidecar keys list)"
+        raise SettingsInvalid([Problem("KEY_ID", reason)])
+    return guarded(lambda: revoke(parts, wish))
+
+
+def _create(settings: Settings, args: argparse.Namespace) -> Exit:
+    """Make a first key."""
+    options = options_of(settings)
+    name = _name(settings, args.name)
+    options = replace(
+        options,
+        job=name,
+        secret_id=args.secret_id or options.secret_id,
+        api=replace(options.api, account=args.service_account or options.api.account),
+        tags={**options.tags, "service": name},
+    )
+    parts = parts_of(settings, (waiting := Waiting()).say, waiting.tick, options)
+    return guarded(lambda: create(parts))
+
+
+def _name(settings: Settings, name: str | None) -> str:
+    """Check the name of a job by the rules for names."""
+    if name is None:
+        return settings.job.name
+    try:
+        check_job_name(name, settings.job.environment)
+    except ValueError as exc:
+        example = f"{settings.job.environment}-crm-sync"
+        raise SettingsInvalid([Problem("--name", str(exc), example)]) from None
+    return name
+
+
+def create(parts: Parts) -> None:
+    """
+    Make a key for a secret that has none, and the secret too, where it is missing.
+
+    Raises:
+        RotationStopped: the secret has a key, or something failed.
+    """
+    _ensure_secret(parts)
+    conclude(parts, Workflow(parts).run(Order(first=True)))
+
+
+def _ensure_secret(parts: Parts) -> None:
+    """Make the secret where it is missing."""
+    store = parts.store
+    try:
+        store.describe()
+    except NotThere:
+        if not isinstance(store, SecretStore):
+            raise
+        parts.say(f"make the secret {parts.options.secret_id}")
+        try:
+            store.make(parts.options.tags)
+        except Conflict:
+            parts.say("somebody else has just made it")
+
+
+def show(parts: Parts, facts: Facts) -> None:
+    """Print a table of the keys."""
+    rows = [HEADINGS, *(_row(facts, key) for key in facts.keys)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        parts.say("  ".join(cells).rstrip())
+
+
+def _row(facts: Facts, key: Key) -> tuple[str, ...]:
+    """Describe a key: ids and names only."""
+    use = ", ".join(uses_of(facts, key.key_id))
+    if not use and key.live and facts.marks.ours(key.name):
+        use = "left by a rotation: sidecar rotate revokes it"
+    state = "live" if key.live else "dead"
+    return key.key_id, key.name, key.created, state, use

@@ -1,0 +1,121 @@
+"""
+Rotate the key: create, store as AWSPENDING, prove, promote to AWSCURRENT, wait until
+the sidecars use it, prove again, revoke the old one. A run that was cut short is
+finished by the next one.
+"""
+
+import argparse
+import sys
+import time
+from typing import Final
+
+from sidecar.commands.rotation_parts import guarded, parts_of
+from sidecar.commands.support import settings_of
+from sidecar.core.rotation_facts import Facts, Order
+from sidecar.errors import Exit, Problem, SettingsInvalid
+from sidecar.posture import harden
+from sidecar.rotation.parts import Parts
+from sidecar.rotation.workflow import Outcome, Workflow
+
+DAY_SECONDS: Final = 86400.0
+# Between two lines about a wait, where no terminal shows a countdown.
+LINE_SECONDS: Final = 60.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add how much to do."""
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show the plan, change nothing"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--if-due",
+        action="store_true",
+        help="begin only when the key is older than job.rotate_every_days, or dead",
+    )
+    how.add_argument(
+        "--finish", action="store_true", help="finish an earlier rotation, begin none"
+    )
+
+
+def run(args: argparse.Namespace) -> Exit:
+    """Rotate."""
+    harden()
+    settings = settings_of(args)
+    days = settings.job.rotate_every_days
+    if args.if_due and days is None:
+        reason = "is required for --if-due"
+        raise SettingsInvalid([Problem("job.rotate_every_days", reason, "90")])
+    waiting = Waiting()
+    parts = parts_of(settings, waiting.say, waiting.tick)
+
+    def act() -> None:
+        begin = not args.finish
+        if args.if_due:
+            begin = is_due(Workflow(parts).observe(), time.time(), days or 0)
+        rotate(parts, Order(begin=begin), dry_run=args.dry_run)
+
+    return guarded(act)
+
+
+def rotate(parts: Parts, order: Order, *, dry_run: bool) -> None:
+    """
+    Rotate, or show the plan.
+
+    Raises:
+        RotationStopped: with what to do.
+    """
+    if dry_run:
+        for number, step in enumerate(Workflow(parts).preview(order), start=1):
+            parts.say(f"{number}. {step}")
+        return
+    conclude(parts, Workflow(parts).run(order))
+
+
+def conclude(parts: Parts, outcome: Outcome) -> None:
+    """Say how a run ended, and what is left for people."""
+    if outcome.changed:
+        parts.say(f"done: the key in use is {outcome.fingerprint}")
+    else:
+        parts.say(f"nothing to do: the key in use is {outcome.fingerprint}")
+    if outcome.old_key_unknown:
+        parts.say("the old key's id was not recorded, so the old key was not revoked")
+    for key in outcome.unnamed:
+        parts.say(
+            f"key {key.key_id} is live, but this secret does not name it: if nobody "
+            f"uses it, sidecar keys revoke {key.key_id}"
+        )
+
+
+def is_due(facts: Facts, now: float, days: int) -> bool:
+    """Tell whether a rotation is due: the key is old enough, or the API has it not."""
+    current = facts.current
+    if current is None:
+        return True
+    dead = bool(current.key_id) and not facts.live(current.key_id)
+    return dead or now - current.created >= days * DAY_SECONDS
+
+
+class Waiting:
+    """Shows progress: a countdown on a terminal, a line a minute elsewhere."""
+
+    def __init__(self) -> None:
+        self._open = False
+        self._said: float | None = None
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        if self._open:
+            print("\r\x1b[K", end="")
+            self._open = False
+        self._said = None
+        print(line, flush=True)
+
+    def tick(self, left: float) -> None:
+        """Show the seconds that are left."""
+        if sys.stdout.isatty():
+            print(f"\r\x1b[K  {left:.0f} s left", end="", flush=True)
+            self._open = True
+        elif self._said is None or self._said - left >= LINE_SECONDS:
+            self._said = left
+            print(f"  {left:.0f} s left", flush=True)

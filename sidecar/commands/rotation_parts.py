@@ -1,0 +1,142 @@
+"""From settings to a rotation; what `rotate`, `keys` and the Lambda handler share."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sidecar.core.rotation_facts import RotationStopped
+from sidecar.core.secret import SecretRules
+from sidecar.errors import Exit, Problem, SettingsInvalid
+from sidecar.rotation.assemble import assemble
+from sidecar.rotation.client import secrets_manager
+from sidecar.rotation.options import (
+    ApiOptions,
+    Clock,
+    ManagerOptions,
+    RotationOptions,
+)
+from sidecar.rotation.parts import Parts, Say, Tick, no_tick
+from sidecar.settings import Settings
+from sidecar.settings.models import RotationSettings
+from sidecar.settings.upstream import UpstreamSettings
+
+CLOCK: Final = Clock(time.time, time.monotonic, time.sleep)
+GRACE_REFRESHES: Final = 2
+
+Options = RotationOptions | None
+
+
+def options_of(settings: Settings) -> RotationOptions:
+    """
+    Take what a rotation needs out of the settings.
+
+    Raises:
+        SettingsInvalid: something that only a rotation needs is missing.
+    """
+    rotation = settings.rotation
+    if rotation is None:
+        reason = "is required to rotate keys"
+        raise SettingsInvalid(
+            [Problem("rotation.service_account_id", reason, '"sa_crm_sync"')]
+        )
+    name = rotation.upstream or next(iter(settings.upstreams))
+    upstream = settings.upstreams[name]
+    credential = upstream.credential
+    where = f"upstreams.{name}.credential"
+    problems = []
+    if credential.secret_id is None:
+        reason = "is required to rotate: a file cannot be written for all sidecars"
+        problems.append(
+            Problem(f"{where}.secret_id", reason, '"prod/flownally/crm-sync"')
+        )
+    if credential.json_key is None:
+        reason = "is required to rotate: the key's id is stored beside the key"
+        problems.append(Problem(f"{where}.json_key", reason, '"api_key"'))
+    if problems:
+        raise SettingsInvalid(problems)
+    grace = rotation.grace_seconds
+    refresh = credential.refresh_seconds
+    return RotationOptions(
+        job=settings.job.name,
+        secret_id=credential.secret_id or "",
+        rules=SecretRules(
+            json_key=credential.json_key,
+            key_prefix=credential.key_prefix or "",
+            scheme=credential.scheme,
+            header=credential.header,
+        ),
+        api=_api(rotation, upstream),
+        manager=ManagerOptions(
+            secret_id=rotation.credential.secret_id or "",
+            file=rotation.credential.file,
+            json_key=rotation.credential.json_key,
+        ),
+        grace_seconds=GRACE_REFRESHES * refresh if grace is None else grace,
+        tags=tags_of(settings),
+    )
+
+
+def _api(rotation: RotationSettings, upstream: UpstreamSettings) -> ApiOptions:
+    """Take what the key API's client needs."""
+    return ApiOptions(
+        base_url=upstream.base_url,
+        ca_file=upstream.ca_file,
+        account=rotation.service_account_id,
+        create_operation=rotation.create_operation,
+        list_operation=rotation.list_operation,
+        revoke_operation=rotation.revoke_operation,
+        name_field=rotation.name_field,
+        id_field=rotation.id_field,
+        key_field=rotation.key_field,
+        list_field=rotation.list_field,
+        probe=upstream.credential.probe or "",
+    )
+
+
+def tags_of(settings: Settings) -> dict[str, str]:
+    """Tell what the tags of the job's secret are to say."""
+    job = settings.job
+    days = job.rotate_every_days
+    tags = {
+        "service": job.name,
+        "environment": job.environment,
+        "owner": job.owner or "",
+        "rotate-every-days": "" if days is None else str(days),
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def parts_of(
+    settings: Settings, say: Say, tick: Tick = no_tick, options: Options = None
+) -> Parts:
+    """
+    Connect everything.
+
+    Args:
+        settings: region, endpoint, and the options.
+        say: takes progress.
+        tick: takes the progress of a wait.
+        options: instead of those of the settings.
+
+    Raises:
+        SettingsInvalid: something that only a rotation needs is missing.
+    """
+    chosen = options or options_of(settings)
+    client = secrets_manager(settings.aws.region, settings.aws.endpoint_url)
+    return assemble(chosen, client, CLOCK, say, tick)
+
+
+def guarded(act: Callable[[], None]) -> Exit:
+    """Run, and turn the ways to stop into a message and an exit code."""
+    try:
+        act()
+    except RotationStopped as exc:
+        print(f"sidecar: {exc.reason}", file=sys.stderr)
+        if exc.remedy:
+            print(f"sidecar: what to do: {exc.remedy}", file=sys.stderr)
+        return exc.exit
+    except KeyboardInterrupt:
+        print("sidecar: interrupted; the next run goes on from here", file=sys.stderr)
+        return Exit.UNEXPECTED
+    return Exit.OK

@@ -1,0 +1,120 @@
+"""
+Revokes a key by hand: only after saying what for, never the one in use by mistake.
+
+In an emergency the order is turned around on purpose: a leaked key is revoked although
+sidecars use it. They get a 401, look again, and go on with what they find.
+"""
+
+from dataclasses import dataclass, replace
+
+from sidecar.core.rotation_facts import Facts, Order, RotationStopped
+from sidecar.errors import Exit
+from sidecar.rotation.parts import Parts
+from sidecar.rotation.workflow import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller wants."""
+
+    key_id: str = ""
+    """Empty = the key in use."""
+    emergency: bool = False
+    """Also when it is in use, and at once."""
+    replace: bool = False
+    """Put another one in its place first."""
+
+
+def revoke(parts: Parts, wish: Wish) -> None:
+    """
+    Revoke a key.
+
+    Raises:
+        RotationStopped: it is in use, unknown, or could not be revoked.
+    """
+    facts = Workflow(parts).observe()
+    key_id = wish.key_id or (facts.current.key_id if facts.current else "")
+    _check(facts, key_id, wish)
+    if not facts.live(key_id):
+        parts.say(f"key {key_id} is revoked already")
+        return
+    uses = uses_of(facts, key_id)
+    in_use = "AWSCURRENT" in uses
+    if uses:
+        parts.say(_consequence(facts, key_id, wish))
+    if in_use and wish.replace:
+        _replace(parts)
+        if key_id not in _live_ids(parts):
+            return
+    parts.keys.revoke(key_id)
+    parts.say(f"revoked key {key_id}")
+
+
+def uses_of(facts: Facts, key_id: str) -> list[str]:
+    """List the labels of the versions that hold a key."""
+    labelled = {
+        "AWSCURRENT": facts.current,
+        "AWSPENDING": facts.pending,
+        "AWSPREVIOUS": facts.previous,
+    }
+    return [
+        label
+        for label, version in labelled.items()
+        if version is not None and key_id and version.key_id == key_id
+    ]
+
+
+def _check(facts: Facts, key_id: str, wish: Wish) -> None:
+    """Refuse what is not certainly meant."""
+    if not key_id:
+        raise RotationStopped(
+            Exit.CREDENTIAL,
+            "the secret does not tell the id of the key in use",
+            "find it by sidecar keys list, and name it",
+        )
+    if key_id not in {key.key_id for key in facts.keys}:
+        raise RotationStopped(
+            Exit.CREDENTIAL,
+            "the service account has no key of that id",
+            "see sidecar keys list",
+        )
+    uses = uses_of(facts, key_id)
+    if uses and facts.live(key_id) and not wish.emergency:
+        raise RotationStopped(
+            Exit.CREDENTIAL,
+            f"key {key_id} is in use ({', '.join(uses)}): calls could fail",
+            "sidecar rotate replaces it in order; if it has leaked: "
+            "sidecar keys revoke --emergency --replace",
+        )
+
+
+def _consequence(facts: Facts, key_id: str, wish: Wish) -> str:
+    """Say what will happen, before it does."""
+    if "AWSCURRENT" not in uses_of(facts, key_id):
+        return f"key {key_id} is not current; sidecars that still use it look again"
+    if wish.replace:
+        return (
+            f"a new key is made, proven and promoted, then key {key_id} is revoked at "
+            "once; running sidecars get a 401 on it, fetch the new one and replay"
+        )
+    previous = facts.previous.key_id if facts.previous else ""
+    if previous and previous != key_id and facts.live(previous):
+        return (
+            f"key {key_id} is revoked at once; running sidecars get a 401 on it and "
+            f"roll back to AWSPREVIOUS (key {previous}) until sidecar rotate"
+        )
+    return (
+        f"key {key_id} is revoked at once and nothing takes its place: every call gets "
+        "the API's 401 until sidecar rotate"
+    )
+
+
+def _replace(parts: Parts) -> None:
+    """Rotate without any grace."""
+    hurried = replace(parts.options, grace_seconds=0.0)
+    Workflow(replace(parts, options=hurried)).run(Order(again=True))
+
+
+def _live_ids(parts: Parts) -> set[str]:
+    """Look whether the rotation has revoked it already."""
+    return {key.key_id for key in parts.keys.list_keys() if key.live}
