@@ -2,12 +2,12 @@
 The document behind `/status`: what people ask first when something is wrong.
 
 Rule 1: nothing in it is secret. Keys are named by fingerprints, errors by our own texts.
-Rule 2: times are RFC 3339 in UTC; what is not known is null, never 0.
+Rule 2: times are Unix seconds, as in the metrics; what is not known is null, never 0.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from sidecar.core.health import Facts, readyz
@@ -65,6 +65,10 @@ class KeyStatus(Protocol):
         """The fingerprint of a key that is not proven yet."""
 
     @property
+    def candidate_rejected(self) -> bool:
+        """Whether the API refused that key."""
+
+    @property
     def previous(self) -> str | None:
         """The fingerprint of the key to fall back to."""
 
@@ -87,7 +91,7 @@ class CallFacts:
     """Answers of the API by class: 2xx, 401, 403, other."""
     recovered: Mapping[str, int] = field(default_factory=dict)
     """401s that the service never saw, by how."""
-    rejections: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
     """Calls that the sidecar answered itself, by code."""
     inflight: int = 0
 
@@ -101,6 +105,8 @@ class UpstreamFacts:
     listen: str
     key: KeyStatus
     calls: CallFacts
+    history: Mapping[str, object] = field(default_factory=dict)
+    """`History.as_document`: the last hour by minutes, and its events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,8 @@ def status_document(
     upstreams: Sequence[UpstreamFacts],
     facts: Facts,
     now: float,
+    *,
+    webhooks: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Document:
     """
     Build the document.
@@ -131,13 +139,13 @@ def status_document(
         upstreams: In the order of the settings.
         facts: What the probes go by.
         now: Unix seconds.
+        webhooks: Endpoint -> result -> deliveries since the process began.
     """
     health = readyz(facts)
     return {
         "now": _moment(now),
-        "version": process.version,
-        "python": process.python,
         "started": _moment(process.started),
+        "sidecar": {"version": process.version, "python": process.python},
         "process": dict(process.posture),
         "job": {
             "name": job.name,
@@ -149,6 +157,7 @@ def status_document(
         "reasons": list(health.reasons),
         "draining": facts.draining,
         "upstreams": {one.name: _upstream(one, now) for one in upstreams},
+        "webhooks": {name: _counted(found) for name, found in (webhooks or {}).items()},
     }
 
 
@@ -166,28 +175,31 @@ def _upstream(facts: UpstreamFacts, now: float) -> Document:
         "age_days": _days(key.created, now),
         "rotate_before": _moment(key.rotate_before),
         "overdue": key.rotate_before is not None and now > key.rotate_before,
-        "last_refresh": _moment(key.refreshed),
+        "refreshed": _moment(key.refreshed),
         "next_refresh": _moment(key.next_refresh),
         "last_error": key.last_error,
         "remedy": key.remedy,
         "candidate": key.candidate,
+        "candidate_rejected": key.candidate_rejected,
         "previous": key.previous,
         "answers": dict(calls.answers),
         "recovered": dict(calls.recovered),
-        "rejections": {str(code): n for code, n in calls.rejections.items() if n},
+        "refused": _counted(calls.refused),
         "inflight": calls.inflight,
+        **facts.history,
     }
 
 
-def _moment(seconds: float | None) -> str | None:
-    """RFC 3339 in UTC, to the second; null for a time that no calendar has."""
-    if seconds is None:
+def _moment(seconds: float | None) -> float | None:
+    """A time to the millisecond; null for one that JSON cannot hold."""
+    if seconds is None or not math.isfinite(seconds):
         return None
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return round(seconds, 3)
+
+
+def _counted(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts by name, without those that are 0."""
+    return {str(name): number for name, number in counts.items() if number}
 
 
 def _days(created: float | None, now: float) -> float | None:

@@ -5,8 +5,8 @@ A full disk, a closed descriptor or a reader that went away loses lines, counted
 `lost`; it does not raise, does not retry and does not grow a buffer.
 """
 
+import io
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,13 +48,16 @@ class Descriptor:
     """
 
     def __init__(self, number: int) -> None:
-        self._number = number
+        self._file = io.FileIO(number, "w", closefd=False)
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, /) -> None:
         """Write all of it, or raise OSError."""
         data = text.encode("utf-8", "backslashreplace")
         while data:
-            data = data[os.write(self._number, data) :]
+            written = self._file.write(data)
+            if not written:  # somebody made it non-blocking, and the reader is slow
+                raise BlockingIOError
+            data = data[written:]
 
     def flush(self) -> None:
         """There is nothing to flush."""

@@ -187,10 +187,13 @@ class WebhookMetrics:
         }
         self._seconds = instruments.seconds.labels(endpoint)
         self._age = instruments.age.labels(endpoint)
+        self.counts = dict.fromkeys(WEBHOOK_RESULTS, 0)
+        """The same numbers for the status page."""
 
     def result(self, name: str) -> None:
         """Count a delivery under one of `WEBHOOK_RESULTS`."""
         self._results[name].inc()
+        self.counts[name] += 1
 
     def seconds(self, seconds: float) -> None:
         """Observe how long a delivery took here."""

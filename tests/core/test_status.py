@@ -35,6 +35,7 @@ class Key:
     last_error: str | None = None
     remedy: str | None = None
     candidate: str | None = None
+    candidate_rejected: bool = False
     previous: str | None = "ffffffff"
 
 
@@ -43,7 +44,7 @@ PROCESS = ProcessFacts("0.1.0", "3.11.7", NOW - 3600, {"dumpable": False})
 CALLS = CallFacts(
     answers={"2xx": 10, "401": 0, "403": 2, "other": 1},
     recovered={"replay": 3, "rollback": 0},
-    rejections={"bad_target": 1, "draining": 0},
+    refused={"bad_target": 1, "draining": 0},
     inflight=2,
 )
 
@@ -72,10 +73,9 @@ def test_the_document_tells_who_runs_for_whom() -> None:
     whole.pop("upstreams")
 
     assert whole == {
-        "now": "2023-11-14T22:13:20Z",
-        "version": "0.1.0",
-        "python": "3.11.7",
-        "started": "2023-11-14T21:13:20Z",
+        "now": NOW,
+        "started": NOW - 3600,
+        "sidecar": {"version": "0.1.0", "python": "3.11.7"},
         "process": {"dumpable": False},
         "job": {
             "name": "production-crm-sync",
@@ -86,6 +86,7 @@ def test_the_document_tells_who_runs_for_whom() -> None:
         "ready": True,
         "reasons": [],
         "draining": False,
+        "webhooks": {},
     }
 
 
@@ -97,20 +98,21 @@ def test_an_upstream_tells_of_its_key_and_its_calls() -> None:
         "source": "secrets_manager",
         "state": "fresh",
         "fingerprint": "0a1b2c3d",
-        "since": "2023-11-14T22:12:20Z",
-        "created": "2023-11-04T22:13:20Z",
+        "since": NOW - 60,
+        "created": NOW - 10 * 86_400,
         "age_days": 10.0,
-        "rotate_before": "2024-02-02T22:13:20Z",
+        "rotate_before": NOW + 80 * 86_400,
         "overdue": False,
-        "last_refresh": "2023-11-14T22:12:50Z",
-        "next_refresh": "2023-11-14T22:17:50Z",
+        "refreshed": NOW - 30,
+        "next_refresh": NOW + 270,
         "last_error": None,
         "remedy": None,
         "candidate": None,
+        "candidate_rejected": False,
         "previous": "ffffffff",
         "answers": {"2xx": 10, "401": 0, "403": 2, "other": 1},
         "recovered": {"replay": 3, "rollback": 0},
-        "rejections": {"bad_target": 1},
+        "refused": {"bad_target": 1},
         "inflight": 2,
     }
 
@@ -131,7 +133,7 @@ def test_what_is_not_known_is_null() -> None:
     )
 
     unknown = {name for name, value in part.items() if value is None}
-    assert unknown >= {"fingerprint", "since", "created", "age_days", "last_refresh"}
+    assert unknown >= {"fingerprint", "since", "created", "age_days", "refreshed"}
     assert part["state"] == "missing"
     assert part["overdue"] is False
 
@@ -164,6 +166,28 @@ def test_what_is_wrong_is_told_with_its_remedy() -> None:
     assert part["candidate"] == "1"
 
 
+def test_the_last_hour_is_beside_the_totals() -> None:
+    """What `History.as_document` gives is part of its upstream."""
+    history = {"minutes": {"2xx": [1]}, "events": []}
+    one = UpstreamFacts("crm", "https://h/", "127.0.0.1:1", Key(), CALLS, history)
+
+    whole = status_document(JOB, PROCESS, [one], Facts(), NOW)
+
+    upstreams = whole["upstreams"]
+    assert isinstance(upstreams, dict)
+    assert upstreams["crm"]["minutes"] == {"2xx": [1]}
+    assert upstreams["crm"]["events"] == []
+
+
+def test_deliveries_are_told_by_endpoint_and_result() -> None:
+    """Results that never came are left out."""
+    counts = {"inbox": {"delivered": 2, "stale": 0}, "other": {}}
+
+    whole = status_document(JOB, PROCESS, [], Facts(), NOW, webhooks=counts)
+
+    assert whole["webhooks"] == {"inbox": {"delivered": 2}, "other": {}}
+
+
 def test_the_document_tells_why_it_is_not_ready() -> None:
     """The same reasons as on `/readyz`."""
     whole = document(Key(), Facts(draining=True))
@@ -177,6 +201,6 @@ def test_any_clock_makes_a_document(now: float, moment: float | None) -> None:
     """A clock can say anything; the answer must still be one."""
     key = replace(Key(), since=moment, refreshed=moment, next_refresh=moment)
 
-    text = json.dumps(document(key, now=now))
+    text = json.dumps(document(key, now=now), allow_nan=False)
 
     assert json.loads(text)["job"]["name"] == "production-crm-sync"

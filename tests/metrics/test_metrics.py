@@ -1,5 +1,6 @@
 """The exposition: names, types and labels that dashboards are written against."""
 
+import asyncio
 import shutil
 import subprocess
 import threading
@@ -7,6 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 from prometheus_client import Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
@@ -85,9 +87,14 @@ def used() -> Metrics:
     return metrics
 
 
+def scraped(metrics: Metrics, accept: str) -> tuple[bytes, str]:
+    """One scrape."""
+    return asyncio.run(metrics.exposition(accept))
+
+
 def families(metrics: Metrics, accept: str = TEXT) -> Iterable[Metric]:
     """What a scraper reads."""
-    body, content_type = metrics.exposition(accept)
+    body, content_type = scraped(metrics, accept)
     parse = parse_openmetrics if "openmetrics" in content_type else parse_text
     return list(parse(body.decode()))
 
@@ -114,7 +121,7 @@ def test_names_types_and_labels_are_the_contract(accept: str) -> None:
 @pytest.mark.parametrize("accept", [TEXT, OPENMETRICS, "", "*/*", "nonsense,,;q=x"])
 def test_there_are_no_created_series(accept: str) -> None:
     """They double a scrape and tell nothing."""
-    body, _ = used().exposition(accept)
+    body, _ = scraped(used(), accept)
 
     assert b"_created" not in body.replace(b"sidecar_credential_created", b"")
 
@@ -129,7 +136,7 @@ def test_there_are_no_created_series(accept: str) -> None:
 )
 def test_the_scraper_chooses_the_format(accept: str, content_type: str) -> None:
     """Content negotiation by the `Accept` header."""
-    assert used().exposition(accept)[1].startswith(content_type)
+    assert scraped(used(), accept)[1].startswith(content_type)
 
 
 @pytest.mark.skipif(
@@ -143,7 +150,7 @@ def test_promtool_finds_nothing(metrics: Metrics) -> None:
 
     It reads the text format only; OpenMetrics goes through a strict parser above.
     """
-    body, _ = metrics.exposition(TEXT)
+    body, _ = scraped(metrics, TEXT)
 
     done = subprocess.run(
         ["promtool", "check", "metrics"],
@@ -153,6 +160,37 @@ def test_promtool_finds_nothing(metrics: Metrics) -> None:
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+async def test_a_scrape_gives_way_to_calls() -> None:
+    """A call that comes during a scrape is not kept waiting until its end."""
+    metrics = used()
+    turns = 0
+
+    async def call() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            metrics.upstream(f"new{turns}")
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        calls = group.create_task(call())
+        await metrics.exposition(OPENMETRICS)
+        calls.cancel()
+
+    assert turns >= len(CONTRACT)
+
+
+@pytest.mark.parametrize("accept", [TEXT, OPENMETRICS])
+def test_pieces_make_the_same_as_a_whole(accept: str) -> None:
+    """The encoders of prometheus-client know no pieces."""
+    metrics = used()
+    body, content_type = scraped(metrics, accept)
+
+    encode, whole_type = choose_encoder(accept)
+
+    assert (body, content_type) == (encode(metrics.registry), whole_type)
 
 
 def test_401_and_403_exist_before_the_first_call() -> None:
@@ -333,6 +371,8 @@ def test_every_result_of_a_webhook_exists_from_the_start() -> None:
         labels = {"endpoint": "inbox", "result": result}
         assert value(metrics, "sidecar_webhooks_total", **labels) == 0
     assert value(metrics, "sidecar_webhook_age_seconds_sum", endpoint="inbox") == 0
+    inbox.result("stale")
+    assert {name for name, count in inbox.counts.items() if count} == {"stale"}
 
 
 def test_aws_requests_are_counted_from_other_threads() -> None:

@@ -1,0 +1,387 @@
+"""The admin port over real sockets."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from sidecar.admin import app as admin
+from sidecar.admin.app import HEADERS, AdminHooks, admin_app
+from sidecar.core.health import Facts, UpstreamHealth
+from sidecar.core.redaction import Redactor
+from sidecar.core.secret import MASK, Secret
+from sidecar.errors import RefreshResult
+from sidecar.log import configure
+from sidecar.metrics import Metrics
+from tests.log.conftest import KEY, Log, _logs as logs_fixture
+
+logs = logs_fixture
+
+FINE = Facts([UpstreamHealth("flownally", "fresh", had_key=True, usable=True)])
+MISSING = Facts([UpstreamHealth("flownally", "missing", had_key=False, usable=False)])
+COMMANDS = ["/-/reload", "/-/quit"]
+
+Client = TestClient[web.Request, web.Application]
+
+
+@dataclass
+class Process:
+    """A process with an admin port."""
+
+    facts: Facts = FINE
+    results: dict[str, RefreshResult] = field(default_factory=dict)
+    document: Mapping[str, Any] = field(default_factory=lambda: {"job": {"name": "x"}})
+    reloads: int = 0
+    quits: int = 0
+    broken: bool = False
+    page: Callable[[Callable[[], Mapping[str, Any]]], Any] | None = None
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        """Sources answer at once, and the redactor knows `KEY`."""
+        self.answers.set()
+        self.metrics = Metrics("1.2.3")
+        self.metrics.upstream("flownally")
+        self.redactor = Redactor()
+        self.redactor.learn(Secret(KEY))
+
+    def status(self) -> Mapping[str, Any]:
+        """Give the document, or fail."""
+        if self.broken:
+            raise RuntimeError(KEY)
+        return self.document
+
+    async def reload(self) -> Mapping[str, RefreshResult]:
+        """Look at the sources."""
+        self.reloads += 1
+        await self.answers.wait()
+        return self.results
+
+    def quit(self) -> None:
+        """Begin to drain."""
+        self.quits += 1
+
+    def app(self) -> web.Application:
+        """The application under test."""
+        return admin_app(
+            AdminHooks(
+                facts=lambda: self.facts,
+                status=self.status,
+                exposition=self.metrics.exposition,
+                reload=self.reload,
+                quit=self.quit,
+                redact=self.redactor.redact,
+                page=self.page,
+            )
+        )
+
+
+@pytest.fixture(name="process")
+async def _process() -> Process:
+    """A process in good health."""
+    return Process()
+
+
+async def serve(app: web.Application) -> TestServer:
+    """Serve as the sidecar does: on loopback, without an access log."""
+    server = TestServer(app)
+    await server.start_server(access_log=None)
+    return server
+
+
+@pytest.fixture(name="client")
+async def _client(process: Process) -> AsyncIterator[Client]:
+    """A client on loopback."""
+    async with TestClient(await serve(process.app())) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("path", "facts", "status"),
+    [
+        pytest.param("/livez", FINE, 200, id="live"),
+        pytest.param("/livez", MISSING, 200, id="live-without-a-key"),
+        pytest.param("/livez", Facts(draining=True), 200, id="live-while-draining"),
+        pytest.param("/startupz", FINE, 200, id="started"),
+        pytest.param("/startupz", MISSING, 503, id="not-started"),
+        pytest.param("/readyz", FINE, 200, id="ready"),
+        pytest.param("/readyz", MISSING, 503, id="not-ready"),
+        pytest.param("/readyz", Facts(draining=True), 503, id="draining"),
+        pytest.param("/readyz", Facts(leaks=("event",)), 503, id="leaking"),
+    ],
+)
+async def test_probes_answer_by_the_facts(
+    process: Process, client: Client, path: str, facts: Facts, status: int
+) -> None:
+    """200 or 503, with the reasons."""
+    process.facts = facts
+
+    response = await client.get(path)
+
+    document = await response.json()
+    assert response.status == status
+    assert document["status"] == ("ok" if status == 200 else "unavailable")
+    assert ("reasons" in document) == (status == 503)
+
+
+async def test_probes_follow_the_facts(process: Process, client: Client) -> None:
+    """Nothing is remembered between two questions."""
+    process.facts = MISSING
+    before = await client.get("/readyz")
+    process.facts = FINE
+
+    after = await client.get("/readyz")
+
+    assert (before.status, after.status) == (503, 200)
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type", "end"),
+    [
+        pytest.param(None, "text/plain; version=0.0.4; charset=utf-8", b"", id="none"),
+        pytest.param(
+            "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
+            b"# EOF\n",
+            id="prometheus",
+        ),
+        pytest.param("text/html", "text/plain; version=0.0.4; charset=utf-8", b"", id="html"),
+    ],
+)  # fmt: skip
+async def test_metrics_come_in_the_format_that_is_asked_for(
+    client: Client, accept: str | None, content_type: str, end: bytes
+) -> None:
+    """Prometheus prefers OpenMetrics, a person gets text."""
+    headers = {"Accept": accept} if accept else {}
+
+    response = await client.get("/metrics", headers=headers)
+
+    body = await response.read()
+    assert response.headers["Content-Type"] == content_type
+    assert b'sidecar_auth_failures_total{code="401"' in body
+    assert body.endswith(end)
+
+
+async def test_status_is_the_document(process: Process, client: Client) -> None:
+    """As it is at that moment."""
+    process.document = {"job": {"name": "production-crm-sync"}, "n": [1, None, True]}
+
+    response = await client.get("/status")
+
+    assert response.status == 200
+    assert response.content_type == "application/json"
+    assert await response.json() == process.document
+
+
+async def test_no_answer_shows_a_secret(process: Process, client: Client) -> None:
+    """Whatever got into an error text, a name or the metrics' labels."""
+    process.document = {
+        "upstreams": {
+            KEY: {"last_error": f"refused {KEY}", "list": (KEY, "Bearer abc")}
+        }
+    }
+
+    text = await (await client.get("/status")).text()
+
+    assert json.loads(text) == {
+        "upstreams": {
+            MASK: {"last_error": f"refused {MASK}", "list": [MASK, f"Bearer {MASK}"]}
+        }
+    }
+    for path in ("/", "/livez", "/metrics", "/nowhere"):
+        assert KEY not in await (await client.get(path)).text()
+
+
+async def test_a_page_is_made_of_the_redacted_document(process: Process) -> None:
+    """The page for people sees no more than `/status` shows."""
+
+    def page(document: Callable[[], Mapping[str, Any]]) -> Any:
+        async def handle(_: web.Request) -> web.Response:
+            own = {"Content-Security-Policy": "default-src 'self'"}
+            return web.Response(text=str(document()["error"]), headers=own)
+
+        return handle
+
+    process.page = page
+    process.document = {"error": KEY}
+    async with TestClient(await serve(process.app())) as client:
+        response = await client.get("/")
+        text = await response.text()
+
+    assert text == MASK
+    assert response.headers["Content-Security-Policy"] == "default-src 'self'"
+    assert response.headers["X-Frame-Options"] == "DENY"
+
+
+async def test_without_a_page_there_is_a_pointer(client: Client) -> None:
+    """Somebody who opens the port learns what there is."""
+    text = await (await client.get("/")).text()
+
+    for path in ("/livez", "/startupz", "/readyz", "/metrics", "/status", "/-/reload"):
+        assert path in text
+
+
+@pytest.mark.parametrize(
+    ("results", "status"),
+    [
+        pytest.param({}, 200, id="no-upstream"),
+        pytest.param({"a": RefreshResult.UNCHANGED}, 200, id="unchanged"),
+        pytest.param({"a": RefreshResult.CHANGED}, 200, id="changed"),
+        pytest.param({"a": RefreshResult.DENIED}, 502, id="denied"),
+        pytest.param(
+            {"a": RefreshResult.CHANGED, "b": RefreshResult.UNREACHABLE}, 502, id="one"
+        ),
+    ],
+)
+async def test_reload_tells_how_every_look_ended(
+    process: Process, client: Client, results: dict[str, RefreshResult], status: int
+) -> None:
+    """200 only when every source answered."""
+    process.results = results
+
+    response = await client.post("/-/reload")
+
+    assert response.status == status
+    assert await response.json() == {"reload": {k: str(v) for k, v in results.items()}}
+    assert process.reloads == 1
+
+
+async def test_a_slow_reload_goes_on_without_us(
+    process: Process, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller has a deadline of its own."""
+    monkeypatch.setattr(admin, "RELOAD_SECONDS", 0.01)
+    process.answers.clear()
+
+    response = await client.post("/-/reload")
+
+    assert response.status == 202
+    assert await response.json() == {"reload": "under way"}
+
+
+async def test_quit_begins_to_drain(process: Process, client: Client) -> None:
+    """The answer comes first."""
+    response = await client.post("/-/quit")
+
+    assert response.status == 202
+    assert process.quits == 1
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+async def test_commands_are_posts(
+    process: Process, client: Client, path: str, method: str
+) -> None:
+    """A link or an image must not stop a process."""
+    response = await client.request(method, path)
+
+    assert response.status == 405
+    assert response.headers["Allow"] == "POST"
+    assert (process.reloads, process.quits) == (0, 0)
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"Origin": "http://evil.example"}, id="another-site"),
+        pytest.param({"Origin": "null"}, id="sandboxed-frame"),
+        pytest.param({"Origin": "http://127.0.0.1:8701"}, id="our-own-page"),
+        pytest.param({"Sec-Fetch-Site": "same-origin"}, id="browser"),
+        pytest.param({"X-Forwarded-For": "127.0.0.1"}, id="proxy"),
+    ],
+)
+async def test_commands_through_browsers_and_proxies_are_refused(
+    process: Process, client: Client, path: str, headers: dict[str, str]
+) -> None:
+    """Cross-site requests and exposed ports."""
+    response = await client.post(path, headers=headers)
+
+    assert response.status == 403
+    assert (await response.json())["error"]["code"] == "forbidden"
+    assert (process.reloads, process.quits) == (0, 0)
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+async def test_commands_of_other_machines_are_refused(
+    process: Process, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a pod the port is open to the cluster; its commands are not."""
+    monkeypatch.setattr(web.BaseRequest, "remote", "10.1.2.3")
+    async with TestClient(await serve(process.app())) as client:
+        response = await client.post(path)
+
+    assert response.status == 403
+    assert (process.reloads, process.quits) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/metrics/", "/status/x", "/-/", "/..%2fstatus", "/contacts"]
+)
+async def test_unknown_paths_are_404_in_json(client: Client, path: str) -> None:
+    """No path leads to the proxy."""
+    response = await client.get(path)
+
+    assert response.status == 404
+    assert (await response.json())["error"]["code"] == "not_found"
+
+
+async def test_a_fault_shows_no_stack(
+    process: Process, client: Client, logs: Log
+) -> None:
+    """The answer names the log; the log names the type and the place."""
+    process.broken = True
+
+    response = await client.get("/status")
+
+    assert response.status == 500
+    assert (await response.json())["error"]["code"] == "internal"
+    assert KEY[5:20] not in await response.text() + logs.text
+    assert "RuntimeError" in logs.line["exception"]
+
+
+async def test_a_refused_command_is_logged(client: Client, logs: Log) -> None:
+    """Somebody tried."""
+    await client.post("/-/quit", headers={"Origin": "http://evil.example"})
+
+    assert logs.line["event"] == "command_refused"
+    assert "Origin" in logs.line["reason"]
+
+
+async def test_questions_are_not_logged(client: Client, logs: Log) -> None:
+    """Probes come every few seconds."""
+    configure("debug", "json", logs.redactor, logs.stream)
+    for path in ("/livez", "/readyz", "/metrics", "/status", "/nowhere"):
+        await client.get(path)
+
+    assert logs.text == ""
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/metrics", "/status", "/nowhere"])
+async def test_every_answer_has_the_security_headers(client: Client, path: str) -> None:
+    """Also errors; and the server does not tell its version."""
+    response = await client.get(path)
+
+    assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
+
+
+@pytest.mark.parametrize("path", ["/livez", "/metrics", "/status"])
+async def test_head_is_answered_without_a_body(client: Client, path: str) -> None:
+    """Some load balancers ask so."""
+    response = await client.head(path)
+
+    assert response.status == 200
+    assert await response.read() == b""
+
+
+async def test_a_body_is_not_waited_for(process: Process, client: Client) -> None:
+    """Commands have none; a large one changes nothing."""
+    response = await client.post("/-/quit", data=b"x" * 100_000)
+
+    assert response.status == 202
+    assert process.quits == 1
