@@ -99,14 +99,8 @@ class Inspector:
     """
 
     __slots__ = (
-        "_begun",
-        "_coded",
-        "_decoded",
-        "_engine",
-        "_gzip",
-        "_held",
-        "_in",
-        "_out",
+        *("_begun", "_coded", "_decoded", "_ended", "_engine", "_gzip", "_held"),
+        *("_in", "_out"),
     )
 
     def __init__(self, needles: Needles, coding: bytes) -> None:

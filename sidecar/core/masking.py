@@ -27,8 +27,17 @@ Bytes. A shorter needle would be found in words, and masking it would spoil answ
 key that short is not guarded, and is no secret.
 """
 
+MIN_TOKEN: Final = 16
+"""
+Characters after the prefix that make a key of it: APIs show the first few, to tell keys
+apart, and manuals show `fln_live_...`.
+"""
+
 # RFC 6750, 2.1: what a bearer token is made of.
-_TOKEN: Final = re.compile(rb"[0-9A-Za-z\-._~+/=]+")
+_TOKEN_BYTES: Final = (
+    b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~+/="
+)
+_TOKEN: Final = re.compile(b"[%b]+" % re.escape(_TOKEN_BYTES))
 _MASKS: Final = b"*#!?^"
 
 Span = tuple[int, int, int]
@@ -70,13 +79,14 @@ class Needles:
             groups.setdefault(gate, []).append(needle)
         self._plain = tuple(groups.pop(0, ()))
         self._gated = tuple((gate, tuple(some)) for gate, some in groups.items())
-        # The prefix is a beginning even when it is whole: the token comes after it.
-        self._beginnings = (*self.all, self.prefix + b"\0") if self.prefix else self.all
-        self.reach = max(map(len, self._beginnings), default=1) - 1
+        self._beginnings = (*self.all, self.prefix) if self.prefix else self.all
+        whole = len(self.prefix) + MIN_TOKEN if self.prefix else 1
+        self.reach = max(whole, *map(len, self.all), 1) - 1
         """Bytes: a key that was cut in two begins within so many before the cut."""
-        self._ends = frozenset(
-            one[at : at + 1] for one in self._beginnings for at in range(len(one) - 1)
-        )
+        ends = b"".join(one[:-1] for one in self._beginnings)
+        if self.prefix:
+            ends += self.prefix[-1:] + _TOKEN_BYTES
+        self._ends = frozenset(bytes([byte]) for byte in ends)
 
     def __repr__(self) -> str:
         """Never a needle."""
@@ -98,7 +108,11 @@ class Needles:
 
     def within(self, data: bytes) -> bool:
         """Say whether there is anything in the data to be masked."""
-        return self.knows(data) or any(True for _ in self.tokens(data))
+        if self.knows(data):
+            return True
+        if not self.prefix or not data.partition(self.prefix)[1]:
+            return False
+        return any(True for _ in self.tokens(data))
 
     def mask(self, data: bytes) -> bytes:
         """Mask something that came whole, such as a head."""
@@ -114,15 +128,20 @@ class Needles:
                 start = data.find(needle, start + 1)
 
     def tokens(self, data: bytes) -> Iterator[Span]:
-        """Yield where tokens stand after the prefix."""
+        """Yield where new keys stand, without the prefix."""
+        for at, start, end in self._runs(data):
+            if end - start >= MIN_TOKEN:
+                yield at, start, end
+
+    def _runs(self, data: bytes) -> Iterator[Span]:
+        """Yield the tokens after the prefix, however short."""
         prefix = self.prefix
         at = data.find(prefix) if prefix else -1
         while at >= 0:
             start = at + len(prefix)
             end = token_end(data, start)
-            if start < end:
-                yield at, start, end
-            # A prefix that is wholly within the token is masked with it.
+            yield at, start, end
+            # A prefix that is wholly within the token is judged with it.
             at = data.find(prefix, max(at + 1, end - len(prefix) + 1))
 
     def tail(self, data: bytes) -> int:
@@ -139,6 +158,9 @@ class Needles:
                 start = window.find(first, start + 1, best)
             if start >= 0:
                 best = start
+        for at, start, end in self._runs(window):
+            if end == len(window) and end - start < MIN_TOKEN:
+                best = min(best, at)
         return len(window) - best
 
 
@@ -186,7 +208,10 @@ class Masker:
         """Mask all but the last `keep` bytes, which are held as they are."""
         tokens = list(self._needles.tokens(data))
         if self._open >= 0:
-            tokens.append((-1, self._open, token_end(data, self._open)))
+            end = token_end(data, self._open)
+            # Those within the token that goes on are a part of it.
+            tokens = [token for token in tokens if token[1] > end]
+            tokens.append((-1, self._open, end))
         cut = len(data) - keep
         out = bytearray(data[:cut])
         fill = bytes([self._needles.mask_byte])

@@ -14,8 +14,17 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
 
-# What encoders leave alone: encodeURIComponent, Python's quote, HTML forms, encodeURI.
-_SAFE: Final = ("-_.!~*'()", "-_.~", "-_.*", ";,/?:@&=+$#-_.!~*'()")
+# What encoders leave alone of the characters that are not letters or digits.
+_SAFE: Final = (
+    "-_.~",  # RFC 3986; PHP, Go, Python's quote_plus
+    "-_.~/",  # Python's quote
+    "-_.!~*'()",  # encodeURIComponent
+    "-_.!~*'()/",  # the same, path by path
+    "-_.*",  # HTML forms, Java
+    ";,/?:@&=+$#-_.!~*'()",  # encodeURI
+    "$&+=:@-_.~",  # Go's PathEscape
+    "!$%&'()*+,-./:;=@[\\]^_|~",  # a path, WHATWG URL 1.3
+)
 # What JSON encoders escape for HTML's sake: none, Go, Gson, PHP, and all of it.
 _HTML_IN_JSON: Final = ("", "<>&", "<>&'=", "<>&'\"", "<>&'\"=+")
 _IN_JSON: Final = {'"': '\\"', "\\": "\\\\"}
