@@ -61,6 +61,11 @@ def target_of(args: argparse.Namespace) -> Address:
     if not listen.port:
         reason = "leaves the port to the system, so only --url can tell it"
         raise SettingsInvalid([Problem("admin.listen", reason)])
+    return reachable(listen)
+
+
+def reachable(listen: Address) -> Address:
+    """Tell where to call a listener; 0.0.0.0 is no address to call."""
     return Address(EVERYWHERE.get(listen.host, listen.host), listen.port)
 
 

@@ -28,7 +28,7 @@ class SecretSettings(Table):
     file: Annotated[Path | None, Unset] = Field(
         default=None, examples=["/run/secrets/flownally"]
     )
-    """File that holds the secret, looked at every 2 seconds; or set `secret_id`."""
+    """File that holds the secret; a change is in use within 2 s; or set `secret_id`."""
     secret_id: Annotated[SecretName | None, Unset] = Field(
         default=None, validate_default=True, examples=["prod/flownally/crm-sync"]
     )

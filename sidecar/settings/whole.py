@@ -147,3 +147,16 @@ def _rotation(settings: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem("rotation.upstream", reason, example)
     elif isinstance(chosen, str) and chosen not in known:
         yield Problem("rotation.upstream", "names no upstream", example)
+    for name in known if chosen is None and len(known) == 1 else [chosen]:
+        yield from _rotated(settings, str(name))
+
+
+def _rotated(settings: Mapping[str, Any], name: str) -> Iterator[Problem]:
+    path = f"upstreams.{name}.credential"
+    credential = _table(settings, "upstreams", name, "credential")
+    if credential.get("file"):
+        reason = "cannot be rotated: [rotation] stores new keys in Secrets Manager"
+        yield Problem(f"{path}.file", reason)
+    elif credential.get("secret_id") and not credential.get("json_key"):
+        reason = "is required by [rotation]: the key's id is stored beside the key"
+        yield Problem(f"{path}.json_key", reason, '"api_key"')

@@ -91,7 +91,7 @@ def test_the_ranges_of_numbers(
 service_account_id = "sa_1"
 credential = { secret_id = "dev/manager" }
 """
-    text = GOOD + WEBHOOK + rotation
+    text = GOOD + 'json_key = "k"\n' + WEBHOOK + rotation
     variable = "SIDECAR_" + "__".join(named).upper()
 
     def wrong(value: float) -> set[str]:

@@ -194,6 +194,7 @@ def test_a_ca_file_has_a_certificate(
         assert rule in found["upstreams.flownally.ca_file"]
 
 
+KEYED = GOOD + 'json_key = "api_key"\n'
 ROTATION = """
 [rotation]
 service_account_id = "sa_1"
@@ -206,17 +207,17 @@ secret_id = "dev/manager"
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        pytest.param(GOOD + ROTATION.format(""), None, id="the-only-one"),
+        pytest.param(KEYED + ROTATION.format(""), None, id="the-only-one"),
         pytest.param(
-            GOOD + ROTATION.format('upstream = "flownally"'), None, id="named"
+            KEYED + ROTATION.format('upstream = "flownally"'), None, id="named"
         ),
         pytest.param(
-            GOOD + ROTATION.format('upstream = "other"'),
+            KEYED + ROTATION.format('upstream = "other"'),
             "names no upstream",
             id="wrong",
         ),
         pytest.param(
-            GOOD + SECOND.format("127.0.0.1:1") + ROTATION.format(""),
+            KEYED + SECOND.format("127.0.0.1:1") + ROTATION.format(""),
             "is required",
             id="one-of-two",
         ),
@@ -233,6 +234,21 @@ def test_rotation_knows_whose_key(tmp_path: Path, text: str, rule: str | None) -
         assert found == {}
     else:
         assert rule in found["rotation.upstream"]
+
+
+def test_a_key_in_a_file_cannot_be_rotated(tmp_path: Path) -> None:
+    """New keys are stored in Secrets Manager, where nobody would read them."""
+    text = KEYED.replace("secret_id", "file") + ROTATION.format("")
+
+    path = "upstreams.flownally.credential.file"
+    assert "cannot be rotated" in reasons(tmp_path, text)[path]
+
+
+def test_a_rotated_key_has_room_for_its_id(tmp_path: Path) -> None:
+    """The key's id is stored beside the key, so that the old one can be revoked."""
+    found = reasons(tmp_path, GOOD + ROTATION.format(""))
+
+    assert "the key's id" in found["upstreams.flownally.credential.json_key"]
 
 
 def test_a_wrong_table_does_not_hide_what_is_wrong_elsewhere(tmp_path: Path) -> None:

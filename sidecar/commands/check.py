@@ -1,0 +1,135 @@
+"""
+Check everything that a run needs: a table, and a line of remedy for what is wrong.
+
+Exit codes: 0 nothing fails, 2 settings, 3 credential or permission, 4 the API.
+"""
+
+import argparse
+import asyncio
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from sidecar.assembly.upstreams import rules_of, source_of
+from sidecar.commands.checks.api import Api, check_api
+from sidecar.commands.checks.finding import (
+    Finding,
+    exit_of,
+    failed,
+    passed,
+    skipped,
+    table,
+)
+from sidecar.commands.checks.job import check_job, check_narrow
+from sidecar.commands.checks.listeners import check_listeners
+from sidecar.commands.checks.process import check_process
+from sidecar.commands.checks.secret import Look, check_record, look
+from sidecar.commands.checks.webhook import check_service, check_signing
+from sidecar.commands.support import settings_of
+from sidecar.core.secret import SecretRules
+from sidecar.errors import Exit, SettingsInvalid
+from sidecar.posture import harden
+from sidecar.settings import Settings
+from sidecar.settings.models import RotationSettings
+from sidecar.settings.upstream import SecretSettings
+
+OFFLINE: Final = "not looked at: --offline"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add whether the network may be used."""
+    parser.add_argument(
+        "--offline",
+        action="store_true",
+        help="look at this machine only: no AWS, no API",
+    )
+
+
+def run(args: argparse.Namespace) -> Exit:
+    """Check, print the table, tell the worst."""
+    findings = list(_all(args, os.environ, time.time()))
+    for line in table(findings):
+        print(line)
+    return exit_of(findings)
+
+
+def _all(
+    args: argparse.Namespace, environ: Mapping[str, str], now: float
+) -> Iterator[Finding]:
+    try:
+        settings = settings_of(args, environ)
+    except SettingsInvalid as exc:
+        for problem in exc.problems:
+            remedy = f"for example: {problem.example}" if problem.example else ""
+            yield failed(problem.path, problem.reason, remedy, Exit.USAGE)
+        return
+    yield passed("settings", "every one is known and in range")
+    yield from check_job(settings)
+    for name in settings.upstreams:
+        yield from check_narrow(settings, name)
+    yield from check_listeners(settings)
+    yield from check_process(harden(), os.geteuid(), environ)
+    for name in settings.upstreams:
+        yield from _upstream(settings, name, now, offline=args.offline)
+    for name in settings.webhooks:
+        yield from _webhook(settings, name, offline=args.offline)
+    if settings.rotation is not None:
+        yield from _rotation(settings, settings.rotation, offline=args.offline)
+
+
+def _upstream(
+    settings: Settings, name: str, now: float, *, offline: bool
+) -> Iterator[Finding]:
+    """Check an upstream's key, and the key against its API."""
+    upstream = settings.upstreams[name]
+    rules = rules_of(upstream)
+    looked = _look(f"{name}: secret", settings, upstream.credential, rules, offline)
+    yield from looked.findings
+    yield from check_record(looked, settings, upstream.credential, now)
+    if offline:
+        yield skipped(f"{name}: API", OFFLINE)
+    else:
+        yield from check_api(Api(name, upstream, rules, looked.value), now)
+
+
+def _webhook(settings: Settings, name: str, *, offline: bool) -> Iterator[Finding]:
+    """Check an endpoint's signing secret, and the service behind it."""
+    webhook = settings.webhooks[name]
+    rules = SecretRules(json_key=webhook.json_key, scheme="")
+    looked = _look(f"{name}: secret", settings, webhook, rules, offline)
+    yield from looked.findings
+    if looked.value is not None:
+        yield from check_signing(looked.name, looked.value)
+    yield from check_service(name, webhook.forward_to)
+
+
+def _rotation(
+    settings: Settings, rotation: RotationSettings, *, offline: bool
+) -> Iterator[Finding]:
+    """Check the key that may manage keys."""
+    name = rotation.upstream or next(iter(settings.upstreams))
+    # Of another service account, so perhaps another kind of key.
+    rules = replace(
+        rules_of(settings.upstreams[name]),
+        json_key=rotation.credential.json_key,
+        key_prefix="",
+    )
+    label = "rotation: secret"
+    yield from _look(label, settings, rotation.credential, rules, offline).findings
+
+
+def _look(
+    name: str,
+    settings: Settings,
+    secret: SecretSettings,
+    rules: SecretRules,
+    offline: bool,
+) -> Look:
+    """Look for a secret; one in AWS only when the network may be used."""
+    if offline and secret.file is None:
+        return Look(name, [skipped(name, OFFLINE)])
+    source = source_of(secret, settings.aws, lambda *_: None)
+    where = secret.secret_id or str(secret.file)
+    return asyncio.run(look(name, where, source, rules))

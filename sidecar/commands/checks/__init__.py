@@ -1,0 +1,1 @@
+"""What `sidecar check` looks at: each check gives findings and prints nothing."""

@@ -1,0 +1,137 @@
+"""Whether a secret can be had, is what it should be, and is recorded as the job's."""
+
+import asyncio
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from sidecar.commands.checks.finding import Finding, failed, passed, warned
+from sidecar.core.life_events import Stage
+from sidecar.core.secret import Secret, SecretRules, fingerprint_of, parse_secret
+from sidecar.credential.sources.base import Source, Versions
+from sidecar.errors import Exit, SecretRejected, SourceFailed
+from sidecar.settings import Settings
+from sidecar.settings.models import JobSettings
+from sidecar.settings.tags import tags_of
+from sidecar.settings.upstream import SecretSettings
+
+LOOK_SECONDS: Final = 20.0
+"""The source gives up by itself before."""
+DAY_SECONDS: Final = 86400
+OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What looking for a secret gave."""
+
+    name: str
+    """Whose secret it is, for the findings."""
+    findings: list[Finding]
+    value: Secret | None = field(default=None, repr=False)
+    """None when there was none, or it breaks a rule."""
+    versions: Versions | None = None
+    created: float | None = None
+
+
+async def look(name: str, where: str, source: Source, rules: SecretRules) -> Look:
+    """
+    Look for a secret and check its shape.
+
+    Args:
+        name: Whose it is, for the findings.
+        where: Its name, its ARN or its path.
+        source: Gets it from there; closed at the end.
+        rules: For its value.
+    """
+    try:
+        async with asyncio.timeout(LOOK_SECONDS):
+            versions = await source.describe()
+            fetched = await source.fetch(Stage.CURRENT)
+    except SourceFailed as exc:
+        return Look(name, [failed(name, exc.reason, exc.remedy, Exit.CREDENTIAL)])
+    except TimeoutError:
+        remedy = "check what stands between here and the secret"
+        return Look(name, [failed(name, "no answer", remedy, Exit.CREDENTIAL)])
+    finally:
+        await source.close()
+
+    version = fingerprint_of(fetched.version_id)
+    reached = passed(name, f"{where}, version {version}")
+    label = f"{name} shape"
+    try:
+        value = parse_secret(fetched.raw, rules)
+    except SecretRejected as exc:
+        broken = failed(label, exc.rule, exc.remedy, Exit.CREDENTIAL)
+        return Look(name, [reached, broken])
+    shaped = passed(label, "can be sent as it is")
+    return Look(name, [reached, shaped], value, versions, fetched.created)
+
+
+def check_record(
+    looked: Look, settings: Settings, secret: SecretSettings, now: float
+) -> Iterator[Finding]:
+    """Check what is recorded of a key: tags, age, an open rotation, a file's mode."""
+    name = looked.name
+    if secret.file is not None:
+        yield from _mode(name, secret.file)
+    if secret.secret_id is None or looked.versions is None:
+        return
+    yield from _tags(name, settings.job, secret.secret_id, looked.versions.tags)
+    if looked.versions.pending not in {None, looked.versions.current}:
+        yield warned(
+            f"{name} rotation",
+            "a rotation has begun and not ended: a version is labelled AWSPENDING",
+            "run `sidecar rotate`: it goes on where it stopped",
+        )
+    yield from _age(name, settings.job, looked.created, now)
+
+
+def _tags(
+    name: str, job: JobSettings, secret_id: str, tags: Mapping[str, str]
+) -> Iterator[Finding]:
+    wanted = tags_of(job)
+    wrong = {key: value for key, value in wanted.items() if tags.get(key) != value}
+    if not wrong:
+        yield passed(f"{name} tags", ", ".join(sorted(wanted)))
+        return
+    pairs = " ".join(f"Key={key},Value={value}" for key, value in wrong.items())
+    yield warned(
+        f"{name} tags",
+        f"the secret does not say, or says otherwise: {', '.join(wrong)}",
+        f"aws secretsmanager tag-resource --secret-id {secret_id} --tags {pairs}",
+    )
+
+
+def _age(
+    name: str, job: JobSettings, created: float | None, now: float
+) -> Iterator[Finding]:
+    if created is None:
+        return
+    days = max(0, int((now - created) // DAY_SECONDS))
+    every = job.rotate_every_days
+    if every is not None and days >= every:
+        yield warned(
+            f"{name} age",
+            f"{days} days: due every {every}",
+            "run `sidecar rotate`, or schedule it",
+        )
+    else:
+        yield passed(f"{name} age", f"{days} days")
+
+
+def _mode(name: str, file: Path) -> Iterator[Finding]:
+    try:
+        mode = file.stat().st_mode
+    except OSError:
+        return  # found when it was looked for
+    if mode & OTHERS:
+        yield warned(
+            f"{name} file",
+            f"mode {stat.S_IMODE(mode):04o}: others can read or change it",
+            f"chmod 0400 {file} (in a pod: defaultMode: 0400)",
+        )
+    else:
+        yield passed(f"{name} file", f"mode {stat.S_IMODE(mode):04o}")
