@@ -23,10 +23,7 @@ class BodyRefused(SidecarError):
         super().__init__(result, detail)
         self.result = result
         self.detail = detail
-
-    def __str__(self) -> str:
         """The rule that it breaks."""
-        return self.detail
 
 
 class Bodies:

@@ -58,7 +58,7 @@ class WebhookReceiver:
     Args:
         options: all endpoints.
         sources: where the secret of each endpoint is, by the endpoint's name. Endpoints
-            with the same source object share one refresher.
+            with the same source object share one refresher. Closed at the end.
         tools: of the process.
     """
 
@@ -72,10 +72,12 @@ class WebhookReceiver:
         self._ids = MemoryIds(options.max_ids, tools.monotonic)
         self._app = AppClient()
         shared: dict[int, WebhookSecrets] = {}
+        self._closing: dict[int, Source] = {}
         for endpoint in options.endpoints:
             source = sources[endpoint.name]
             if id(source) not in shared:
                 shared[id(source)] = self._watch(endpoint, source)
+            self._closing[id(source)] = source
         self._refreshers = tuple(shared.values())
         self.endpoints = {
             endpoint.name: Endpoint(
@@ -101,6 +103,8 @@ class WebhookReceiver:
             for table in self._tables.values():
                 await stack.enter_async_context(table)
             await stack.enter_async_context(self._app)
+            for source in self._closing.values():
+                stack.push_async_callback(source.close)
             group = await stack.enter_async_context(asyncio.TaskGroup())
             for secrets in self._refreshers:
                 task = group.create_task(secrets.run(), name=f"webhook:{secrets.name}")
@@ -123,8 +127,9 @@ class WebhookReceiver:
 
     async def refresh(self) -> None:
         """Look at every source now."""
-        for secrets in self._refreshers:
-            await secrets.refresh()
+        async with asyncio.TaskGroup() as group:
+            for secrets in self._refreshers:
+                group.create_task(secrets.refresh())
 
     def runner(self, drain_seconds: float = 25) -> web.AppRunner:
         """

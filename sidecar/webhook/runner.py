@@ -8,7 +8,7 @@ each malformed request.
 
 import asyncio
 import logging
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 
@@ -58,10 +58,9 @@ class _Server(web.Server):
         self._limit = options.max_connections
 
     def __call__(self) -> web.RequestHandler:
-        handler = super().__call__()
-        if len(self._connections) >= self._limit:
+        if len(self.connections) >= self._limit:
             return _Full(self, loop=asyncio.get_running_loop())
-        return handler
+        return super().__call__()
 
 
 class _Full(web.RequestHandler):
@@ -69,6 +68,6 @@ class _Full(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Answer and close; nothing is read."""
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.write(_FULL)
-        transport.close()
+        connection = cast("asyncio.Transport", transport)
+        connection.write(_FULL)
+        connection.close()

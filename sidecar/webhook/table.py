@@ -7,10 +7,13 @@ No botocore type and no text of AWS's leaves this file.
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+
+from yarl import URL
 
 from sidecar.webhook.dedupe import StoreFailed
 
@@ -24,6 +27,8 @@ CONNECT_SECONDS: Final = 2
 READ_SECONDS: Final = 3
 CALL_SECONDS: Final = 8
 """For one write with its repetition, waiting for a thread included."""
+
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # One table of what botocore says, what we call it (the metric label) and its fix.
 _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
@@ -39,6 +44,7 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
         "invalid",
         "the table's partition key must be a string named id, without sort key",
     ),
+    "NoRegionError": ("invalid", "set [aws].region"),
     "ProvisionedThroughputExceededException": (
         "throttled",
         "raise the table's capacity, or make it on-demand",
@@ -59,27 +65,26 @@ def make_client(region: str | None, endpoint_url: str | None) -> "DynamoDBClient
     """
     Make a client that gives up in seconds; blocks for some tenths of a second.
 
-    Raises:
-        StoreFailed: there is no region.
+    Raises what botocore raises: there may be no region.
     """
-    # Imported late: 9 MB that a receiver with dedupe = "memory" never needs.
-    import boto3  # noqa: PLC0415
+    # Imported late: megabytes that a receiver with dedupe = "memory" never needs.
+    import botocore.session  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
-    from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
+    local = URL(endpoint_url or "").host in LOOPBACK
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         retries={"mode": "standard", "total_max_attempts": 2},
         max_pool_connections=THREADS,
         tcp_keepalive=True,
+        # Proxies of the environment never apply to an emulator on this machine.
+        proxies={} if local else None,
     )
-    try:
-        session = boto3.session.Session(region_name=region)
-        return session.client("dynamodb", endpoint_url=endpoint_url, config=config)
-    except BotoCoreError as error:
-        reason = f"no DynamoDB client could be made: {type(error).__name__}"
-        raise StoreFailed(reason, "set [aws].region") from None
+    client = botocore.session.get_session().create_client(
+        "dynamodb", region_name=region, endpoint_url=endpoint_url, config=config
+    )
+    return cast("DynamoDBClient", client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +110,12 @@ class Table:
         self.options = options
         self._pool = ThreadPoolExecutor(options.threads, f"dynamodb-{options.name}")
         self._client: DynamoDBClient | None = None
+        self._making = threading.Lock()
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        self._client = await loop.run_in_executor(self._pool, self.options.make_client)
+        # So that the first delivery finds a client. If there can be none yet, that is
+        # no reason not to start: each delivery is told so, and tries again.
+        self._pool.submit(self._get_client)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -152,10 +159,9 @@ class Table:
         )
         from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
-        call = getattr(self._client, operation)
         label = operation.title().replace("_", "")
         try:
-            answer = call(
+            answer = getattr(self._get_client(), operation)(
                 TableName=self.options.name,
                 ConditionExpression=condition,
                 ExpressionAttributeNames={name: _NAMES[name] for name in names},
@@ -178,7 +184,16 @@ class Table:
         self.options.count(label, "ok")
         return None
 
+    def _get_client(self) -> "DynamoDBClient":
+        with self._making:
+            if self._client is None:
+                self._client = self.options.make_client()
+            return self._client
+
     def _failed(self, operation: str, code: str) -> StoreFailed:
         result, remedy = _FAULTS.get(code, _UNREACHABLE)
         self.options.count(operation, result)
+        if result == "denied":
+            # A client keeps the credentials, or the lack of them, that it began with.
+            self._client = None
         return StoreFailed(f"DynamoDB table {self.options.name}: {code}", remedy)

@@ -43,6 +43,7 @@ class App:
         """For behaviours that wait for the test."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
+        self.serving = False
 
     async def __aenter__(self) -> Self:
         server = await (
@@ -51,6 +52,7 @@ class App:
             else asyncio.start_server(self._serve, "127.0.0.1", 0)
         )
         self._server = server
+        self.serving = True
         if not self.path:
             self.port = server.sockets[0].getsockname()[1]
         return self

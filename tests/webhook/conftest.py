@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.demo.aws import AwsClient
+from sidecar.demo.aws import ENVIRONMENT, AwsClient
 from tests.webhook.support import Clock, make_table
 
 
@@ -16,3 +16,10 @@ def _table(moto: AwsClient) -> str:
 def _clock() -> Clock:
     """A clock that goes when told to."""
     return Clock()
+
+
+@pytest.fixture(name="credentials")
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS credentials in the environment, as a pod has them."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)

@@ -1,8 +1,8 @@
 """A receiver on a real port between a sender and an app, with all its parts at hand."""
 
 import asyncio
-import itertools
 import json
+import uuid
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -75,17 +75,17 @@ class Rig:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self.app)
+            if not self.app.serving:
+                await stack.enter_async_context(self.app)
             options = ReceiverOptions(
                 endpoints=tuple(self._endpoint_options(name) for name in self.names),
                 **self._options,
             )
-            tokens = itertools.count()
             tools = Tools(
                 now=self.clock,
                 monotonic=self.clock,
                 jitter=lambda: 0.5,
-                token=lambda: f"token-{next(tokens)}",
+                token=lambda: uuid.uuid4().hex,
                 metrics=lambda name: self.counts.setdefault(name, Counts()),
                 aws=lambda *call: self.aws.append(call),
                 on_secrets=self.learned.extend,

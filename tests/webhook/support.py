@@ -118,6 +118,7 @@ class FakeSource:
         self.hold: asyncio.Event | None = None
         """While it is set and not open, looks wait for it."""
         self.replaced = False
+        self.closed = False
         self._count = 0
         if current:
             self.put(current)
@@ -152,7 +153,8 @@ class FakeSource:
         return self.replaced
 
     async def close(self) -> None:
-        """Have nothing to give back."""
+        """Note that it was closed."""
+        self.closed = True
 
     async def _called(self, name: str) -> None:
         self.calls.append(name)

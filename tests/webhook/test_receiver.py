@@ -4,15 +4,19 @@ import asyncio
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from sidecar.demo.aws import AwsClient
 from sidecar.errors import RefreshResult, SourceFailed
-from tests.webhook.app import App, Behaviour, closing, silent, waiting
+from sidecar.webhook.dedupe import Claim, StoreFailed
+from tests.webhook.app import NO_CONTENT, App, Behaviour, closing, silent, waiting
 from tests.webhook.rig import PATH, Answer, Rig, read_answer, request
 from tests.webhook.support import OTHER, SECRET, FakeSource, until
 
+AWAY = ("away", "wait")
 SVIX = {
     "webhook-id": "svix-id",
     "webhook-timestamp": "svix-timestamp",
@@ -635,6 +639,95 @@ async def test_a_stop_that_cannot_wait_gives_the_id_back() -> None:
         await until(lambda: repr(window) == "MemoryWindow(0 claimed, 0 done)")
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await post
+
+
+async def test_a_full_memory_is_a_store_that_cannot_answer() -> None:
+    """503, nothing to the app, and the remedy in the log."""
+    async with Rig(max_ids=1) as rig:
+        await rig.post()
+        with capture_logs() as lines:
+            answer = await rig.post(id_="msg_2")
+
+        assert (answer.status, answer.code) == (503, "store_error")
+        assert "use dedupe =" in lines[-1]["reason"]
+        assert len(rig.app.seen) == 1
+        assert rig.results == ["delivered", "store_error"]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "result", "words"),
+    [
+        (NO_CONTENT, 204, "delivered", "its id could not be kept (away; wait)"),
+        (closing, 502, "app_error", "; its id stays claimed (away; wait)"),
+    ],
+    ids=["delivered", "not-delivered"],
+)
+async def test_a_store_that_goes_away_meanwhile_does_not_change_the_answer(
+    behaviour: bytes | Behaviour, status: int, result: str, words: str
+) -> None:
+    """What the app said stands: it has the delivery, or it has not."""
+
+    async def away(_claim: Claim) -> None:
+        raise StoreFailed(*AWAY)
+
+    async with Rig(App(behaviour)) as rig:
+        window: Any = rig.receiver.endpoints["inbox"].window
+        window.done = window.release = away
+        with capture_logs() as lines:
+            answer = await rig.post()
+
+    assert answer.status == status
+    assert rig.results == [result]
+    assert lines[-1]["log_level"] == "warning"
+    assert lines[-1]["reason"].endswith(words)
+
+
+@pytest.mark.usefixtures("credentials")
+async def test_ids_in_a_table(moto: AwsClient, table: str) -> None:
+    """`dedupe = "dynamodb:TABLE"`: two receivers, one delivery, every call counted."""
+    options: dict[str, Any] = {
+        "names": ("inbox", "outbox"),
+        "endpoint": {"dedupe": f"dynamodb:{table}"},
+        "region": "eu-west-1",
+        "endpoint_url": moto.endpoint,
+    }
+    async with Rig(**options) as first, Rig(first.app, **options) as second:
+        answers = [await first.post(), await second.post(), await first.post()]
+        other = await second.post(path="/webhooks/outbox")
+
+        assert [answer.status for answer in answers] == [204, 200, 200]
+        assert other.status == 204
+        assert len(first.app.seen) == 2
+        assert set(first.aws) | set(second.aws) == {
+            ("dynamodb", "PutItem", "ok"),
+            ("dynamodb", "PutItem", "conflict"),
+            ("dynamodb", "UpdateItem", "ok"),
+        }
+
+
+@pytest.mark.usefixtures("credentials")
+async def test_a_table_that_is_away_fails_closed(moto: AwsClient) -> None:
+    """Never deliver unclaimed: the sender comes again, and the app hears nothing."""
+    async with Rig(
+        endpoint={"dedupe": "dynamodb:no-such-table"},
+        region="eu-west-1",
+        endpoint_url=moto.endpoint,
+    ) as rig:
+        with capture_logs() as lines:
+            answer = await rig.post()
+
+        assert (answer.status, answer.code) == (503, "store_error")
+        assert "create the table" in lines[-1]["reason"]
+        assert "no-such-table" not in answer.body.decode()
+        assert rig.app.seen == []
+
+
+async def test_sources_are_closed_at_the_end() -> None:
+    """Their threads and connections go with the receiver."""
+    async with Rig() as rig:
+        assert not rig.source.closed
+
+    assert rig.source.closed
 
 
 async def test_secrets_are_learned_by_the_redactor() -> None:

@@ -17,7 +17,7 @@ from botocore.parsers import ResponseParserError
 from sidecar.webhook import table as module
 from sidecar.webhook.dedupe import Claim, Standing, StoreFailed
 from sidecar.webhook.dynamodb import TableWindow
-from sidecar.webhook.table import Table, make_client
+from sidecar.webhook.table import Table, TableOptions, make_client
 from tests.webhook.support import Clock, FakeTable, table_options
 
 if TYPE_CHECKING:
@@ -235,16 +235,56 @@ async def test_after_the_end_a_claim_is_left_to_its_lease(clock: Clock) -> None:
     assert client.calls == []
 
 
-async def test_a_client_without_a_region_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
+async def test_a_missing_region_is_told_by_each_claim(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the setting that is missing."""
+    """The process starts all the same, and the remedy names the setting."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    options = TableOptions(
+        "ids", lambda: make_client(None, None), now=clock, token=lambda: "me"
+    )
+    async with Table(options) as table:
+        with pytest.raises(StoreFailed, match=r"set \[aws\].region"):
+            await TableWindow(table, "inbox", 60, 15).claim("msg_1")
 
-    with pytest.raises(StoreFailed, match=r"set \[aws\].region"):
-        await asyncio.to_thread(make_client, None, None)
+
+async def test_after_a_denial_there_is_a_new_client(clock: Clock) -> None:
+    """It reads the credentials again; a client keeps those that it began with."""
+    made: list[FakeTable] = []
+    error = refused("UnrecognizedClientException")
+
+    def answer(_operation: str, _arguments: dict[str, Any]) -> Any:
+        if len(made) == 1:
+            raise error
+        return OK
+
+    def make() -> "DynamoDBClient":
+        made.append(FakeTable(answer))
+        return cast("DynamoDBClient", made[-1])
+
+    options = TableOptions("ids", make, now=clock, token=lambda: "me")
+    async with Table(options) as table:
+        window = TableWindow(table, "inbox", 60, 15)
+        with pytest.raises(StoreFailed):
+            await window.claim("msg_1")
+
+        assert isinstance(await window.claim("msg_1"), Claim)
+    assert len(made) == 2
+
+
+async def test_proxies_do_not_apply_to_an_emulator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """AWS itself may well be behind one."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+
+    local = await asyncio.to_thread(make_client, "eu-west-1", "http://127.0.0.1:9")
+    real = await asyncio.to_thread(make_client, "eu-west-1", None)
+
+    configs: list[Any] = [local.meta.config, real.meta.config]
+    assert [config.proxies for config in configs] == [{}, None]
 
 
 async def test_the_client_gives_up_in_seconds() -> None:
