@@ -3,15 +3,14 @@
 import http.client
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
 BODY: Final = b'{"tags":["lead","demo"]}'
-CALLS: Final = (
-    ("GET", "/contacts?limit=5", None),
-    ("PATCH", "/contacts/c_00001", BODY),
-)
-"""What a client does in turn: a call without a body and one with."""
+Call = tuple[str, str, bytes | None]
+WITHOUT_BODY: Final[Call] = ("GET", "/contacts?limit=5", None)
+WITH_BODY: Final[Call] = ("PATCH", "/contacts/c_00001", BODY)
 
 
 class Traffic:
@@ -21,9 +20,16 @@ class Traffic:
     Args:
         address: `host:port` of the sidecar.
         clients: how many.
+        calls: what a client does in turn.
     """
 
-    def __init__(self, address: str, clients: int = 4) -> None:
+    def __init__(
+        self,
+        address: str,
+        clients: int = 4,
+        calls: Sequence[Call] = (WITHOUT_BODY, WITH_BODY),
+    ) -> None:
+        self._calls = calls
         self._address = address
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._loop) for _ in range(clients)]
@@ -62,7 +68,7 @@ class Traffic:
         headers = {"Content-Type": "application/json"}
         turn = 0
         while not self._stop.is_set():
-            method, target, body = CALLS[turn % len(CALLS)]
+            method, target, body = self._calls[turn % len(self._calls)]
             turn += 1
             try:
                 connection.request(method, target, body, headers if body else {})
