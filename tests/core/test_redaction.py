@@ -58,6 +58,7 @@ ESCAPES: dict[str, Callable[[str], str]] = {
     "repr": lambda text: repr(text)[1:-1],
     "html": html.escape,
     "entities": every_entity,
+    "decimal-entities": lambda text: "".join(f"&#{ord(char)};" for char in text),
 }
 
 # Keys as a header can carry them, and the most awkward ones of those.

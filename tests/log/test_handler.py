@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,7 @@ import pytest
 
 from sidecar import log
 from sidecar.core.redaction import Redactor
-from sidecar.log.handler import PINNED, LineHandler
+from sidecar.log.handler import PINNED, Descriptor, LineHandler
 from tests.log.conftest import KEY, Log
 
 
@@ -224,6 +225,22 @@ def test_a_reader_that_went_away_loses_lines() -> None:
     )
 
     assert 0 < int(done.stdout) <= 2000
+
+
+def test_a_slow_reader_of_a_non_blocking_stream_loses_lines() -> None:
+    """Waiting for it would stop every call; nothing spins."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        stream = Descriptor(writer)
+        stream.write("a line\n")
+        with pytest.raises(BlockingIOError):
+            stream.write("a" * 10_000_000)
+
+        assert os.read(reader, 7) == b"a line\n"
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def test_standard_error_is_written_line_by_line() -> None:

@@ -262,6 +262,25 @@ def test_masking_that_breaks_the_structure_withholds_the_fields(logs: Log) -> No
     assert logs.line["event"] == "event"
 
 
+def test_what_is_inside_of_a_long_line_is_cut_only_where_it_is_long(logs: Log) -> None:
+    """A line of many texts is not a long text."""
+    short = ["a" * 1500, {"b": "c" * 1500, "d" * 10: 1}]
+
+    log.info("event", short=short, long=["a" * 3000], number=1)
+
+    assert logs.line["short"] == short
+    assert logs.line["long"] == ["a" * MAX_TEXT + "... (3000 characters)"]
+
+
+def test_long_lines_of_short_texts_are_whole(logs: Log) -> None:
+    """Nested texts are measured one by one."""
+    value = [{"a": ["b" * 900]}, {}, [], {"c": "d" * 900}, "e" * 900]
+
+    log.info("event", value=value)
+
+    assert logs.line["value"] == value
+
+
 def test_console_lines_are_for_people(logs: Log) -> None:
     """Bare values where they are plain, quoted where they are not."""
     logs.configure(style="console")

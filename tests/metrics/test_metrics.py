@@ -1,10 +1,12 @@
 """The exposition: names, types and labels that dashboards are written against."""
 
 import asyncio
+import os
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from prometheus_client import Metric
@@ -160,6 +162,20 @@ def test_promtool_finds_nothing(metrics: Metrics) -> None:
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_numbers_of_the_process_are_of_this_scrape() -> None:
+    """Memory, CPU and descriptors; a second scrape reads again."""
+    metrics = Metrics("1")
+    scraped(metrics, TEXT)
+    before = value(metrics, "process_open_fds")
+    with Path(os.devnull).open():
+        scraped(metrics, TEXT)
+        during = value(metrics, "process_open_fds")
+
+    assert before is not None
+    assert during == before + 1
+    assert value(metrics, "process_cpu_seconds_total") is not None
 
 
 async def test_a_scrape_gives_way_to_calls() -> None:
