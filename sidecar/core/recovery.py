@@ -250,9 +250,12 @@ class Recovery:
         if ticket is None:
             return ()
         going.tickets[ticket] = used
-        if going.phase is Phase.TRIAL and not going.carriers:
+        if going.phase is not Phase.TRIAL or len(going.tickets) > 1:
+            return ()
+        if not going.carriers:
             return self._hand(at, going)
-        return ()
+        left = max(0.0, going.deadline - at)
+        return (Arm(Timer.ROUND, min(HAND_OVER_SECONDS, left)),)
 
     def _look(self, at: float, going: Round) -> Sequence[Command]:
         """Ask the source, with a look that begins from now on."""
