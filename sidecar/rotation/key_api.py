@@ -100,17 +100,19 @@ class KeyApi:
         what = "a list of keys without end"
         raise Unreadable(what)
 
-    def revoke(self, key_id: str) -> None:
+    def revoke(self, key_id: str) -> bool:
         """
-        Revoke a key; one that is gone already is fine.
+        Revoke a key; False = it was gone already, or never was.
 
         Raises:
             RotationStopped: the key may still work.
         """
         method, target = self._operation(self._options.revoke_operation, key_id)
         reply = self._patiently(method, target)
-        if reply.status != NOT_FOUND:
-            check(reply.status, f"revoking key {key_id}")
+        if reply.status == NOT_FOUND:
+            return False
+        check(reply.status, f"revoking key {key_id}")
+        return True
 
     def prove(self, secret: Secret) -> Proof:
         """

@@ -50,8 +50,8 @@ class Keys(Protocol):
     def list_keys(self) -> tuple[Key, ...]:
         """List the account's keys."""
 
-    def revoke(self, key_id: str) -> None:
-        """Revoke a key."""
+    def revoke(self, key_id: str) -> bool:
+        """Revoke a key; False = there is none."""
 
     def prove(self, secret: Secret) -> Proof:
         """Show a key to the API."""

@@ -35,18 +35,19 @@ def revoke(parts: Parts, wish: Wish) -> None:
     facts = Workflow(parts).observe()
     key_id = wish.key_id or (facts.current.key_id if facts.current else "")
     _check(facts, key_id, wish)
-    if not facts.live(key_id):
-        parts.say(f"key {key_id} is revoked already")
-        return
     uses = uses_of(facts, key_id)
-    in_use = "AWSCURRENT" in uses
-    if uses:
+    if uses and facts.live(key_id):
         parts.say(_consequence(facts, key_id, wish))
-    if in_use and wish.replace:
+    replaced = "AWSCURRENT" in uses and wish.replace
+    if replaced:
         _replace(parts)
-        if key_id not in _live_ids(parts):
-            return
-    parts.keys.revoke(key_id)
+    # Also when the list does not have it: a leaked key is rather revoked twice.
+    if not parts.keys.revoke(key_id) and not replaced:
+        raise RotationStopped(
+            Exit.CREDENTIAL,
+            f"the service account has no key {key_id}: revoked already, or misspelt",
+            "see sidecar keys list",
+        )
     parts.say(f"revoked key {key_id}")
 
 
@@ -71,12 +72,6 @@ def _check(facts: Facts, key_id: str, wish: Wish) -> None:
             Exit.CREDENTIAL,
             "the secret does not tell the id of the key in use",
             "find it by sidecar keys list, and name it",
-        )
-    if key_id not in {key.key_id for key in facts.keys}:
-        raise RotationStopped(
-            Exit.CREDENTIAL,
-            "the service account has no key of that id",
-            "see sidecar keys list",
         )
     uses = uses_of(facts, key_id)
     if uses and facts.live(key_id) and not wish.emergency:
@@ -113,8 +108,3 @@ def _replace(parts: Parts) -> None:
     """Rotate without any grace."""
     hurried = replace(parts.options, grace_seconds=0.0)
     Workflow(replace(parts, options=hurried)).run(Order(again=True))
-
-
-def _live_ids(parts: Parts) -> set[str]:
-    """Look whether the rotation has revoked it already."""
-    return {key.key_id for key in parts.keys.list_keys() if key.live}

@@ -89,6 +89,8 @@ class World:
     """Id -> name, plaintext, live."""
     proofs: dict[str, Proof] = field(default_factory=dict)
     """Plaintext -> what the API says to it instead of the truth."""
+    lists_dead: bool = True
+    """Whether revoked keys stay in the API's list."""
     calls: list[str] = field(default_factory=list)
     hook: Callable[[str, str], None] = nothing
     served_dead: list[str] = field(default_factory=list)
@@ -227,13 +229,16 @@ class FakeKeys:
             return tuple(
                 Key(key_id, name, live)
                 for key_id, (name, _, live) in self._world.keys.items()
+                if live or self._world.lists_dead
             )
 
-    def revoke(self, key_id: str) -> None:
-        """Revoke a key."""
+    def revoke(self, key_id: str) -> bool:
+        """Revoke a key; a second time it is not there."""
         with self._world.call("revoke"):
-            name, secret, _ = self._world.keys[key_id]
-            self._world.keys[key_id] = (name, secret, False)
+            name, secret, live = self._world.keys.get(key_id, ("", "", False))
+            if live:
+                self._world.keys[key_id] = (name, secret, False)
+            return live
 
     def prove(self, secret: Secret) -> Proof:
         """Tell whether a key works."""

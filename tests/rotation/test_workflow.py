@@ -84,11 +84,15 @@ def test_rotations_follow_one_another() -> None:
     assert len(world.keys) == 6
 
 
-def test_a_rotation_killed_at_any_call_is_finished_by_the_next() -> None:
+@pytest.mark.parametrize("lists_dead", [True, False], ids=["lists-dead", "live-only"])
+def test_a_rotation_killed_at_any_call_is_finished_by_the_next(
+    lists_dead: bool,
+) -> None:
     """Before a call and after it: the process never learns how it ended."""
     for number in range(1, calls_of_a_rotation() + 1):
         for when in ("before", "after"):
             world = World.ready()
+            world.lists_dead = lists_dead
             kill_at(world, number, when)
             with pytest.raises(Killed):
                 world.workflow().run(Order())
