@@ -96,8 +96,8 @@ class Caller:
                     **fields,
                 }
                 connection.request(method, self._path + target, body, sent)
-                answer = connection.getresponse()
-                return Reply(answer.status, self._read(answer, end))
+                with connection.getresponse() as answer:
+                    return Reply(answer.status, self._read(answer, end))
         except TimeoutError:
             fault = Fault.TIMEOUT
         except ssl.SSLError:

@@ -89,7 +89,7 @@ class KeyApi:
         keys: list[Key] = []
         cursor = ""
         for _ in range(MAX_PAGES):
-            page = f"{'&' if '?' in target else '?'}starting_after={quote(cursor)}"
+            page = f"{'&' if '?' in target else '?'}starting_after={quote(cursor, safe='')}"
             reply = self._patiently(method, target + (page if cursor else ""))
             check(reply.status, "listing keys")
             found, more = read_keys(reply.body, self._options, self._clock.now())
