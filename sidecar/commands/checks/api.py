@@ -94,11 +94,11 @@ def check_api(api: Api, now: float) -> Iterator[Finding]:
         yield failed(f"{api.name}: connection", reason, remedy, Exit.API)
         return
     with sock:
+        yield passed(f"{api.name}: connection", f"port {base.port} accepts it")
         if base.scheme == "http":
-            yield passed(f"{api.name}: connection", "plain, on this machine")
             yield from _calls(api, base, sock, now)
-            return
-        yield from _secured(api, base, sock, now)
+        else:
+            yield from _secured(api, base, sock, now)
 
 
 def _secured(
@@ -204,14 +204,15 @@ def _clock(name: str, date: str, now: float) -> Iterator[Finding]:
         off = now - parsedate_to_datetime(date).timestamp()
     except (ValueError, TypeError):
         return
-    shown = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} {name}'s"
+    label = f"{name}: clock"
+    shown = f"this machine is {abs(off):.0f} s {'ahead' if off > 0 else 'behind'}"
     remedy = "set this machine's clock (NTP)"
     if abs(off) >= REFUSED_SECONDS:
-        yield failed("clock", shown, remedy, Exit.CREDENTIAL)
+        yield failed(label, shown, remedy, Exit.CREDENTIAL)
     elif abs(off) > UNSURE_SECONDS:
-        yield warned("clock", shown, remedy)
+        yield warned(label, shown, remedy)
     else:
-        yield passed("clock", f"as {name}'s")
+        yield passed(label, "as this machine's")
 
 
 def _call(
