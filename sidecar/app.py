@@ -12,14 +12,13 @@ Order of the end: not ready; listeners closed; calls in flight finish; keepers s
 import asyncio
 import gc
 import os
-import platform
 import random
 import secrets
 import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -29,20 +28,14 @@ from aiohttp import web
 
 from sidecar import __version__
 from sidecar.admin.app import AdminHooks, admin_app
+from sidecar.admin.page import StatusPage
 from sidecar.assembly import upstreams as assembly
+from sidecar.assembly.report import Report
 from sidecar.core.answers import ResponseRules
 from sidecar.core.headers import RequestRules
-from sidecar.core.health import Facts, UpstreamHealth
 from sidecar.core.masking import Needles
 from sidecar.core.redaction import Redactor
 from sidecar.core.secret import Secret
-from sidecar.core.status import (
-    CallFacts,
-    JobFacts,
-    ProcessFacts,
-    UpstreamFacts,
-    status_document,
-)
 from sidecar.credential.keeper import Keeper
 from sidecar.errors import Exit, Problem, RefreshResult, SettingsInvalid
 from sidecar.log import canary_survives, configure, get_logger, loop_exception_handler
@@ -90,21 +83,25 @@ class Sidecar:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.posture = harden()
+        posture = harden()
         self.metrics = Metrics(__version__)
         self._redactor = Redactor(self.metrics.log_redacted)
         configure(settings.log.level, settings.log.format, self._redactor)
         self._log = get_logger("sidecar.app")
         canary = Secret(f"canary_{secrets.token_urlsafe(24)}")
-        self.leaks = canary_survives(self._redactor, canary)
-        if self.leaks:
-            self._log.critical("canary_survived", paths=list(self.leaks))
-        self.keepers: dict[str, Keeper] = {}
-        self.proxies: dict[str, ProxyServer] = {}
-        self.receiver: WebhookReceiver | None = None
-        self._started = time.time()
-        self._addresses: dict[str, str] = {}
-        self._stop: asyncio.Event
+        leaks = canary_survives(self._redactor, canary)
+        if leaks:
+            self._log.critical("canary_survived", paths=list(leaks))
+        self._receiver: WebhookReceiver | None = None
+        self._stop = asyncio.Event()
+        self._report = Report(
+            settings,
+            self.metrics,
+            posture,
+            leaks,
+            draining=self._draining,
+            webhooks_ready=lambda: self._receiver is not None and self._receiver.ready,
+        )
         self._group: asyncio.TaskGroup
 
     async def serve(
@@ -126,17 +123,18 @@ class Sidecar:
                     await self._start_upstream(name, sockets[name], group)
                     for name in self._settings.upstreams
                 ]
-                keepers = [
+                background = [
                     group.create_task(keeper.run(), name=f"keeper:{name}")
-                    for name, keeper in self.keepers.items()
+                    for name, keeper in self._report.keepers.items()
                 ]
                 if self._settings.webhooks:
                     runners.append(await self._start_webhooks(sockets, stack))
+                background.append(group.create_task(self._report.watch.run()))
                 self._tell(sockets, on_ready)
                 await stop.wait()
                 await self._drain(runners)
-                for keeper in keepers:
-                    keeper.cancel()
+                for task in background:
+                    task.cancel()
             await admin.cleanup()
         self._log.info("stopped")
         return Exit.OK
@@ -186,7 +184,7 @@ class Sidecar:
             monotonic=time.monotonic,
             jitter=random.random,
         )
-        self.keepers[name] = keeper
+        self._report.keepers[name] = keeper
         proxy = ProxyServer(
             options,
             keys=keeper,
@@ -206,7 +204,7 @@ class Sidecar:
             monotonic=time.monotonic,
             group=group,
         )
-        self.proxies[name] = proxy
+        self._report.proxies[name] = proxy
         runner = ProxyRunner(proxy, shutdown_timeout=settings.drain.timeout_seconds)
         await runner.setup()
         uids = upstream.allow_uids
@@ -220,10 +218,10 @@ class Sidecar:
         # Late: a sidecar without webhooks needs none of it.
         from sidecar.assembly.webhooks import receiver_of  # noqa: PLC0415
 
-        self.receiver = await stack.enter_async_context(
+        self._receiver = await stack.enter_async_context(
             receiver_of(self._settings, self.metrics, self._redactor.learn)
         )
-        runner = self.receiver.runner(self._settings.drain.timeout_seconds)
+        runner = self._receiver.runner(self._settings.drain.timeout_seconds)
         await runner.setup()
         await web.SockSite(runner, sockets["webhooks"]).start()
         return runner
@@ -234,8 +232,10 @@ class Sidecar:
         on_ready: Callable[[Addresses], None] | None,
     ) -> None:
         """Say where the listeners are, and settle the heap for the long run."""
-        self._addresses = {name: _address(sock) for name, sock in sockets.items()}
-        for name, address in self._addresses.items():
+        self._report.addresses = {
+            name: _address(sock) for name, sock in sockets.items()
+        }
+        for name, address in self._report.addresses.items():
             self._log.info("listening", name=name, address=address)
         # What exists now stays: it need not be looked at again by any collection, and
         # its pages stay shared and clean.
@@ -243,73 +243,32 @@ class Sidecar:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         if on_ready is not None:
-            on_ready(self._addresses)
+            on_ready(self._report.addresses)
 
     def _learn(self, name: str, held: tuple[Secret, ...]) -> None:
         """Let every guard know the keys of an upstream before one of them is used."""
         for secret in held:
             self._redactor.learn(secret)
         credential = self._settings.upstreams[name].credential
-        self.proxies[name].learn(Needles(held, credential.key_prefix or ""))
+        self._report.proxies[name].learn(Needles(held, credential.key_prefix or ""))
 
     async def _start_admin(self, sock: socket.socket) -> web.AppRunner:
         hooks = AdminHooks(
-            facts=self._facts,
-            status=self._status,
+            facts=self._report.facts,
+            status=self._report.status,
             exposition=self.metrics.exposition,
             reload=self._reload,
             quit=self._quit,
-            redact=self._redactor.redact,
+            redact=lambda text: self._redactor.masked(text)[0],
+            page=lambda document: StatusPage(document).handle,
         )
         runner = web.AppRunner(admin_app(hooks), access_log=None, shutdown_timeout=1)
         await runner.setup()
         await web.SockSite(runner, sock).start()
         return runner
 
-    # What the admin port asks.
-
-    def _facts(self) -> Facts:
-        return Facts(
-            [
-                UpstreamHealth(
-                    name,
-                    keeper.status.state,
-                    had_key=keeper.status.generation > 0,
-                    usable=keeper.current is not None,
-                )
-                for name, keeper in self.keepers.items()
-            ],
-            draining=self._stop.is_set(),
-            leaks=self.leaks,
-        )
-
-    def _status(self) -> Mapping[str, object]:
-        job = self._settings.job
-        return status_document(
-            JobFacts(job.name, job.environment, job.owner, job.rotate_every_days),
-            ProcessFacts(
-                __version__,
-                platform.python_version(),
-                self._started,
-                self.posture.as_dict(),
-            ),
-            [self._upstream_facts(name) for name in self.keepers],
-            self._facts(),
-            time.time(),
-        )
-
-    def _upstream_facts(self, name: str) -> UpstreamFacts:
-        settings, stats = self._settings.upstreams[name], self.proxies[name].stats
-        calls = CallFacts(
-            stats.answers(), stats.recovered, stats.rejections, stats.inflight
-        )
-        return UpstreamFacts(
-            name,
-            settings.base_url,
-            self._addresses.get(name, str(settings.listen)),
-            self.keepers[name].status,
-            calls,
-        )
+    def _draining(self) -> bool:
+        return self._stop.is_set()
 
     def _quit(self) -> None:
         self._log.info("draining", seconds=self._settings.drain.timeout_seconds)
@@ -318,13 +277,14 @@ class Sidecar:
     # The run.
 
     async def _reload(self) -> dict[str, RefreshResult]:
-        names = list(self.keepers)
+        names = list(self._report.keepers)
         async with asyncio.TaskGroup() as group:
             looks = [
-                group.create_task(keeper.refresh()) for keeper in self.keepers.values()
+                group.create_task(keeper.refresh())
+                for keeper in self._report.keepers.values()
             ]
-            if self.receiver is not None:
-                group.create_task(self.receiver.refresh())
+            if self._receiver is not None:
+                group.create_task(self._receiver.refresh())
         return dict(zip(names, (look.result() for look in looks), strict=True))
 
     def _reload_soon(self) -> None:

@@ -80,6 +80,7 @@ class Metrics:
         )
         self._credentials = CredentialInstruments(self.registry)
         self._webhooks = WebhookInstruments(self.registry)
+        self._endpoints: dict[str, WebhookMetrics] = {}
         self._aws = Counter(
             "sidecar_aws_requests",
             "Requests to AWS, by how they ended.",
@@ -108,8 +109,10 @@ class Metrics:
         return CredentialMetrics(self._credentials, upstream)
 
     def webhook(self, endpoint: str) -> WebhookMetrics:
-        """The numbers of one webhook endpoint."""
-        return WebhookMetrics(self._webhooks, endpoint)
+        """The numbers of one webhook endpoint, the same object for the same endpoint."""
+        if endpoint not in self._endpoints:
+            self._endpoints[endpoint] = WebhookMetrics(self._webhooks, endpoint)
+        return self._endpoints[endpoint]
 
     def aws(self, service: str, operation: str, result: str) -> None:
         """
