@@ -131,7 +131,9 @@ class RequestRules:
 
     Args:
         header: The name of the credential's header field.
-        inspect: Offer only codings that the reflection guard can read.
+        inspect: Offer only codings that the reflection guard can look into.
+        plain: Offer no coding at all: what is compressed can be looked into, but not
+            masked, so a service that may create keys would get its answers cut.
         browser: Refuse what a browser sends.
         forwarded: What to do with the marks of another proxy.
         socket: The listener is a Unix socket.
@@ -153,6 +155,7 @@ class RequestRules:
         *,
         header: str = "Authorization",
         inspect: bool = True,
+        plain: bool = False,
         browser: bool = True,
         forwarded: Literal["block", "strip"] = "block",
         socket: bool = False,
@@ -160,6 +163,8 @@ class RequestRules:
         self._table = _HANDLED | {canonical(header.encode("ascii")): DROP}
         if not inspect:
             del self._table[b"accept-encoding"]
+        elif plain:
+            self._table[b"accept-encoding"] = DROP
         self._inspect = inspect
         self._browser = browser
         self._forwarded = _FORWARDED if forwarded == "block" else DROP
