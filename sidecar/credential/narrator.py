@@ -59,7 +59,8 @@ class Narrator:
         if credential is self._shown:
             return
         first = self._shown is None
-        known = not first and self._shown and self._shown.secret is credential.secret
+        # A new version of the same key keeps its number.
+        known = self._shown and self._shown.generation == credential.generation
         self._shown = credential
         self._metrics.info(self._source, credential.fingerprint)
         self._metrics.created(credential.created)
