@@ -32,8 +32,10 @@ from sidecar.core.fields import (
 )
 from sidecar.errors import Code, Refused
 
-_CONNECTION: Final = 2
-_LENGTH: Final = 3
+PERSISTENCE: Final = 2
+"""What is done with a field, besides KEEP and DROP: `Connection`."""
+LENGTH: Final = 3
+"""`Content-Length`."""
 _CODING: Final = 4
 _CONTENT: Final = 5
 _LOCATION: Final = 6
@@ -51,8 +53,8 @@ _HANDLED: Final = dict.fromkeys(
     },
     DROP,
 ) | {
-    b"connection": _CONNECTION,
-    b"content-length": _LENGTH,
+    b"connection": PERSISTENCE,
+    b"content-length": LENGTH,
     b"transfer-encoding": _CODING,
     b"content-encoding": _CONTENT,
     b"location": _LOCATION,
@@ -71,7 +73,7 @@ _OK: Final = 200
 _BODILESS: Final = frozenset({204, 304})
 _NO_CONTENT: Final = 204
 
-_PERSISTENCE: Final = {
+_PERSISTENCES: Final = {
     b"keep-alive": True,
     b"Keep-Alive": True,
     b"close": False,
@@ -127,7 +129,7 @@ class ResponseRules:
             Refused: `upstream_protocol`.
         """
         line = head.partition(b"\r\n")[0]
-        status, line, http_1_0 = self._lines.get(line) or self._read_line(line)
+        status, line, http_1_0 = self.start_of(line)
         if len(fields) > MAX_FIELDS:
             _broken("it has too many fields")
 
@@ -145,21 +147,21 @@ class ResponseRules:
                 action = self._learn(field[0])
             if action == KEEP:
                 lines.append(_line(field))
-            elif action == _LENGTH:
+            elif action == LENGTH:
                 if framing is not None:
-                    _broken("two fields frame the body")
+                    _broken("its body is framed twice")
                 framing = parse_length(field[1], Code.UPSTREAM_PROTOCOL)
                 if status >= _OK and status != _NO_CONTENT:
                     lines.append(b"Content-Length: %d" % framing)
-            elif action == _CONNECTION:
-                plain = _PERSISTENCE.get(field[1])
+            elif action == PERSISTENCE:
+                plain = _PERSISTENCES.get(field[1])
                 if plain is None:
                     options |= parse_connection(field[1], Code.UPSTREAM_PROTOCOL)
                 elif persistence is not False:
                     persistence = plain
             elif action == _CODING:
                 if framing is not None or http_1_0:
-                    _broken("two fields frame the body")
+                    _broken("its body is framed twice")
                 if field[1].strip(b" \t").lower() != b"chunked":
                     _broken("an unknown transfer coding")
                 framing = CHUNKED
@@ -206,6 +208,25 @@ class ResponseRules:
                 location,
             ),
         )
+
+    def start_of(self, line: bytes) -> tuple[int, bytes, bool]:
+        """
+        Judge a status line: the status, the line to send, whether it is HTTP/1.0.
+
+        Raises:
+            Refused: `upstream_protocol`.
+        """
+        return self._lines.get(line) or self._read_line(line)
+
+    def action_of(self, name: bytes) -> int:
+        """
+        Say what is done with a field of this name: KEEP, DROP, `LENGTH` and the like.
+
+        Raises:
+            Refused: `upstream_protocol`, when it is not a token.
+        """
+        action = self._actions.get(name)
+        return self._learn(name) if action is None else action
 
     def _learn(self, name: bytes) -> int:
         """Judge a spelling of a name that was not seen yet."""
