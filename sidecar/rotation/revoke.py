@@ -35,10 +35,10 @@ def revoke(parts: Parts, wish: Wish) -> None:
     facts = Workflow(parts).observe()
     key_id = wish.key_id or (facts.current.key_id if facts.current else "")
     _check(facts, key_id, wish)
-    uses = uses_of(facts, key_id)
-    if uses and facts.live(key_id):
+    current = may_be_current(facts, key_id)
+    if facts.live(key_id) and (current or uses_of(facts, key_id)):
         parts.say(_consequence(facts, key_id, wish))
-    replaced = "AWSCURRENT" in uses and wish.replace
+    replaced = current and wish.replace
     if replaced:
         _replace(parts)
     # Also when the list does not have it: a leaked key is rather revoked twice.
@@ -49,6 +49,15 @@ def revoke(parts: Parts, wish: Wish) -> None:
             "see sidecar keys list",
         )
     parts.say(f"revoked key {key_id}")
+
+
+def may_be_current(facts: Facts, key_id: str) -> bool:
+    """Tell whether a key is the one in use, or could be: a value may tell no id."""
+    current = facts.current
+    if current is None:
+        return False
+    named = any(v and v.key_id == key_id for v in (facts.pending, facts.previous))
+    return current.key_id == key_id or not (current.key_id or named)
 
 
 def uses_of(facts: Facts, key_id: str) -> list[str]:
@@ -73,11 +82,15 @@ def _check(facts: Facts, key_id: str, wish: Wish) -> None:
             "the secret does not tell the id of the key in use",
             "find it by sidecar keys list, and name it",
         )
-    uses = uses_of(facts, key_id)
-    if uses and facts.live(key_id) and not wish.emergency:
+    if wish.emergency or not facts.live(key_id):
+        return
+    uses = ", ".join(uses_of(facts, key_id))
+    if may_be_current(facts, key_id) and not uses:
+        uses = "perhaps AWSCURRENT, which does not tell its key's id"
+    if uses:
         raise RotationStopped(
             Exit.CREDENTIAL,
-            f"key {key_id} is in use ({', '.join(uses)}): calls could fail",
+            f"key {key_id} is in use ({uses}): calls could fail",
             "sidecar rotate replaces it in order; if it has leaked: "
             "sidecar keys revoke --emergency --replace",
         )
@@ -85,7 +98,7 @@ def _check(facts: Facts, key_id: str, wish: Wish) -> None:
 
 def _consequence(facts: Facts, key_id: str, wish: Wish) -> str:
     """Say what will happen, before it does."""
-    if "AWSCURRENT" not in uses_of(facts, key_id):
+    if not may_be_current(facts, key_id):
         return f"key {key_id} is not current; sidecars that still use it look again"
     if wish.replace:
         return (

@@ -85,6 +85,7 @@ class World:
     labels: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     deleted: bool = False
+    rotates: bool | None = None
     keys: dict[str, tuple[str, str, bool]] = field(default_factory=dict)
     """Id -> name, plaintext, live."""
     proofs: dict[str, Proof] = field(default_factory=dict)
@@ -159,7 +160,13 @@ class FakeStore:
         with world.call("DescribeSecret"):
             if world.deleted:
                 raise RotationStopped(Exit.CREDENTIAL, "the secret is to be deleted")
-            return Described(ARN, dict(world.labels), world.changed, dict(world.tags))
+            return Described(
+                arn=ARN,
+                labels=dict(world.labels),
+                changed=world.changed,
+                tags=dict(world.tags),
+                rotates=world.rotates,
+            )
 
     def version_ids(self) -> frozenset[str]:
         """Tell every version."""
