@@ -1,10 +1,11 @@
 """Run the sidecar until SIGTERM or `sidecar quit`."""
 
 import argparse
+import os
 
-from sidecar import app
-from sidecar.commands.support import settings_of
+from sidecar.commands.support import path_of
 from sidecar.errors import Exit
+from sidecar.settings.apart import Loading
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -14,4 +15,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Exit:
     """Run in the foreground."""
-    return app.run(settings_of(args))
+    loading = Loading(path_of(args, os.environ))
+    # Late: imported while the other process loads the settings.
+    from sidecar import app  # noqa: PLC0415
+
+    return app.run(loading.result())
