@@ -22,7 +22,11 @@ _REQUEST_LINE: Final = re.compile(
 )
 # RFC 9112, 5: field-line, without the folding that 5.2 forbids.
 _FIELD_LINE: Final = re.compile(
-    rb"(?P<name>%b):[ \t]*(?P<value>[^\r\n\x00]*?)[ \t]*" % TOKEN.pattern
+    rb"(?P<name>%b):[ \t]*(?P<value>[^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*" % TOKEN.pattern
+)
+# These cannot be why; methods have case (RFC 9110, 9.1), and all known ones are upper.
+_USUAL: Final = frozenset(
+    {b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"}
 )
 
 
@@ -53,6 +57,6 @@ def explain(head: bytes, rules: RequestRules) -> Refused:
         check_target(target)
     except Refused as refused:
         return refused
-    if not method.isupper() or not method.isalpha():
-        return Refused(Code.BAD_REQUEST, "The method is malformed.")
+    if method in _USUAL or method != method.upper():
+        return Refused(Code.BAD_REQUEST, "The head is malformed.")
     return Refused(Code.METHOD_REFUSED, "This method is not forwarded.")

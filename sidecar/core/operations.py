@@ -29,6 +29,7 @@ from sidecar.core.target import (
     QUERY,
     SEGMENT,
     check_target,
+    plain,
     readings,
 )
 from sidecar.errors import Code, Refused
@@ -106,13 +107,20 @@ class Pattern:
     def denies(self, segments: Sequence[bytes]) -> bool:
         """Match one reading of a path, loosely."""
         present = [segment.lower() for segment in segments if segment]
-        wanted = [want for want in self.segments if want != b""]
+        wanted = self._loose()
         if len(present) < len(wanted) or (len(present) > len(wanted) and not self.rest):
             return False
         return all(
-            want is _ONE or want.lower() == segment
+            want is _ONE or want == segment
             for want, segment in zip(wanted, present, strict=False)
         )
+
+    def _loose(self) -> list[bytes | None]:
+        """Return the segments as readings have them, in lower case."""
+        wanted = [
+            _ONE if want is _ONE else plain(want).lower() for want in self.segments
+        ]
+        return [want for want in wanted if want != b""]
 
     def _fits(self, segments: Sequence[bytes]) -> bool:
         if self.rest:
@@ -140,8 +148,7 @@ class Pattern:
         """Return `denies` for plain paths as an expression, to be looked for ahead."""
         path = b"".join(
             b"/[^/?]+" if want is _ONE else b"/" + re.escape(want)
-            for want in self.segments
-            if want != b""
+            for want in self._loose()
         )
         end = b"(?:[/?]|\\Z)" if self.rest else b"/?(?:\\?|\\Z)"
         return b"(?i:%b)%b" % (path, end)

@@ -106,10 +106,7 @@ def readings(path: bytes) -> Iterator[list[bytes]]:
     for _ in range(ROUNDS + 1):
         if b"\0" in path:
             raise Refused(Code.BAD_TARGET, "The path has an encoded NUL.")
-        yield [
-            _PARAMETERS.sub(b"", segment).translate(None, _BLANKS)
-            for segment in _SEPARATOR.split(path[1:])
-        ]
+        yield [plain(segment) for segment in _SEPARATOR.split(path[1:])]
         decoded = _decode(path)
         if decoded == path:
             return
@@ -117,10 +114,14 @@ def readings(path: bytes) -> Iterator[list[bytes]]:
     raise Refused(Code.BAD_TARGET, "The path is encoded too many times.")
 
 
+def plain(segment: bytes) -> bytes:
+    """Return a segment without parameters and blanks."""
+    return _PARAMETERS.sub(b"", segment).translate(None, _BLANKS)
+
+
 def _decode(path: bytes) -> bytes:
     """Take one layer of escapes off, and see overlong characters as what they hide."""
-    plain = unquote_to_bytes(_U_ESCAPE.sub(rb"%\1", path))
-    return _OVERLONG.sub(_shortest, plain)
+    return _OVERLONG.sub(_shortest, unquote_to_bytes(_U_ESCAPE.sub(rb"%\1", path)))
 
 
 def _shortest(match: re.Match[bytes]) -> bytes:
