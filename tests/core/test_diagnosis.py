@@ -70,7 +70,8 @@ def test_a_refused_head_gets_the_code_that_says_why(head: bytes, code: Code) -> 
 
 
 def test_a_head_without_a_fault_that_we_know_is_malformed() -> None:
-    """Should llhttp refuse what we would not."""
+    """Should llhttp refuse what we would not; so is one without any field."""
+    assert explain(b"FOO / HTTP/1.1\r\n\r\n", RULES).code is Code.BAD_REQUEST
     assert (
         explain(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n", RULES).code is Code.BAD_REQUEST
     )
