@@ -43,18 +43,10 @@ def options_of(settings: Settings) -> RotationOptions:
     name = rotation.upstream or next(iter(settings.upstreams))
     upstream = settings.upstreams[name]
     credential = upstream.credential
-    where = f"upstreams.{name}.credential"
-    problems = []
-    if credential.secret_id is None:
-        reason = "is required to rotate: a file cannot be written for all sidecars"
-        problems.append(
-            Problem(f"{where}.secret_id", reason, '"prod/flownally/crm-sync"')
-        )
     if credential.json_key is None:
         reason = "is required to rotate: the key's id is stored beside the key"
-        problems.append(Problem(f"{where}.json_key", reason, '"api_key"'))
-    if problems:
-        raise SettingsInvalid(problems)
+        path = f"upstreams.{name}.credential.json_key"
+        raise SettingsInvalid([Problem(path, reason, '"api_key"')])
     grace = rotation.grace_seconds
     refresh = credential.refresh_seconds
     return RotationOptions(

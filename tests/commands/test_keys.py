@@ -1,0 +1,167 @@
+"""`sidecar keys`: create, list, revoke."""
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.demo.api import EmulatedApi
+from sidecar.demo.aws import AwsClient
+from sidecar.errors import Exit
+from tests.commands.rotating import Run, runner
+from tests.integration.rotation_stage import Stage
+from tests.integration.support import SECRET_ID
+
+NEW_SECRET = "prod/flownally/export"
+
+
+@pytest.fixture(name="stage")
+def _stage(api: EmulatedApi, moto: AwsClient) -> Stage:
+    """A key in use, and a manager's key."""
+    return Stage(api, moto)
+
+
+@pytest.fixture(name="run")
+def _run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """Run a command to its end."""
+    return runner(tmp_path, monkeypatch, capsys)
+
+
+def create(stage: Stage, run: Run, *more: str) -> int:
+    """Make a first key for another job; returns the exit code."""
+    stage.api.world.ring.add_account("sa_export", "production-export", [])
+    ended = run(
+        stage.settings(),
+        *("keys", "create", "--secret-id", NEW_SECRET),
+        *("--service-account", "sa_export", *more),
+    )
+    assert "fln_live" not in ended.out + ended.err
+    return ended.code
+
+
+def test_a_first_key_goes_straight_into_a_new_secret(stage: Stage, run: Run) -> None:
+    """The secret is made with its tags; only a fingerprint is shown."""
+    assert create(stage, run, "--name", "production-crm-export") == Exit.OK
+
+    found = stage.moto.secrets.describe_secret(SecretId=NEW_SECRET)
+    tags = {tag["Key"]: tag["Value"] for tag in found["Tags"]}
+    assert tags["service"] == "production-crm-export"
+    stages = [set(names) for names in found["VersionIdsToStages"].values()]
+    assert stages == [{"AWSCURRENT"}]
+    (key,) = stage.api.world.ring.of_account("sa_export")
+    assert key.name.startswith("production-crm-export-")
+
+
+def test_a_first_key_goes_into_a_secret_without_a_value(stage: Stage, run: Run) -> None:
+    """Made before by Terraform, say."""
+    stage.moto.secrets.create_secret(Name=NEW_SECRET)
+
+    assert create(stage, run) == Exit.OK
+
+
+def test_a_secret_with_a_key_is_left_alone(stage: Stage, run: Run) -> None:
+    """Rotation replaces a key; creating does not."""
+    ended = run(stage.settings(), "keys", "create")
+
+    assert ended.code == Exit.CREDENTIAL
+    assert "sidecar rotate" in ended.err
+    assert stage.live() == [stage.first.id]
+
+
+@pytest.mark.parametrize("name", ["backend", "production-api", "staging-crm", "X"])
+def test_a_name_that_says_nothing_is_refused(stage: Stage, run: Run, name: str) -> None:
+    """The rules for names of jobs hold for keys."""
+    assert create(stage, run, "--name", name) == Exit.USAGE
+    assert stage.api.world.ring.of_account("sa_export") == []
+
+
+def test_keys_are_listed_with_their_use(stage: Stage, run: Run) -> None:
+    """Never with their plaintext."""
+    other = stage.api.issue()
+
+    ended = run(stage.settings(), "keys", "list")
+
+    assert ended.code == Exit.OK, ended.err
+    lines = ended.out.splitlines()
+    assert lines[0].split() == ["KEY", "NAME", "CREATED", "STATE", "USE"]
+    used = next(line for line in lines if line.startswith(stage.first.id))
+    assert used.endswith("AWSCURRENT")
+    unused = next(line for line in lines if line.startswith(other.id))
+    assert unused.endswith("live")
+    assert "fln_live" not in ended.out
+
+
+def test_a_key_left_by_a_rotation_is_shown_as_one(stage: Stage, run: Run) -> None:
+    """With what will happen to it."""
+    run(stage.settings(), "rotate")
+    name = stage.api.world.ring.get(stage.value()["key_id"]).name
+    stage.api.world.ring.issue("sa_crm_sync", name=f"{name[:-12]}{'0' * 12}")
+
+    ended = run(stage.settings(), "keys", "list")
+
+    assert "left by a rotation" in ended.out
+
+
+def test_a_key_that_nobody_uses_is_revoked(stage: Stage, run: Run) -> None:
+    """By its id."""
+    other = stage.api.issue()
+
+    ended = run(stage.settings(), "keys", "revoke", other.id)
+
+    assert ended.code == Exit.OK, ended.err
+    assert stage.live() == [stage.first.id]
+
+
+def test_the_key_in_use_is_kept(stage: Stage, run: Run) -> None:
+    """Exit code 3, with both ways on."""
+    ended = run(stage.settings(), "keys", "revoke", stage.first.id)
+
+    assert ended.code == Exit.CREDENTIAL
+    assert "in use (AWSCURRENT)" in ended.err
+    assert stage.live() == [stage.first.id]
+
+
+def test_a_leaked_key_is_replaced_at_once(stage: Stage, run: Run) -> None:
+    """Whatever grace the settings say."""
+    settings = stage.settings({"rotation": {"grace_seconds": 3600}})
+
+    ended = run(settings, "keys", "revoke", "--emergency", "--replace")
+
+    assert ended.code == Exit.OK, ended.err
+    stage.check_rotated()
+    assert "fetch the new one and replay" in ended.out
+
+
+def test_an_emergency_without_a_replacement_says_what_happens(
+    stage: Stage, run: Run
+) -> None:
+    """And does it."""
+    ended = run(stage.settings(), "keys", "revoke", "--emergency")
+
+    assert ended.code == Exit.OK, ended.err
+    assert "every call gets the API's 401" in ended.out
+    assert stage.live() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        pytest.param([], "KEY_ID", id="no-key"),
+        pytest.param(["k1", "--replace"], "--replace", id="replace-alone"),
+    ],
+)
+def test_half_an_order_is_refused(
+    stage: Stage, run: Run, arguments: list[str], named: str
+) -> None:
+    """Exit code 2, before anything is called."""
+    ended = run(stage.settings(), "keys", "revoke", *arguments)
+
+    assert ended.code == Exit.USAGE
+    assert named in ended.err
+
+
+def test_an_action_is_required(stage: Stage, run: Run) -> None:
+    """`sidecar keys` alone is no order."""
+    assert run(stage.settings(), "keys").code == Exit.USAGE
+    assert stage.moto.secrets.describe_secret(SecretId=SECRET_ID)["Name"] == SECRET_ID
