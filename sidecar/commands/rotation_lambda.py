@@ -1,7 +1,13 @@
-"""The entry of the Lambda function: settings from the environment, one step a call."""
+"""
+The entry of the Lambda function: one step a call.
+
+Settings come from the function's environment, or from a file of a layer that
+`SIDECAR_CONFIG` names.
+"""
 
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from sidecar.commands.rotation_parts import parts_of
 from sidecar.core.redaction import Redactor
@@ -22,7 +28,8 @@ def handle(event: Mapping[str, object], context: object) -> None:
         SettingsInvalid: `SIDECAR_*` of the function are not right.
     """
     harden()
-    settings = load(None, os.environ)
+    path = os.environ.get("SIDECAR_CONFIG")
+    settings = load(Path(path) if path else None, os.environ)
     configure(settings.log.level, settings.log.format, Redactor())
     asked = read_event(event)
     parts = parts_of(settings, _sayer(asked))
