@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 1 << 20
-CR: Final = 13
+LETTERS: Final = 65
+"""Bytes below it begin no method."""
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: close() sends RST, so a cut looks like one."""
 
@@ -132,10 +133,16 @@ class ServiceConnection(asyncio.Protocol):
         """Begin the next call; answer those that are refused on the way to it."""
         context = self.context
         while data:
-            if data[0] == CR and data[:2] == b"\r\n":
-                # RFC 9112, 2.2: an empty line before a request line is to be ignored.
-                data = data[2:]
-                continue
+            if data[0] < LETTERS:
+                if data[:2] == b"\r\n":
+                    # RFC 9112, 2.2: an empty line before a request line is ignored.
+                    data = data[2:]
+                    continue
+                if data != b"\r":
+                    # llhttp skips a bare CR or LF here; it would be part of the method,
+                    # and `\nPOST` is no POST to our rules, but one to the API.
+                    self._no_head(b" ", 0)
+                    return
             size = data.find(b"\r\n\r\n") + 4
             if not 4 <= size <= context.limits.max_header_bytes:  # noqa: PLR2004
                 self._no_head(data, size)
