@@ -207,7 +207,7 @@ class World:
     @property
     def state(self) -> State:
         """The keeper's."""
-        return self.keeper.status.state
+        return self.keeper._life.state
 
     @property
     def current(self) -> str | None:
