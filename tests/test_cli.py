@@ -237,6 +237,27 @@ def test_ctrl_c_is_no_traceback(
     assert capsys.readouterr().err == "sidecar: interrupted\n"
 
 
+def test_a_broken_pipe_ends_quietly(
+    install: Install,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Python's own flush at exit must not complain either."""
+    replaced: list[int] = []
+    monkeypatch.setattr(
+        "sidecar.cli.os.dup2", lambda _, target: replaced.append(target)
+    )
+
+    def run(_: Namespace) -> Exit:
+        raise BrokenPipeError
+
+    install(run)
+
+    assert cli.main(["reload"]) == Exit.OK
+    assert replaced == [sys.stdout.fileno()]
+    assert capfd.readouterr().err == ""
+
+
 def test_a_reader_that_leaves_is_no_failure() -> None:
     """`sidecar settings | head -1` is fine."""
     command = f"{sys.executable} -m sidecar settings | head -1; exit ${{PIPESTATUS[0]}}"

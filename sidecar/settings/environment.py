@@ -65,7 +65,7 @@ def read(
             continue
         try:
             decoded = _decode(setting, value)
-        except ValueError:
+        except (ValueError, RecursionError):
             rule = "must be JSON: a list" if shape.is_list(setting) else "must be JSON"
             found.problems.append(Problem(name, rule, shape.example_of(setting)))
             continue

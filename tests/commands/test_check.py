@@ -132,11 +132,25 @@ def test_a_key_that_the_api_refuses(
     assert issued.key not in text
 
 
+@pytest.mark.parametrize(
+    ("stored", "code", "words"),
+    [
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", Exit.OK, "verifies v1"),
+        ("not-a-webhook-secret", Exit.CREDENTIAL, "neither whsec_ nor whpk_"),
+        (None, Exit.CREDENTIAL, "does not exist"),
+    ],
+)
 def test_a_webhook_endpoint(
-    run_check: Check, settings: Settings, moto: AwsClient
+    run_check: Check,
+    settings: Settings,
+    moto: AwsClient,
+    stored: str | None,
+    code: Exit,
+    words: str,
 ) -> None:
     """Its secret must verify; its service may come later."""
-    moto.put_secret("dev/webhook", "not-a-webhook-secret")
+    if stored is not None:
+        moto.put_secret("dev/webhook", stored)
     webhook: Settings = {
         "webhooks": {
             "inbox": {
@@ -147,12 +161,12 @@ def test_a_webhook_endpoint(
         "webhook_listener": {"listen": "127.0.0.1:0"},
     }
 
-    code, text = run_check(merge(settings, webhook))
+    found, text = run_check(merge(settings, webhook))
 
-    assert code == Exit.CREDENTIAL
-    assert "whsec_" in text
+    assert found == code
+    assert words in text
     assert "nobody listens" in text
-    assert "not-a-webhook-secret" not in text
+    assert stored is None or stored not in text
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.commands.support import settings_of
+from sidecar.commands.support import path_of, settings_of
 from sidecar.errors import SettingsInvalid
 from tests.settings.support import GOOD
 
@@ -63,3 +63,8 @@ def test_the_environment_is_the_processs(
     monkeypatch.setenv("SIDECAR_CONFIG", str(file))
 
     assert settings_of(given(None)).job.name == "development-crm-sync"
+
+
+def test_variables_alone_need_no_file() -> None:
+    """One is enough to mean it."""
+    assert path_of(given(None), {"SIDECAR_JOB__NAME": "x"}) is None

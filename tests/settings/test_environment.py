@@ -128,6 +128,7 @@ def test_a_table_is_json_and_a_setting_in_it_is_stronger() -> None:
     [
         (UP + "ALLOW", '["fln_live_k', "a list"),
         (UP + "ALLOW_UIDS", "[x", "a list"),
+        pytest.param(UP + "ALLOW_UIDS", "[" * 100_000, "a list", id="deep"),
         ("SIDECAR_LOG", "fln_live_k", "JSON"),
         ("SIDECAR_LOG", '["fln_live_k"]', "JSON"),
         ("SIDECAR_UPSTREAMS", '{"fln_live_k', "JSON"),
@@ -287,3 +288,18 @@ def test_bytes_that_are_no_text_are_a_problem(
 
     assert list(found) == [path]
     assert "\udcff" not in found[path]
+
+
+def test_a_variable_of_one_setting_makes_the_table_that_it_needs(
+    tmp_path: Path,
+) -> None:
+    """What a JSON variable says in the place of the table is no table."""
+    environ = {
+        "SIDECAR_UPSTREAMS": '{"flownally": 5}',
+        UP + "LISTEN": "127.0.0.1:9000",
+    }
+
+    upstream = loaded(tmp_path, GOOD, environ).upstreams["flownally"]
+
+    assert str(upstream.listen) == "127.0.0.1:9000"
+    assert upstream.base_url == "https://api.flownally.com/v1"

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from sidecar.errors import Problem, SettingsInvalid
-from sidecar.settings import Settings, load, reference
+from sidecar.settings import Settings, apart, load, reference
 from sidecar.settings.__main__ import main
 from sidecar.settings.apart import INVALID, Loading, SettingsLost
 from sidecar.settings.lean import LeanTable, from_json, to_json
@@ -146,6 +146,20 @@ def test_a_process_that_breaks_is_told(
 
     with pytest.raises(SettingsLost):
         Loading(tmp_path).result()
+
+
+def test_a_process_that_hangs_is_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The start fails; it does not wait for ever."""
+    hanging = tmp_path / "hang"
+    hanging.write_text("#!/bin/sh\nexec sleep 600\n")
+    hanging.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(hanging))
+    monkeypatch.setattr(apart, "SECONDS", 0.05)
+
+    with pytest.raises(SettingsLost):
+        Loading(None).result()
 
 
 def test_an_unexpected_exception_shows_its_type_only(

@@ -290,6 +290,18 @@ def test_settings_read_no_environment_by_themselves(
             "empty",
             id="empty",
         ),
+        pytest.param(
+            GOOD.replace('"development"', '"moon"'),
+            "job.environment",
+            "'production'",
+            id="environment",
+        ),
+        pytest.param(
+            GOOD + "file = 5",
+            "upstreams.flownally.credential.file",
+            "path of a file",
+            id="number-as-path",
+        ),
         pytest.param("", "job.name", "required", id="empty-file"),
         pytest.param("", "upstreams", "nothing to do", id="nothing-to-do"),
     ],

@@ -193,6 +193,16 @@ def test_the_age_of_a_key(days: float, every: int | None, level: Level) -> None:
     assert found.level is level
 
 
+def test_an_age_that_nobody_knows() -> None:
+    """A source need not tell when a version was made."""
+    settings = settings_with()
+    secret = settings.upstreams["flownally"].credential
+
+    found = levels(check_record(looked_at(created=None), settings, secret, NOW))
+
+    assert "x age" not in found
+
+
 @pytest.mark.parametrize(
     ("pending", "open_"), [(None, False), ("current", False), ("next", True)]
 )
