@@ -14,7 +14,7 @@ text, and bytes after the end of a stream are nobody's.
 import zlib
 from typing import Final, Never, Protocol
 
-from sidecar.core.masking import Needles
+from sidecar.core.needles import Needles
 from sidecar.errors import Code, Refused
 
 STEP: Final = 65536

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from sidecar.core import coding
 from sidecar.core.coding import FREE, Inspector
-from sidecar.core.masking import Needles
+from sidecar.core.needles import Needles
 from sidecar.core.secret import Secret
 from sidecar.errors import Code, Refused
 

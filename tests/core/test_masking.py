@@ -9,7 +9,8 @@ import urllib.parse
 import pytest
 from hypothesis import example, given, strategies as st
 
-from sidecar.core.masking import MIN_NEEDLE, MIN_TOKEN, Masker, Needles
+from sidecar.core.masking import Masker
+from sidecar.core.needles import MIN_NEEDLE, MIN_TOKEN, Needles
 from sidecar.core.secret import Secret
 
 KEY = "fln_live_0123456789abcdefXYZ"
@@ -139,6 +140,20 @@ def test_a_short_key_is_not_looked_for(key: str) -> None:
     assert found.mask(b"a test of 1234567") == b"a test of 1234567"
 
 
+@pytest.mark.parametrize("size", [0, 100_000])
+def test_keys_that_begin_alike_are_told_apart(size: int) -> None:
+    """They are looked for together, in little data; what they share is no key."""
+    found = needles(KEY, OLD, f"{KEY}-longer")
+    rest = b"." * size
+
+    assert not found.knows(b"fln_live_ is how keys begin" + rest)
+    for key in (KEY, OLD):
+        encoded = base64.b64encode(f"Bearer {key}".encode())
+        assert found.knows(rest + key.encode())
+        assert found.knows(rest + encoded)
+        assert not found.knows(rest + key[:-1].encode() + b"." + encoded[:-5])
+
+
 def test_no_keys_mask_nothing() -> None:
     """Before the first key there is nothing to look for."""
     assert needles().mask(b"anything") == b"anything"
@@ -253,7 +268,7 @@ def test_any_split_of_any_answer_is_masked_alike(data: bytes, where: list[int]) 
 
     whole, hits = fed(found, [data])
 
-    assert whole == model(found, data)
+    assert whole == model(found, data) == found.mask(data)
     assert fed(found, splits(data, where)) == (whole, hits)
     assert not found.within(whole)
     assert found.within(data) == (hits > 0) == (whole != data)
@@ -279,7 +294,7 @@ def test_any_split_masks_new_keys_alike(data: bytes, where: list[int]) -> None:
 
     whole, hits = fed(found, [data])
 
-    assert whole == model(found, data)
+    assert whole == model(found, data) == found.mask(data)
     assert fed(found, splits(data, where)) == (whole, hits)
     assert not found.within(whole)
 
