@@ -8,17 +8,17 @@ must never see a call to this machine.
 import argparse
 import http.client
 import os
-import sys
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 from sidecar.commands.support import settings_of
-from sidecar.errors import Exit, Problem, SettingsInvalid
+from sidecar.errors import Problem, SettingsInvalid
 from sidecar.settings.urls import check_url
 from sidecar.settings.values import Address
 
 CALL_SECONDS: Final = 5.0
+GOOD: Final = range(200, 300)
 EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compared)
 
 
@@ -28,6 +28,11 @@ class Answer:
 
     status: int
     text: str
+
+    @property
+    def good(self) -> bool:
+        """Whether what was asked for was done (RFC 9110, 15.3)."""
+        return self.status in GOOD
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -81,17 +86,6 @@ def call(method: str, target: Address, path: str, seconds: float) -> Answer:
         return Answer(0, os.strerror(number) if number else type(exc).__name__)
     finally:
         connection.close()
-
-
-def post(args: argparse.Namespace, path: str, done: str) -> Exit:
-    """Ask a running sidecar for something, and tell how it went."""
-    target = target_of(args)
-    answer = call("POST", target, path, CALL_SECONDS)
-    if 200 <= answer.status < 300:  # noqa: PLR2004  (RFC 9110, 15.3)
-        print(done)
-        return Exit.OK
-    print(f"sidecar: {explain(target, answer)}", file=sys.stderr)
-    return Exit.UNEXPECTED
 
 
 def explain(target: Address, answer: Answer) -> str:

@@ -23,7 +23,7 @@ class Admin:
 
 
 @contextmanager
-def admin_port(statuses: Iterable[int]) -> Iterator[Admin]:
+def admin_port(statuses: Iterable[int], body: bytes = b"") -> Iterator[Admin]:
     """Answer each call with the next status; the last one is for ever."""
     last = 0
 
@@ -45,8 +45,9 @@ def admin_port(statuses: Iterable[int]) -> Iterator[Admin]:
             admin.seen.append((self.command, self.path))
             admin.headers.append(dict(self.headers))
             self.send_response(next(admin.statuses))
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
         do_GET = do_POST = answer  # noqa: N815  (http.server's names)
 

@@ -1,6 +1,7 @@
 """`wait`, `reload` and `quit`: how they reach a running sidecar, and what they say."""
 
 import argparse
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -32,13 +33,13 @@ def arguments(url: str | None, **more: object) -> argparse.Namespace:
 
 @pytest.mark.parametrize(
     ("command", "path", "said"),
-    [("reload", "/-/reload", "reloaded"), ("quit", "/-/quit", "quitting")],
+    [("reload", "/-/reload", "under way"), ("quit", "/-/quit", "draining")],
 )
 def test_a_running_sidecar_is_asked(
     capsys: pytest.CaptureFixture[str], command: str, path: str, said: str
 ) -> None:
     """By one POST, without an Origin."""
-    with admin_port([200]) as admin:
+    with admin_port([202]) as admin:
         assert main([command, "--url", admin.url]) == Exit.OK
 
     assert admin.seen == [("POST", path)]
@@ -53,6 +54,34 @@ def test_a_refusal_is_told(capsys: pytest.CaptureFixture[str], command: str) -> 
         assert main([command, "--url", admin.url]) == Exit.UNEXPECTED
 
     assert "answered 403" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "said"),
+    [
+        (
+            200,
+            {"reload": {"a": "unchanged", "b": "changed"}},
+            0,
+            "a: unchanged\nb: chan",
+        ),
+        (502, {"reload": {"a": "denied"}}, 3, "a: denied\n"),
+        (202, {"reload": "under way"}, 0, "under way\n"),
+        (200, {"reload": {"a": "fln_live_x"}}, 0, "under way\n"),
+        (200, {"reload": {"fln live": "changed"}}, 0, "under way\n"),
+        (200, [], 0, "under way\n"),
+    ],
+)
+def test_a_reload_tells_what_each_look_gave(
+    capsys: pytest.CaptureFixture[str], status: int, body: object, code: int, said: str
+) -> None:
+    """In our own words only: whoever answers there may be anybody."""
+    with admin_port([status], json.dumps(body).encode()) as admin:
+        assert main(["reload", "--url", admin.url]) == code
+
+    text = capsys.readouterr().out
+    assert text.startswith(said)
+    assert "fln" not in text
 
 
 @pytest.mark.parametrize("command", ["reload", "quit"])
@@ -78,7 +107,7 @@ def test_the_settings_tell_where_the_admin_port_is(
         assert main(["reload", "--config", str(file)]) == Exit.OK
 
     assert admin.seen == [("POST", "/-/reload")]
-    assert capsys.readouterr().out == "reloaded\n"
+    assert capsys.readouterr().out == "under way\n"
 
 
 def test_proxy_variables_never_apply(
