@@ -1,21 +1,16 @@
 """The reflection guard: no key survives, in any spelling, however an answer comes."""
 
-import base64
 import itertools
-import json
 import re
-import urllib.parse
 
 import pytest
 from hypothesis import example, given, strategies as st
 
 from sidecar.core.masking import Masker
-from sidecar.core.needles import MIN_NEEDLE, MIN_TOKEN, Needles
+from sidecar.core.needles import MIN_TOKEN, Needles
 from sidecar.core.secret import Secret
 
 KEY = "fln_live_0123456789abcdefXYZ"
-OLD = "fln_live_zyxwvutsrqponmlkjihg"
-AWKWARD = "a/b+c&d<e>'f\"g\\h=i~j%k"
 
 
 def needles(*keys: str, prefix: str = "") -> Needles:
@@ -47,34 +42,6 @@ def model(found: Needles, data: bytes) -> bytes:
     return bytes(
         found.mask_byte if at in hidden else byte for at, byte in enumerate(data)
     )
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param(KEY, id="plain"),
-        pytest.param(f'{{"Authorization": "Bearer {KEY}"}}', id="echoed-header"),
-        pytest.param(f"x={KEY}{KEY}", id="twice"),
-        pytest.param(OLD, id="the-previous-key"),
-        pytest.param(base64.b64encode(f"Bearer {KEY}".encode()).decode(), id="base64"),
-        pytest.param(base64.b64encode(f"ab{KEY}".encode()).decode(), id="base64-at-2"),
-        pytest.param(urllib.parse.quote(AWKWARD, safe=""), id="percent"),
-        pytest.param(json.dumps(AWKWARD), id="json"),
-        pytest.param(
-            "HTTP/1.1 302 Found\r\nLocation: /?key=" + KEY + "\r\nX: y\r\n\r\n",
-            id="head",
-        ),
-    ],
-)
-def test_a_key_is_overwritten_with_its_own_length(text: str) -> None:
-    """Nothing of it is left, and Content-Length holds."""
-    found = needles(KEY, OLD, AWKWARD)
-
-    masked = found.mask(text.encode())
-
-    assert len(masked) == len(text)
-    assert b"*" * MIN_NEEDLE in masked
-    assert not found.within(masked)
 
 
 @pytest.mark.parametrize(
@@ -122,50 +89,6 @@ def test_at_most_the_longest_spelling_waits() -> None:
         assert len(masker._held) <= found.reach
 
 
-def test_a_key_with_the_mask_in_it_is_masked_with_another_byte() -> None:
-    """Else masked bytes could make up a key again."""
-    found = needles("********a*******a")
-    data = b"********a*******a*******a"
-
-    assert found.mask_byte == ord("#")
-    assert not found.within(found.mask(data))
-
-
-@pytest.mark.parametrize("key", ["test", "1234567", ""])
-def test_a_short_key_is_not_looked_for(key: str) -> None:
-    """Masking `test` everywhere would spoil answers; such a key is no secret."""
-    found = needles(key)
-
-    assert found.all == ()
-    assert found.mask(b"a test of 1234567") == b"a test of 1234567"
-
-
-@pytest.mark.parametrize("size", [0, 100_000])
-def test_keys_that_begin_alike_are_told_apart(size: int) -> None:
-    """They are looked for together, in little data; what they share is no key."""
-    found = needles(KEY, OLD, f"{KEY}-longer")
-    rest = b"." * size
-
-    assert not found.knows(b"fln_live_ is how keys begin" + rest)
-    for key in (KEY, OLD):
-        encoded = base64.b64encode(f"Bearer {key}".encode())
-        assert found.knows(rest + key.encode())
-        assert found.knows(rest + encoded)
-        assert not found.knows(rest + key[:-1].encode() + b"." + encoded[:-5])
-
-
-def test_no_keys_mask_nothing() -> None:
-    """Before the first key there is nothing to look for."""
-    assert needles().mask(b"anything") == b"anything"
-    assert not needles().within(b"anything")
-
-
-def test_needles_do_not_show_what_they_are() -> None:
-    """A `repr` in a log is no leak."""
-    assert KEY not in repr(needles(KEY))
-    assert repr(needles(KEY)) == "Needles(8 spellings)"
-
-
 # New keys.
 
 NEW = "fln_live_" + "N3wK3y" * 5
@@ -199,15 +122,6 @@ def test_a_key_that_was_just_made_is_masked(text: str, masked: str) -> None:
         assert fed(found, pieces)[0] == masked.encode()
 
 
-def test_the_tripwire_knows_keys_and_not_what_looks_like_one() -> None:
-    """A service may hold keys of others; it must not hold ours."""
-    found = needles(KEY, prefix="fln_live_")
-
-    assert found.within(NEW.encode())
-    assert not found.knows(NEW.encode())
-    assert found.knows(b"x" + KEY.encode())
-
-
 def test_a_long_token_is_masked_as_it_comes() -> None:
     """Nothing waits once a token is long enough to be a key."""
     masker = Masker(needles(prefix="fln_live_"))
@@ -216,21 +130,6 @@ def test_a_long_token_is_masked_as_it_comes() -> None:
     assert masker.feed(b"y" * 1000) == b"*" * 1000
     assert masker.feed(b'"z') == b'"z'
     assert masker.hits == 1
-
-
-def test_a_prefix_of_other_characters_is_found_again_after_a_token() -> None:
-    """Where a token may end within a prefix, the next one is not missed."""
-    found = needles(prefix="key:")
-    data = b"key:" + b"a" * 20 + b"key:" + b"b" * 20
-
-    assert found.mask(data) == b"key:" + b"*" * 23 + b":" + b"*" * 20
-
-
-def test_many_prefixes_take_linear_time() -> None:
-    """A hostile answer cannot make the guard slow: this took minutes if quadratic."""
-    found = needles(prefix="fln_live_")
-
-    assert found.mask(b"fln_live_" * 100_000) == b"fln_live_" + b"*" * 899_991
 
 
 # Properties: answers made of pieces of keys, so that borders and overlaps are common.
