@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ DASHBOARD = ROOT / "config/grafana/dashboard.json"
 
 
 def tool(name: str, hint: str) -> str:
-    """Find a program, also in ~/.local/bin; skip the test where it is missing."""
-    found = shutil.which(name) or shutil.which(name, path=Path.home() / ".local/bin")
+    """Find a program, also in ~/.local/bin and beside Python; skip where there is none."""
+    places = (None, Path.home() / ".local/bin", Path(sys.executable).parent)
+    found = next(filter(None, (shutil.which(name, path=p) for p in places)), None)
     if found is None:
         pytest.skip(f"{name} is not installed: {hint}")
     return found
