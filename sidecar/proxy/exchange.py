@@ -23,7 +23,7 @@ from sidecar.core.secret import Credential
 from sidecar.errors import STATUS, Code, Refused
 from sidecar.metrics.hot import METHODS, OTHER_METHOD, SIDECAR, UPSTREAM
 from sidecar.proxy.answers import CONTINUE, body_too_large
-from sidecar.proxy.filter import AnswerFilter, Reflected
+from sidecar.proxy.filter import AnswerFilter
 
 if TYPE_CHECKING:
     from sidecar.proxy.listener import ServiceConnection
@@ -351,13 +351,8 @@ class Exchange:
         pieces.append(b"\r\n")
         try:
             out = self._first(pieces, head, body, whole=whole)
-        except Reflected:
-            self._refuse(
-                Refused(
-                    Code.REFLECTION_BLOCKED,
-                    "the API's answer held the API key in compressed form",
-                )
-            )
+        except Refused as refused:
+            self._refuse(refused)
             return
         self._status = head.status
         service.write(out)
@@ -373,7 +368,7 @@ class Exchange:
         """Return the first bytes for the service: head, and body as far as it came."""
         needles = self._context.needles
         if needles is not None:
-            if not whole or head.coding:
+            if not whole or (head.coding and head.framing is not None):
                 self._filter = AnswerFilter(needles, head.coding)
             elif not self._chunked_out:
                 pieces.append(body)
@@ -411,8 +406,8 @@ class Exchange:
         if self._filter is not None:
             try:
                 data = self._filter.feed(data)
-            except Reflected:
-                self._cut(Code.REFLECTION_BLOCKED)
+            except Refused as refused:
+                self._cut(refused.code)
                 return
         service = self._service
         service.deadline = self._context.now + self._context.limits.idle_seconds
@@ -433,11 +428,7 @@ class Exchange:
             return
         tail = b""
         if self._filter is not None:
-            try:
-                tail = self._filter.flush()
-            except Reflected:
-                self._cut(Code.REFLECTION_BLOCKED)
-                return
+            tail = self._filter.flush()
             self._redacted(self._filter.hits)
         if self._chunked_out:
             if tail:

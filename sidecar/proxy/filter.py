@@ -2,14 +2,10 @@
 The reflection guard on one answer: what leaves for the service has no key in it.
 
 A body that is not compressed is masked in place, so its length holds. A compressed one is
-only looked into: it cannot be masked, so a key in it ends the answer (`Reflected`).
+only looked into: it cannot be masked, so a key in it ends the answer.
 """
 
 from sidecar.core.masking import Masker, Needles
-
-
-class Reflected(Exception):
-    """A compressed answer holds the key: not a byte more of it may leave."""
 
 
 class AnswerFilter:
@@ -19,6 +15,10 @@ class AnswerFilter:
     Args:
         needles: What must not leave.
         coding: The content coding; empty for none.
+
+    Raises:
+        Refused: `reflection_blocked`: not a byte more of the answer may leave. Only for
+            a compressed one: the key is in it, or nobody can look into it.
     """
 
     __slots__ = ("_inspector", "_masker")
@@ -37,24 +37,14 @@ class AnswerFilter:
         return self._masker.hits if self._masker is not None else 0
 
     def feed(self, data: bytes) -> bytes:
-        """
-        Return what may leave now.
-
-        Raises:
-            Reflected: The key is in a compressed body.
-        """
+        """Return what may leave now. Raises `Refused`, as above."""
         if self._masker is not None:
             return self._masker.feed(data)
         assert self._inspector is not None  # noqa: S101 - for the type checker
         return self._inspector.feed(data)
 
     def flush(self) -> bytes:
-        """
-        Return what was held back.
-
-        Raises:
-            Reflected: The key is in a compressed body.
-        """
+        """Return what was held back."""
         if self._masker is not None:
             return self._masker.flush()
         assert self._inspector is not None  # noqa: S101 - for the type checker
