@@ -15,6 +15,7 @@ from typing import Final
 import aiohappyeyeballs
 
 from sidecar.core.answers import ResponseRules
+from sidecar.core.known_lines import KnownLines
 from sidecar.core.target import BaseUrl
 from sidecar.errors import Code, Refused
 from sidecar.proxy.pool import Pool
@@ -59,6 +60,7 @@ class Connector:
         self._base = base
         self._context = context
         self._rules = rules
+        self._known = KnownLines(rules)
         self._seconds = seconds
         self._session: ssl.SSLSession | None = None
 
@@ -71,7 +73,7 @@ class Connector:
         """
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._open(UpstreamConnection(pool, self._rules))
+                return await self._open(UpstreamConnection(pool, self._rules, self._known))
         except TimeoutError:
             raise Refused(
                 Code.UPSTREAM_TIMEOUT, "no connection to the API within connect_seconds"

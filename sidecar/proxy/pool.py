@@ -11,15 +11,10 @@ Nothing here awaits: opening is a task of the owner's group, everything else a c
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from sidecar.errors import Code, Refused
 from sidecar.proxy.upstream import UpstreamConnection
-
-IDLE_SECONDS: Final = 50.0
-"""An idle connection is not reused after this: common servers and load balancers close
-theirs after 60 s, and a request that crosses the close is a failed POST."""
-
 
 class Waiter(Protocol):
     """A call that needs a connection."""
@@ -38,31 +33,22 @@ class Pool:
     """Hands connections to calls; `open_one` starts a task that ends in `opened` or `not_opened`."""
 
     __slots__ = (
-        "_active",
-        "_idle",
-        "_maximum",
-        "_open_one",
-        "_opening",
-        "_waiters",
-        "closed",
+        *("_all", "_idle", "_maximum", "_open_one", "_opening", "_waiters", "closed"),
     )
 
     def __init__(self, maximum: int, open_one: Callable[[], None]) -> None:
         self._maximum = maximum
         self._open_one = open_one
         self._idle: list[UpstreamConnection] = []
-        self._active: set[UpstreamConnection] = set()
+        self._all: set[UpstreamConnection] = set()
+        """Idle or in use."""
         self._waiters: deque[Waiter] = deque()
         self._opening = 0
         self.closed = False
 
     def take(self) -> UpstreamConnection | None:
         """Return an idle connection now, or None: then `wait`."""
-        if self._idle and not self._waiters:
-            connection = self._idle.pop()
-            self._active.add(connection)
-            return connection
-        return None
+        return self._idle.pop() if self._idle and not self._waiters else None
 
     def wait(self, waiter: Waiter) -> None:
         """Queue a call; it is told `connected` or `failed`, or stops `waiting` itself."""
@@ -71,7 +57,7 @@ class Pool:
         self._open_for_waiters()
 
     def _open_for_waiters(self) -> None:
-        total = len(self._idle) + len(self._active) + self._opening
+        total = len(self._all) + self._opening
         while self._opening < len(self._waiters):
             if total >= self._maximum:
                 if not self._idle:
@@ -96,6 +82,7 @@ class Pool:
     def opened(self, connection: UpstreamConnection) -> None:
         """Take a connection that `open_one` has made."""
         self._opening -= 1
+        self._all.add(connection)
         self._give(connection)
 
     def not_opened(self, refusal: Refused) -> None:
@@ -107,19 +94,15 @@ class Pool:
 
     def release(self, connection: UpstreamConnection, now: float) -> None:
         """Take back a connection whose exchange ended cleanly."""
-        self._active.discard(connection)
-        connection.idle_until = now + min(connection.idle_seconds, IDLE_SECONDS)
-        if self._waiters:
+        connection.idle_until = now + connection.idle_seconds
+        if self._waiters or self.closed:
             self._give(connection)
-        elif self.closed:
-            connection.close()
         else:
             self._idle.append(connection)
 
     def _give(self, connection: UpstreamConnection) -> None:
         waiter = self._next_waiter()
         if waiter is not None:
-            self._active.add(connection)
             waiter.connected(connection)
         elif self.closed:
             connection.close()
@@ -128,7 +111,7 @@ class Pool:
 
     def forget(self, connection: UpstreamConnection) -> None:
         """Drop a connection that is lost or not fit for reuse."""
-        self._active.discard(connection)
+        self._all.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         if self._waiters:
@@ -164,13 +147,13 @@ class Pool:
     def abort(self) -> None:
         """Cut every connection."""
         self.close()
-        for connection in tuple(self._active):
+        for connection in tuple(self._all):
             connection.abort()
 
     def counts(self) -> dict[str, int]:
         """Return the number of connections by state, for the metrics."""
         return {
-            "active": len(self._active),
+            "active": len(self._all) - len(self._idle),
             "connecting": self._opening,
             "idle": len(self._idle),
         }

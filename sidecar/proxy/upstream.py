@@ -7,8 +7,9 @@ Rule 1: a connection works for one call at a time; it never reads an answer that
 asked for. Bytes that come between calls, or after the end of an answer, close it.
 Rule 2: an answer ends where its framing says (RFC 9112, 6.3). A connection that is lost
 before that is a cut answer, whatever was received.
-Rule 3: the head goes through llhttp and then through `core.headers`; the body goes
-through neither, so that its bytes are not copied by a parser.
+Rule 3: a head is put together from lines that are known (`core.known_lines`), or goes
+through llhttp and then `core.answers`; the body goes through neither, so that its bytes
+are not copied by a parser.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ import httptools
 from sidecar.core.answers import ResponseHead, ResponseRules
 from sidecar.core.fields import UNTIL_CLOSE
 from sidecar.core.framing import Chunked
+from sidecar.core.known_lines import KnownLines
 from sidecar.errors import Code, Refused
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 MAX_HEAD: Final = 65536
 """Bytes of an answer's head. Ours to bound: nginx allows 4-8 KiB, Envoy 60 KiB."""
+IDLE_SECONDS: Final = 50.0
+"""An idle connection is not reused after this: common servers and load balancers close
+theirs after 60 s, and a request that crosses the close is a failed POST."""
 MAX_INTERIM: Final = 64
 """1xx answers to one call (RFC 9110, 15.2): more is a storm, not progress."""
 
@@ -62,15 +67,15 @@ class UpstreamConnection(asyncio.Protocol):
     """The protocol on a connection to the API."""
 
     __slots__ = (
-        *("_body", "_buffer", "_eof", "_fields", "_interim", "_parser", "_pool"),
+        *("_body", "_buffer", "_eof", "_fields", "_interim", "_known", "_pool"),
         *("_rules", "begun", "call", "calls", "idle_seconds", "idle_until"),
-        *("lost", "on_first_answer", "reusable", "transport", "written_before"),
+        *("on_first_answer", "reusable", "transport", "written_before"),
     )
 
-    def __init__(self, pool: "Pool", rules: ResponseRules) -> None:
+    def __init__(self, pool: "Pool", rules: ResponseRules, known: KnownLines) -> None:
         self._pool = pool
         self._rules = rules
-        self._parser: httptools.HttpResponseParser | None = None
+        self._known = known
         self._fields: list[tuple[bytes, bytes]] = []
         self._buffer = b""
         self._body: int | Chunked | None = None
@@ -84,9 +89,8 @@ class UpstreamConnection(asyncio.Protocol):
         """A byte of the present call's answer has come."""
         self.on_first_answer: Callable[[], None] | None = None
         self.reusable = True
-        self.lost = False
         self.idle_until = 0.0
-        self.idle_seconds = float("inf")
+        self.idle_seconds = IDLE_SECONDS
         self.written_before = 0
 
     # The call's side.
@@ -96,19 +100,22 @@ class UpstreamConnection(asyncio.Protocol):
         self.call = call
         self.calls += 1
         self.begun = False
-        self.written_before = getattr(self.transport, "written", 0)
-        self.transport.write(data)
+        transport = self.transport
+        try:
+            self.written_before = transport.written  # type: ignore[attr-defined]
+        except AttributeError:
+            self.written_before = -1  # the loop's own transport does not tell
+        transport.write(data)
 
     def nothing_written(self) -> bool:
         """Tell whether the peer cannot have seen a byte of the present call."""
-        # Only our own transport counts; the loop's does not tell, so the answer is no.
-        written = getattr(self.transport, "written", -1)
-        return written == self.written_before
+        before = self.written_before
+        return before >= 0 and self.transport.written == before  # type: ignore[attr-defined, no-any-return]
 
     def finish(self, now: float, *, request_sent: bool) -> None:
         """End the work for the call: go idle, or close when something is left over."""
-        self.call = None
-        if self.reusable and request_sent and not self.lost and not self._eof:
+        if self.reusable and request_sent and not self._eof:
+            self.call = None
             self._pool.release(self, now)
         else:
             self.abort()
@@ -133,14 +140,14 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Tell the call; its answer is cut unless it ran until the close."""
-        self.lost = True
+        self.reusable = False
         self._pool.forget(self)
         if self.call is not None:
             call, self.call = self.call, None
             call.answer_lost(
                 Refused(
                     Code.UPSTREAM_PROTOCOL,
-                    "the API closed the connection before its answer was whole",
+                    "The API closed the connection before its answer was whole.",
                 )
             )
 
@@ -184,47 +191,53 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _head(self, call: Call, data: bytes) -> None:
         size = data.find(b"\r\n\r\n") + 4
-        if size == 3:  # noqa: PLR2004 - not found
-            if len(data) > MAX_HEAD:
-                self._broken(call, "the head of its answer is too large")
-            elif not b"HTTP/1.".startswith(data[:7]):
-                self._broken(call, "its answer is not HTTP/1.1")
-            else:
-                self._buffer = data
-            return
-        if size > MAX_HEAD:
-            self._broken(call, "the head of its answer is too large")
+        if not 4 <= size <= MAX_HEAD:  # noqa: PLR2004 - 3: not found
+            self._no_head(call, data, size)
             return
         raw = data[:size]
+        head = self._known.read(raw, call.method)
+        if head is not None and len(data) - size == head.framing:
+            call.answered(head, data[size:], whole=True)
+            return
         try:
-            head = self._read(raw, call.method)
+            head = head or self._read(raw, call.method)
         except Refused as refusal:
             self._broken(call, refusal.detail)
             return
         except httptools.HttpParserError:
-            self._broken(call, "the head of its answer is malformed")
+            self._broken(call, "The head of the API's answer is malformed.")
             return
         if head.status < 200:  # noqa: PLR2004 - RFC 9110, 15.2: interim
-            self._parser = None
-            self._interim += 1
-            if self._interim > MAX_INTERIM:
-                self._broken(call, "it sent interim answers without end")
-            elif len(data) > size:
-                self._head(call, data[size:])
+            self._skip(call, data[size:])
             return
         self._interim = 0
         if not head.keep_alive:
             self.reusable = False
         self._deliver(call, head, data[size:])
 
+    def _no_head(self, call: Call, data: bytes, size: int) -> None:
+        """Wait for the rest of a head, unless it cannot become a good one."""
+        if max(size, len(data)) > MAX_HEAD:
+            self._broken(call, "The head of the API's answer is too large.")
+        elif not data.startswith(b"HTTP/1."[: len(data)]):
+            self._broken(call, "The API's answer is not HTTP/1.1.")
+        else:
+            self._buffer = data
+
+    def _skip(self, call: Call, rest: bytes) -> None:
+        """Go on behind an interim answer."""
+        self._interim += 1
+        if self._interim > MAX_INTERIM:
+            self._broken(call, "The API sent interim answers without end.")
+        elif rest:
+            self._head(call, rest)
+
     def _read(self, raw: bytes, method: bytes) -> ResponseHead:
-        """Parse one head; `_fields` is filled by the parser."""
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = httptools.HttpResponseParser(self)
+        """Parse one head the long way; `_fields` is filled by the parser."""
         fields: list[tuple[bytes, bytes]] = []
         self._fields = fields
-        parser.feed_data(raw)
+        # A new parser for each: after a head, an old one waits for a body.
+        httptools.HttpResponseParser(self).feed_data(raw)
         return self._rules.read(raw, method, fields)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -234,56 +247,49 @@ class UpstreamConnection(asyncio.Protocol):
     def _deliver(self, call: Call, head: ResponseHead, body: bytes) -> None:
         framing = head.framing
         if framing is None:
-            self._parser = None  # it may wait for a body that does not come
             if body:
                 self.reusable = False
             call.answered(head, b"", whole=True)
-            return
-        if framing >= 0:
+        elif framing >= 0:
             left = framing - len(body)
             if left <= 0:
                 if left < 0:
                     # Past the end: not part of any answer (RFC 9112, 9.2).
                     self.reusable = False
-                    body = body[:framing]
-                if body and self._parser is not None:
-                    self._parser.feed_data(body)  # it skips the body, and serves again
-                call.answered(head, body, whole=True)
-                return
-            self._parser = None
-            self._body = left
-            call.answered(head, body, whole=False)
-            return
-        self._parser = None
-        if framing == UNTIL_CLOSE:
+                call.answered(head, body[:framing], whole=True)
+            else:
+                self._body = left
+                call.answered(head, body, whole=False)
+        elif framing == UNTIL_CLOSE:
             self.reusable = False
             self._body = UNTIL_CLOSE
             call.answered(head, body, whole=False)
-            return
-        self._body = Chunked()
-        try:
-            pieces = self._body.feed(body)
-        except Refused:
-            self._broken(call, "the chunks of its answer are malformed")
-            return
-        if self._body.done:
-            self._chunks_done()
-            call.answered(head, b"".join(pieces), whole=True)
         else:
-            call.answered(head, b"".join(pieces), whole=False)
+            self._deliver_chunks(call, head, body)
 
-    def _chunks_done(self) -> None:
-        assert isinstance(self._body, Chunked)  # noqa: S101 - for the type checker
-        if self._body.rest:
-            self.reusable = False
+    def _deliver_chunks(self, call: Call, head: ResponseHead, body: bytes) -> None:
+        chunked = self._body = Chunked()
+        try:
+            pieces = chunked.feed(body)
+        except Refused:
+            self._broken(call, "The chunks of the API's answer are malformed.")
+            return
+        if chunked.done:
+            self._chunks_done(chunked)
+        call.answered(head, b"".join(pieces), whole=chunked.done)
+
+    def _chunks_done(self, chunked: Chunked) -> None:
         self._body = None
+        if chunked.rest:
+            self.reusable = False
 
     def _more(self, call: Call, data: bytes) -> None:
         body = self._body
-        if isinstance(body, int):
-            if body == UNTIL_CLOSE:
-                call.answer_data(data)
-                return
+        if isinstance(body, Chunked):
+            self._more_chunks(call, body, data)
+        elif body == UNTIL_CLOSE:
+            call.answer_data(data)
+        elif body is not None:
             left = body - len(data)
             if left > 0:
                 self._body = left
@@ -294,23 +300,26 @@ class UpstreamConnection(asyncio.Protocol):
                 data = data[:body]
             self._body = None
             call.answer_data(data)
-        elif body is not None:
-            try:
-                pieces = body.feed(data)
-            except Refused:
-                self._broken(call, "the chunks of its answer are malformed")
-                return
-            done = body.done
-            if done:
-                self._chunks_done()
-            if pieces:
-                call.answer_data(b"".join(pieces) if len(pieces) > 1 else pieces[0])
-            if not done:
-                return
+            self._end(call)
+
+    def _more_chunks(self, call: Call, chunked: Chunked, data: bytes) -> None:
+        try:
+            pieces = chunked.feed(data)
+        except Refused:
+            self._broken(call, "The chunks of the API's answer are malformed.")
+            return
+        if chunked.done:
+            self._chunks_done(chunked)
+        if pieces:
+            call.answer_data(b"".join(pieces) if len(pieces) > 1 else pieces[0])
+        if chunked.done:
+            self._end(call)
+
+    def _end(self, call: Call) -> None:
         # The call may have been cut while it took the last bytes.
         if self.call is call:
             call.answer_ended()
 
     def _broken(self, call: Call, what: str) -> None:
         self.abort()
-        call.answer_lost(Refused(Code.UPSTREAM_PROTOCOL, f"the API broke HTTP: {what}"))
+        call.answer_lost(Refused(Code.UPSTREAM_PROTOCOL, what))

@@ -5,14 +5,14 @@ from typing import Any, cast
 import pytest
 
 from sidecar.errors import Code, Refused
-from sidecar.proxy.pool import IDLE_SECONDS, Pool
-from sidecar.proxy.upstream import UpstreamConnection
+from sidecar.proxy.pool import Pool
+from sidecar.proxy.upstream import IDLE_SECONDS, UpstreamConnection
 
 
 class Connection:
     """Stands for a connection to the API."""
 
-    def __init__(self, pool: Pool, idle_seconds: float = float("inf")) -> None:
+    def __init__(self, pool: Pool, idle_seconds: float = IDLE_SECONDS) -> None:
         self.pool = pool
         self.idle_seconds = idle_seconds
         self.idle_until = 0.0
@@ -56,7 +56,7 @@ class Rig:
     def _open(self) -> None:
         self.asked += 1
 
-    def connection(self, idle_seconds: float = float("inf")) -> Any:
+    def connection(self, idle_seconds: float = IDLE_SECONDS) -> Any:
         """Return a new connection of this pool."""
         return Connection(self.pool, idle_seconds)
 
@@ -202,7 +202,7 @@ def test_a_call_whose_connection_is_being_opened_is_not_busy(rig: Rig) -> None:
 
 @pytest.mark.parametrize(
     ("told", "kept"),
-    [(float("inf"), IDLE_SECONDS), (5.0, 5.0)],
+    [(IDLE_SECONDS, IDLE_SECONDS), (5.0, 5.0)],
     ids=["our-limit", "peer-says-less"],
 )
 def test_idle_connections_are_closed_in_time(
