@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.answers import ResponseHead
 from sidecar.core.fields import CHUNKED
+from sidecar.core.framing import LAST_CHUNK, encode_chunk
 from sidecar.core.headers import ACCEPT_JSON, RequestHead
 from sidecar.core.life_events import Replay, Verdict, proof_of
 from sidecar.core.operations import Operation
@@ -36,37 +37,35 @@ GONE: Final = 499
 KEY_SECONDS: Final = 5.0
 """A call waits this long for the first key: a start takes about one second."""
 FOREVER: Final = float("inf")
-LAST_CHUNK: Final = b"0\r\n\r\n"
 CHUNKED_LINE: Final = b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 class Exchange:
     """A call under way: the `Call` of an upstream connection, a `Waiter` of the pool."""
 
-    __slots__ = (
-        *("_body_bytes", "_body_done", "_chunked_out", "_context", "_credential"),
-        *(
-            "_filter",
-            "_head",
-            "_held",
-            "_judged",
-            "_overhead",
-            "_parked",
-            "_resent",
-            "_seam",
-        ),
-        *(
-            "_sent",
-            "_service",
-            "_started",
-            "_stats",
-            "_status",
-            "_target",
-            "_until_close",
-            "_verdict",
-        ),
-        *("connection", "dead", "deadline", "method", "operation", "waiting"),
-    )
+    # Defaults live in the class: a call sets few of these, and setting one costs 30 ns.
+    # So no `__slots__`; a call lives for milliseconds, its memory does not count.
+    connection: "UpstreamConnection | None" = None
+    waiting = False
+    dead = False
+    deadline = FOREVER
+    _sent = 0.0
+    _overhead = 0.0
+    _held: tuple[bytes, ...] | None = ()
+    """The body so far, for the first sending and for a second one; None: too large."""
+    _body_bytes = 0
+    _seam = b""
+    """The end of the last piece: a key may lie across two."""
+    _judged = False
+    _resent = False
+    _verdict: Replay | None = None
+    _parked: tuple[ResponseHead, bytes, bool] | None = None
+    _credential: Credential | None = None
+    _filter: AnswerFilter | None = None
+    _chunked_out = False
+    _until_close = False
+    _status = 0
+    """Of the answer, once its head has gone to the service."""
 
     def __init__(
         self,
@@ -83,28 +82,8 @@ class Exchange:
         self.method = method
         self._target = target
         self.operation = operation
-        self._stats = service.context.stats.operation(operation.label)
         self._started = started
-        self._sent = 0.0
-        self._overhead = 0.0
-        self._held: list[bytes] | None = []
-        """The body so far, for the first sending and for a second one; None: too large."""
-        self._body_bytes = 0
-        self._seam = b""
-        """The end of the last piece: a key may lie across two."""
         self._body_done = not head.framing
-        self._judged = self._resent = False
-        self._verdict: Replay | None = None
-        self._parked: tuple[ResponseHead, bytes, bool] | None = None
-        self._credential: Credential | None = None
-        self._filter: AnswerFilter | None = None
-        self._chunked_out = self._until_close = False
-        self._status = 0
-        """Of the answer, once its head has gone to the service."""
-        self.connection: UpstreamConnection | None = None
-        self.waiting = False
-        self.dead = False
-        self.deadline = FOREVER
 
     # Towards the API.
 
@@ -158,38 +137,30 @@ class Exchange:
         credential = self._credential
         assert credential is not None  # noqa: S101 - for the type checker
         head = self._head
-        framing = head.framing or 0
-        pieces = [
-            *(
-                self.method,
-                b" ",
-                context.base_path,
-                self._target,
-                context.version_and_host,
-            ),
-            head.forward,
-            b"" if head.has_accept else ACCEPT_JSON,
+        pieces = (
+            *(self.method, b" ", context.base_path, self._target, context.version_and_host),
+            head.forward if head.has_accept else head.forward + ACCEPT_JSON,
             credential.header_line,
-            CHUNKED_LINE if framing < 0 else b"\r\n",
-        ]
-        held = self._held
-        if held:
-            if framing > 0:
-                pieces += held
-            else:
-                for data in held:
-                    pieces += (b"%x\r\n" % len(data), data, b"\r\n")
-            if self._body_bytes > context.limits.replay_body_bytes:
-                self._held = None
-        if self._body_done:
-            if framing < 0:
-                pieces.append(LAST_CHUNK)
+            CHUNKED_LINE if head.framing == CHUNKED else b"\r\n",
+        )
+        if not head.framing:
             self._service.deadline = context.now + context.limits.response_seconds
-        else:
-            self._service.deadline = context.now + context.limits.idle_seconds
-        connection.begin(self, b"".join(pieces))
+            connection.begin(self, b"".join(pieces))
+            self._sent = context.clock()
+            return
+        held = self._held or ()
+        done = self._body_done
+        if head.framing == CHUNKED:
+            held = (*(piece for data in held for piece in encode_chunk(data)),)
+            if done:
+                held = (*held, LAST_CHUNK)
+        if self._body_bytes > context.limits.replay_body_bytes:
+            self._held = None
+        wait = context.limits.response_seconds if done else context.limits.idle_seconds
+        self._service.deadline = context.now + wait
+        connection.begin(self, b"".join((*pieces, *held)))
         self._sent = context.clock()
-        if not self._body_done:
+        if not done:
             self._want_body()
 
     def _want_body(self) -> None:
@@ -214,7 +185,7 @@ class Exchange:
         connection = self.connection
         if connection is None or (held is not None and fits):
             if data and held is not None:
-                held.append(data)
+                self._held = (*held, data)
         else:
             self._held = None
         if connection is None:
@@ -222,7 +193,7 @@ class Exchange:
                 self._service.pause()
             return
         if self._head.framing == CHUNKED:
-            data = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            data = b"".join(encode_chunk(data))
             if done:
                 data += LAST_CHUNK
         wait = limits.response_seconds if done else limits.idle_seconds
@@ -262,8 +233,30 @@ class Exchange:
 
     def answered(self, head: ResponseHead, body: bytes, *, whole: bool) -> None:
         """Take the answer's head: hide a 401 that can be mended, relay anything else."""
-        back = self._context.clock()
-        if head.status == 401 and not self._judged:  # noqa: PLR2004 - RFC 9110, 15.5.2
+        context = self._context
+        back = context.clock()
+        service = self._service
+        if (
+            whole
+            and head.status != 401  # noqa: PLR2004 - RFC 9110, 15.5.2
+            and head.location is None
+            and not head.coding
+            and self._body_done
+            and self._verdict is None
+            and not service.close_after
+            and not context.draining
+            and (head.framing is None or head.framing >= 0)
+        ):
+            # The common answer in one pass: one scan, one write.
+            out = b"%b%b\r\n%b" % (head.line, head.forward, body)
+            needles = context.needles
+            if needles is None or not needles.within(out):
+                self._status = head.status
+                service.write(out)
+                self._overhead = self._sent - self._started + context.clock() - back
+                self._finish()
+                return
+        elif head.status == 401 and not self._judged:  # noqa: PLR2004
             self._judged = True
             if self._challenge(head, body, whole=whole):
                 return
@@ -390,7 +383,7 @@ class Exchange:
                 self._redacted(self._filter.hits)
         if self._chunked_out:
             if body:
-                pieces += (b"%x\r\n" % len(body), body, b"\r\n")
+                pieces += encode_chunk(body)
             if whole:
                 pieces.append(LAST_CHUNK)
         else:
@@ -412,10 +405,7 @@ class Exchange:
         service = self._service
         service.deadline = self._context.now + self._context.limits.idle_seconds
         if data:
-            if self._chunked_out:
-                service.write(b"%x\r\n%b\r\n" % (len(data), data))
-            else:
-                service.write(data)
+            service.write(b"".join(encode_chunk(data)) if self._chunked_out else data)
 
     def answer_ended(self) -> None:
         """Relay the end of the answer."""
@@ -431,9 +421,7 @@ class Exchange:
             tail = self._filter.flush()
             self._redacted(self._filter.hits)
         if self._chunked_out:
-            if tail:
-                tail = b"%x\r\n%b\r\n" % (len(tail), tail)
-            tail += LAST_CHUNK
+            tail = b"".join((*encode_chunk(tail), LAST_CHUNK))
         if tail:
             self._service.write(tail)
         self._finish()
@@ -503,18 +491,22 @@ class Exchange:
     # Ends. Each of the four leads through `_end`, once.
 
     def _finish(self) -> None:
-        connection, self.connection = self.connection, None
         context = self._context
-        if connection is not None:
-            connection.finish(context.now, request_sent=self._body_done)
         self.dead = True
+        connection = self.connection
+        if connection is not None:
+            self.connection = None
+            connection.finish(context.now, request_sent=self._body_done)
         status = self._status
         seconds = context.clock() - self._started
-        method = METHODS.get(self.method, OTHER_METHOD)
-        self._stats.answered(method, status, UPSTREAM, seconds, self._overhead)
+        stats = context.stats
+        stats.inflight -= 1
+        stats.operation(self.operation.label).answered(
+            METHODS.get(self.method, OTHER_METHOD),
+            *(status, UPSTREAM, seconds, self._overhead),
+        )
         if context.keys.doubted and self._credential is not None:
             context.keys.tried(self._credential, proof_of(status))
-        context.stats.inflight -= 1
         if status >= 400 or context.log_all:  # noqa: PLR2004 - RFC 9110, 15.5
             context.log_answer(self.operation, self.method, status, seconds)
         self._service.finished()
@@ -530,7 +522,9 @@ class Exchange:
         self._report(0)
         context = self._context
         method = METHODS.get(self.method, OTHER_METHOD)
-        self._stats.answered(method, status, origin, context.clock() - self._started)
+        context.stats.operation(self.operation.label).answered(
+            method, status, origin, context.clock() - self._started
+        )
         context.stats.inflight -= 1
         if self._filter is not None:
             self._redacted(self._filter.hits)

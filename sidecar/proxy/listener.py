@@ -24,6 +24,7 @@ import httptools
 from sidecar.core.framing import Chunked
 from sidecar.core.headers import RequestHead
 from sidecar.errors import Code, Refused
+from sidecar.metrics.hot import METHODS
 from sidecar.proxy.answers import refusal
 from sidecar.proxy.exchange import FOREVER, Exchange
 
@@ -42,22 +43,13 @@ class ServiceConnection(asyncio.Protocol):
     """The protocol on a connection from the service."""
 
     __slots__ = (
-        *("_body", "_buffer", "_exchange", "_fields", "_lingered", "_parser"),
-        *(
-            "_partial",
-            "_transport",
-            "close_after",
-            "context",
-            "deadline",
-            "paused",
-            "version_10",
-        ),
+        *("_body", "_buffer", "_exchange", "_fields", "_lingered", "_partial"),
+        *("_transport", "close_after", "context", "deadline", "paused", "version_10"),
     )
 
     def __init__(self, context: "ProxyServer") -> None:
         self.context = context
         self._transport: asyncio.Transport
-        self._parser: httptools.HttpRequestParser | None = None
         self._fields: list[tuple[bytes, bytes]] = []
         self._buffer = b""
         self._exchange: Exchange | None = None
@@ -149,22 +141,33 @@ class ServiceConnection(asyncio.Protocol):
                 return
             started = context.clock()
             raw, data = (data, b"") if size == len(data) else (data[:size], data[size:])
-            method_end = raw.find(b" ")
-            method = raw[:method_end]
-            target = raw[method_end + 1 : raw.find(b"\r\n") - 9]  # less " HTTP/1.1"
+            at = raw.find(b"\r\n")
+            method, _, target = raw[: at - 9].partition(b" ")  # less " HTTP/1.1"
+            # A client sends the same fields with most of its calls: they were parsed,
+            # judged and searched for keys when they came first.
+            head = context.blocks.get(raw[at - 9 :])
+            known = head is not None and method in METHODS
             try:
-                head = self._read(raw, method, target)
+                if head is None or not known:
+                    head = self._read(raw, method, target)
             except Refused as refused:
                 self._refuse_early(refused, method, started)
                 self._answer(refused, method, keep=False)
                 return
+            self.version_10 = head.http_1_0
+            # Persistence of HTTP/1.0 would need its own answers: it ends with the first.
+            self.close_after = head.close or head.http_1_0
             try:
-                operation = context.admit(raw, method, target, head)
+                operation = context.admit(
+                    method, target, head, target if known else raw
+                )
             except Refused as refused:
                 self._refuse_early(refused, method, started)
                 if not self._answer(refused, method, keep=not head.framing):
                     return
                 continue
+            if not known:
+                context.remember(raw[at - 9 :], head)
             self._partial = False
             exchange = Exchange(self, head, method, target, operation, started)
             self._begin(exchange, head.framing, data)
@@ -172,25 +175,17 @@ class ServiceConnection(asyncio.Protocol):
         self._wait()
 
     def _read(self, raw: bytes, method: bytes, target: bytes) -> RequestHead:
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = httptools.HttpRequestParser(self)
         fields: list[tuple[bytes, bytes]] = []
         self._fields = fields
         try:
-            parser.feed_data(raw)
+            # A new parser for each: after a head with a length, an old one waits for a
+            # body that it will not see.
+            httptools.HttpRequestParser(self).feed_data(raw)
         except httptools.HttpParserUpgrade:
-            self._parser = None  # `read` refuses it, by its fields or its method
+            pass  # `read` refuses it, by its fields or its method
         except httptools.HttpParserError:
-            self._parser = None
             raise malformed(raw) from None
-        head = self.context.request_rules.read(raw, method, target, fields)
-        if head.framing:
-            self._parser = None  # it waits for a body that it will not see
-        self.version_10 = head.http_1_0
-        # Persistence of HTTP/1.0 would need its own answers: it ends with the first.
-        self.close_after = head.close or head.http_1_0
-        return head
+        return self.context.request_rules.read(raw, method, target, fields)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Collect a field (called by llhttp)."""

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from sidecar.core.headers import RequestHead, RequestRules
 from sidecar.core.life_events import Verdict
-from sidecar.core.masking import Needles
+from sidecar.core.needles import MIN_NEEDLE, Needles
 from sidecar.core.operations import Operation, Operations
 from sidecar.core.secret import Credential
 from sidecar.core.target import localise
@@ -27,6 +27,11 @@ from sidecar.proxy.pool import Pool
 
 SWEEP_SECONDS: Final = 0.25
 """How late a deadline may be noticed; a sweep over 1,000 connections takes 0.1 ms."""
+
+
+REMEMBERED_BLOCKS: Final = 256
+LONGEST_BLOCK: Final = 1024
+"""Bytes. With the number above at most 256 KiB are remembered, whatever comes."""
 
 
 class Keys(Protocol):
@@ -93,6 +98,8 @@ class ProxyServer:
         self._warn_only = upstream.guards.tripwire == "warn"
         self.base_path = upstream.base.path
         self.version_and_host = b" HTTP/1.1\r\nHost: %b\r\n" % upstream.base.host_header
+        self.blocks: dict[bytes, RequestHead] = {}
+        """Fields of a head -> what they say; a client sends the same with most calls."""
         self.draining = False
         self.services: set[ServiceConnection] = set()
         self.pool = Pool(upstream.limits.max_upstream_connections, self._open_one)
@@ -111,6 +118,7 @@ class ProxyServer:
     def learn(self, needles: Needles) -> None:
         """Guard against these keys from now on (called when the known keys change)."""
         guards = self.upstream.guards
+        self.blocks.clear()  # each was searched for the keys known so far
         self.needles = needles if guards.reflection == "mask" else None
         self._forbidden = needles if guards.tripwire != "off" else None
         self.seam_bytes = max(map(len, needles.all), default=1) - 1
@@ -118,10 +126,16 @@ class ProxyServer:
     # For the connections.
 
     def admit(
-        self, raw: bytes, method: bytes, target: bytes, head: RequestHead
+        self, method: bytes, target: bytes, head: RequestHead, unsearched: bytes
     ) -> Operation:
         """
         Judge a call whose head could be read.
+
+        Args:
+            method: As it came; so is the target.
+            target: Judged here.
+            head: What the fields say.
+            unsearched: What of the head was not yet searched for keys.
 
         Raises:
             Refused: It is not to be sent.
@@ -129,12 +143,24 @@ class ProxyServer:
         if self.draining:
             raise Refused(Code.DRAINING, "the sidecar is shutting down")
         operation = self.operations.match(method, target)
-        if self._forbidden is not None and self._forbidden.knows(raw):
+        forbidden = self._forbidden
+        if (
+            forbidden is not None
+            and len(unsearched) >= MIN_NEEDLE
+            and forbidden.knows(unsearched)
+        ):
             self.tripped(operation.label, method)
         limit = self.limits.max_body_bytes
         if limit and head.framing is not None and head.framing > limit:
             raise body_too_large(limit)
         return operation
+
+    def remember(self, block: bytes, head: RequestHead) -> None:
+        """Remember the fields of a head that holds no key, and what they say."""
+        if len(block) <= LONGEST_BLOCK and not self._warn_only:
+            if len(self.blocks) >= REMEMBERED_BLOCKS:
+                self.blocks.clear()
+            self.blocks[block] = head
 
     def holds_key(self, data: bytes) -> bool:
         """Tell whether a body of the service's has a key in it."""

@@ -204,7 +204,8 @@ class UpstreamConnection(asyncio.Protocol):
         except Refused as refusal:
             self._broken(call, refusal.detail)
             return
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # An upgrade is raised for a 101, which nobody asked for.
             self._broken(call, "The head of the API's answer is malformed.")
             return
         if head.status < 200:  # noqa: PLR2004 - RFC 9110, 15.2: interim
