@@ -52,6 +52,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="sign a delivery",
         description="Print the header fields of a signed delivery, or send it.",
     )
+    # Also behind the action, where people write it; unset, the one before it holds.
+    action.add_argument(
+        "--config", metavar="FILE", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
     source = action.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--secret-file", metavar="FILE", help="holds whsec_... (v1) or whsk_... (v1a)"

@@ -476,12 +476,12 @@ def test_an_endpoint_of_the_settings(
     config.write_text(SETTINGS.format(file=file, listen=listen))
     stdin(b"{}")
 
-    code = main(
-        ["webhook", "--config", str(config), "sign", "--endpoint", "inbox", "--curl"]
-    )
+    given = ["--config", str(config)]
+    wanted = ["--endpoint", "inbox", "--curl"]
 
-    assert code == Exit.OK
-    assert shlex.split(capsys.readouterr().out)[-1] == shown
+    for line in (["webhook", *given, "sign"], ["webhook", "sign", *given]):
+        assert main([*line, *wanted]) == Exit.OK
+        assert shlex.split(capsys.readouterr().out)[-1] == shown
 
 
 def test_an_endpoint_that_the_settings_do_not_have(
