@@ -29,7 +29,9 @@ from sidecar.proxy.server import ProxyServer
 from sidecar.proxy.upstream import UpstreamConnection
 
 KEY = "fln_live_benchsecretvalue0123456789abcdef"
-BODY = b'{"data":[' + b'{"id":"c_00001","name":"Contact 1","tags":["vip"]},' * 19 + b"]}"
+BODY = (
+    b'{"data":[' + b'{"id":"c_00001","name":"Contact 1","tags":["vip"]},' * 19 + b"]}"
+)
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Tue, 24 Nov 2026 02:41:00 GMT\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\n"
@@ -46,7 +48,9 @@ REQUESTS = {
     ),
     "post": (
         b"POST /contacts HTTP/1.1\r\nHost: 127.0.0.1:8700\r\n"
-        b"Content-Type: application/json\r\nContent-Length: 2048\r\n\r\n" + b"x" * 2048
+        b"Content-Type: application/json\r\nContent-Length: 1664\r\n\r\n"
+        + b'{"name":"x"},'
+        * 128
     ),
 }
 ROUNDS = 400
@@ -114,7 +118,9 @@ def main() -> None:
         service, connection = make()
 
         def calls(
-            request: bytes = request, service: Any = service, connection: Any = connection
+            request: bytes = request,
+            service: Any = service,
+            connection: Any = connection,
         ) -> None:
             for _ in range(CALLS):
                 service.data_received(request)

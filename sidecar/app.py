@@ -9,6 +9,8 @@ there is a key: a call that comes early waits for it.
 Order of the end: not ready; listeners closed; calls in flight finish; keepers stop.
 """
 
+from __future__ import annotations
+
 import asyncio
 import gc
 import os
@@ -44,9 +46,9 @@ from sidecar.posture import harden
 from sidecar.proxy.connect import Connector, tls_context
 from sidecar.proxy.runner import CappedSite, ProxyRunner
 from sidecar.proxy.server import ProxyServer
-from sidecar.settings import Settings
 
 if TYPE_CHECKING:
+    from sidecar.settings import Settings
     from sidecar.webhook.receiver import WebhookReceiver
 
 Addresses = Mapping[str, str]

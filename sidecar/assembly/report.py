@@ -1,10 +1,13 @@
 """What the admin port tells of the process: facts for probes, the status document."""
 
+from __future__ import annotations
+
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sidecar import __version__
 from sidecar.admin.watch import Watch
@@ -22,7 +25,9 @@ from sidecar.credential.keeper import Keeper
 from sidecar.metrics import Metrics
 from sidecar.posture import Posture
 from sidecar.proxy.server import ProxyServer
-from sidecar.settings import Settings
+
+if TYPE_CHECKING:
+    from sidecar.settings import Settings
 
 
 @dataclass(slots=True)

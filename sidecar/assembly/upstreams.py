@@ -1,9 +1,12 @@
 """From settings to what the parts of an upstream are told."""
 
+from __future__ import annotations
+
 import socket
 import ssl
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sidecar.core.operations import Operations
@@ -15,10 +18,12 @@ from sidecar.credential.sources.base import Source
 from sidecar.errors import Problem, SettingsInvalid
 from sidecar.proxy.options import Guards, Limits, Upstream
 from sidecar.proxy.runner import bind
-from sidecar.settings import Settings
-from sidecar.settings.models import AwsSettings
-from sidecar.settings.upstream import SecretSettings, UpstreamSettings
 from sidecar.settings.values import Address
+
+if TYPE_CHECKING:
+    from sidecar.settings import Settings
+    from sidecar.settings.models import AwsSettings
+    from sidecar.settings.upstream import SecretSettings, UpstreamSettings
 
 OnCall = Callable[[str, str, str], None]
 

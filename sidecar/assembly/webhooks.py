@@ -1,18 +1,23 @@
 """From settings to what the webhook receiver is told."""
 
+from __future__ import annotations
+
 import random
 import secrets
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from sidecar.assembly.upstreams import source_of
 from sidecar.core.secret import Secret
 from sidecar.credential.sources.base import Source
 from sidecar.metrics import Metrics
-from sidecar.settings import Settings
-from sidecar.settings.models import WebhookSettings
 from sidecar.webhook.options import EndpointOptions, ReceiverOptions
 from sidecar.webhook.receiver import Tools, WebhookReceiver
+
+if TYPE_CHECKING:
+    from sidecar.settings import Settings
+    from sidecar.settings.models import WebhookSettings
 
 
 def endpoint_of(name: str, webhook: WebhookSettings) -> EndpointOptions:

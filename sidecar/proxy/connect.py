@@ -73,7 +73,9 @@ class Connector:
         """
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._open(UpstreamConnection(pool, self._rules, self._known))
+                return await self._open(
+                    UpstreamConnection(pool, self._rules, self._known)
+                )
         except TimeoutError:
             raise Refused(
                 Code.UPSTREAM_TIMEOUT, "no connection to the API within connect_seconds"

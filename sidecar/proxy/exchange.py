@@ -12,6 +12,7 @@ Rule 3: a cut answer stays cut: the service's connection is never ended as if it
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.answers import ResponseHead
@@ -51,7 +52,7 @@ class Exchange:
     deadline = FOREVER
     _sent = 0.0
     _overhead = 0.0
-    _held: tuple[bytes, ...] | None = ()
+    _held: list[bytes] | tuple[()] | None = ()
     """The body so far, for the first sending and for a second one; None: too large."""
     _body_bytes = 0
     _seam = b""
@@ -138,7 +139,13 @@ class Exchange:
         assert credential is not None  # noqa: S101 - for the type checker
         head = self._head
         pieces = (
-            *(self.method, b" ", context.base_path, self._target, context.version_and_host),
+            *(
+                self.method,
+                b" ",
+                context.base_path,
+                self._target,
+                context.version_and_host,
+            ),
             head.forward if head.has_accept else head.forward + ACCEPT_JSON,
             credential.header_line,
             CHUNKED_LINE if head.framing == CHUNKED else b"\r\n",
@@ -148,10 +155,10 @@ class Exchange:
             connection.begin(self, b"".join(pieces))
             self._sent = context.clock()
             return
-        held = self._held or ()
+        held: Iterable[bytes] = self._held or ()
         done = self._body_done
         if head.framing == CHUNKED:
-            held = (*(piece for data in held for piece in encode_chunk(data)),)
+            held = (piece for data in held for piece in encode_chunk(data))
             if done:
                 held = (*held, LAST_CHUNK)
         if self._body_bytes > context.limits.replay_body_bytes:
@@ -184,8 +191,10 @@ class Exchange:
         fits = self._body_bytes <= limits.replay_body_bytes
         connection = self.connection
         if connection is None or (held is not None and fits):
-            if data and held is not None:
-                self._held = (*held, data)
+            if data and held:
+                held.append(data)
+            elif data:
+                self._held = [data]
         else:
             self._held = None
         if connection is None:
@@ -209,7 +218,8 @@ class Exchange:
             except Refused as refused:
                 self._refuse(refused)
                 return False
-        self._seam = (self._seam + data)[-context.seam_bytes :]
+        if not self._body_done:
+            self._seam = (self._seam + data)[-context.seam_bytes :]
         return True
 
     def pause_sending(self) -> None:

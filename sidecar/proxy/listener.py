@@ -121,7 +121,7 @@ class ServiceConnection(asyncio.Protocol):
 
     # Heads.
 
-    def _take_heads(self, data: bytes) -> None:
+    def _take_heads(self, data: bytes) -> None:  # noqa: C901 - one pass, see above
         """Begin the next call; answer those that are refused on the way to it."""
         context = self.context
         while data:

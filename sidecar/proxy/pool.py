@@ -16,6 +16,7 @@ from typing import Protocol
 from sidecar.errors import Code, Refused
 from sidecar.proxy.upstream import UpstreamConnection
 
+
 class Waiter(Protocol):
     """A call that needs a connection."""
 

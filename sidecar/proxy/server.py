@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from sidecar.core.headers import RequestHead, RequestRules
 from sidecar.core.life_events import Verdict
-from sidecar.core.needles import MIN_NEEDLE, Needles
+from sidecar.core.needles import Needles
 from sidecar.core.operations import Operation, Operations
 from sidecar.core.secret import Credential
 from sidecar.core.target import localise
@@ -93,6 +93,7 @@ class ProxyServer:
         self.needles: Needles | None = None
         """What no answer may hold; None: the reflection guard is off."""
         self._forbidden: Needles | None = None
+        self._shortest = 1
         self.seam_bytes = 0
         """How much of a body's piece may be the beginning of a key."""
         self._warn_only = upstream.guards.tripwire == "warn"
@@ -122,6 +123,7 @@ class ProxyServer:
         self.needles = needles if guards.reflection == "mask" else None
         self._forbidden = needles if guards.tripwire != "off" else None
         self.seam_bytes = max(map(len, needles.all), default=1) - 1
+        self._shortest = min(map(len, needles.all), default=1)
 
     # For the connections.
 
@@ -146,7 +148,7 @@ class ProxyServer:
         forbidden = self._forbidden
         if (
             forbidden is not None
-            and len(unsearched) >= MIN_NEEDLE
+            and len(unsearched) >= self._shortest
             and forbidden.knows(unsearched)
         ):
             self.tripped(operation.label, method)

@@ -110,7 +110,7 @@ class UpstreamConnection(asyncio.Protocol):
     def nothing_written(self) -> bool:
         """Tell whether the peer cannot have seen a byte of the present call."""
         before = self.written_before
-        return before >= 0 and self.transport.written == before  # type: ignore[attr-defined, no-any-return]
+        return before >= 0 and self.transport.written == before  # type: ignore[attr-defined]
 
     def finish(self, now: float, *, request_sent: bool) -> None:
         """End the work for the call: go idle, or close when something is left over."""

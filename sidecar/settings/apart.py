@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 INVALID: Final = 2
 SECONDS: Final = 60.0
+REGIONS: Final = frozenset({"AWS_REGION", "AWS_DEFAULT_REGION"})
 
 
 class SettingsLost(Exception):
@@ -40,7 +42,11 @@ class Loading:
         if path is not None:
             command.append(os.fspath(path))
         self._process = subprocess.Popen(  # noqa: S603  (ourselves)
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=_environment(os.environ),
         )
 
     def result(self) -> "Settings":
@@ -63,3 +69,12 @@ class Loading:
             raise SettingsLost
         # Equal in every attribute, see `lean`.
         return cast("Settings", from_json(said))
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what the other process needs: the credentials of AWS are not among it."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("AWS_") or name in REGIONS
+    }
