@@ -96,21 +96,23 @@ class KnownLines:
         """Judge a line that is not remembered."""
         name = line.partition(b":")[0]
         at = len(name)
+        if not _VALUE.fullmatch(line, at):
+            return _LONG_WAY
+        try:
+            action = self._rules.action_of(name)
+        except Refused:
+            return _LONG_WAY
+        if action == DROP:
+            return DROP  # a cookie is not remembered for having been dropped
         verdict = _LONG_WAY
-        if _VALUE.fullmatch(line, at):
-            try:
-                action = self._rules.action_of(name)
-            except Refused:
-                return _LONG_WAY
-            if action in (KEEP, DROP):
-                verdict = action
-            elif action == LENGTH:
-                digits = _DIGITS.fullmatch(line, at)
-                verdict = int(digits[1]) + _FIRST_LENGTH if digits else _LONG_WAY
-            elif action == PERSISTENCE and line[at:] in _KEEP_ALIVE:
-                verdict = DROP
-        # A cookie or the like is not kept in memory for having been dropped.
-        if len(line) <= LONGEST_REMEMBERED and (verdict != DROP or action == PERSISTENCE):
+        if action == KEEP:
+            verdict = KEEP
+        elif action == LENGTH:
+            digits = _DIGITS.fullmatch(line, at)
+            verdict = int(digits[1]) + _FIRST_LENGTH if digits else _LONG_WAY
+        elif action == PERSISTENCE and line[at:] in _KEEP_ALIVE:
+            verdict = DROP
+        if len(line) <= LONGEST_REMEMBERED:
             if len(self._lines) >= REMEMBERED_LINES:
                 self._lines.clear()
             self._lines[line] = verdict

@@ -29,4 +29,4 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], os.environ))  # noqa: TID251  (this is what is meant)
+    sys.exit(main(sys.argv[1:], os.environ))
