@@ -79,7 +79,7 @@ def _upstream(number: int, name: str, status: Document, now: float) -> str:
         f"<dl>{''.join(_facts(at, status, now))}</dl>"
         f"{_answers(number, at, status)}"
         f'<h3 id="e{number}">What happened</h3>'
-        f'<ol aria-labelledby="e{number}" data-path="{_attr([*at, "events"])}"'
+        f'<ol tabindex="0" aria-labelledby="e{number}" data-path="{_attr([*at, "events"])}"'
         f' data-as="events">{_events(status.get("events") or [], now)}</ol></section>'
     )
 

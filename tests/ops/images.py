@@ -72,8 +72,8 @@ def build() -> str:
     if not buildah("images", "--quiet", "--filter", f"reference={BASE}"):
         _build_base()
     certificates = f"{CERTIFICATES}:{CERTIFICATES}:ro"
-    options = ("--isolation=chroot", "--pull-never", "--volume", certificates)
-    buildah("build", *options, "--tag", IMAGE, str(ROOT))
+    options = ("--layers", "--isolation=chroot", "--pull-never")
+    buildah("build", *options, "--volume", certificates, "--tag", IMAGE, str(ROOT))
     return IMAGE
 
 

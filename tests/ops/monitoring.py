@@ -90,9 +90,18 @@ class Prometheus:
 
     def query(self, expr: str) -> list[dict[str, Any]]:
         """The result of an instant query."""
-        target = "/api/v1/query?" + urllib.parse.urlencode({"query": expr})
+        return self._ask("query", query=expr)
+
+    def range(
+        self, expr: str, begin: float, end: float, step: float
+    ) -> list[dict[str, Any]]:
+        """The result of a query over a time, in Unix seconds."""
+        return self._ask("query_range", query=expr, start=begin, end=end, step=step)
+
+    def _ask(self, what: str, **parameters: object) -> list[dict[str, Any]]:
+        target = f"/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
         answer = call(self.address, target).json()
-        assert answer["status"] == "success", (expr, answer)
+        assert answer["status"] == "success", (parameters, answer)
         result: list[dict[str, Any]] = answer["data"]["result"]
         return result
 
