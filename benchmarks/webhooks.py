@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from pathlib import Path
 from sidecar.core.webhook_keys import parse_signing_key
 from sidecar.core.webhooks import sign
 from sidecar.demo.asking import wait_until
-from sidecar.demo.aws import AwsClient, EmulatedAws, environment
+from sidecar.demo.aws import AwsClient, environment
 from sidecar.demo.process import SidecarProcess
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -217,7 +217,7 @@ def dynamodb_process() -> Iterator[str]:
         process.wait()
 
 
-def make_table(aws: AwsClient | EmulatedAws) -> None:
+def make_table(aws: AwsClient) -> None:
     """Make the table of ids."""
     aws.dynamodb.create_table(
         TableName=TABLE,
@@ -234,7 +234,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     args = parser.parse_args()
     count, connections = args.deliveries, args.connections
-    runs = {
+    runs: dict[str, Callable[[], Figures]] = {
         "app alone": lambda: alone(count, connections),
         "memory": lambda: behind("memory", count, connections),
         "dynamodb": lambda: behind(f"dynamodb:{TABLE}", count // 4, connections),

@@ -160,6 +160,26 @@ async def test_a_stop_in_mid_delivery_loses_nothing(
         assert await asyncio.to_thread(receiver.wait) == 0
 
 
+async def test_a_stop_that_cannot_wait_gives_the_id_back(
+    moto: "AwsClient", webhooks: "Settings", sidecar_process: Start
+) -> None:
+    """The drain is over before the app answers: another receiver need not wait."""
+    table = make_table(moto)
+    async with App(silent) as app:
+        settings = endpoint(webhooks, app, dedupe=f"dynamodb:{table}")
+        settings["drain"] = {"timeout_seconds": 1}
+        first, second = await started(sidecar_process, settings, 2)
+        delivery = asyncio.ensure_future(send(first, "msg_1"))
+        await until(lambda: app.seen)
+
+        first.send(signal.SIGTERM)
+
+        assert await asyncio.to_thread(first.wait) == 0
+        assert await delivery == 0
+        app.answer = NO_CONTENT
+        assert await send(second, "msg_1") == 204
+
+
 async def test_a_rotation_of_the_secret_costs_no_delivery(
     moto: "AwsClient", webhooks: "Settings", sidecar_process: Start
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sidecar.demo.aws import AwsClient
 from sidecar.webhook.dedupe import Claim, Standing
 from sidecar.webhook.dynamodb import LEASE_MARGIN_SECONDS, TableWindow
-from sidecar.webhook.table import Table
+from sidecar.webhook.table import CALL_SECONDS, Table
 from tests.webhook.support import NOW, Clock, table_options
 
 WINDOW = 345_600
@@ -194,6 +194,11 @@ async def test_ids_that_look_like_our_expressions_are_ids(
     await fleet.first.done(await claimed(fleet.first, id_))
 
     assert await fleet.second.claim(id_) is Standing.DUPLICATE
+
+
+def test_a_lease_outlasts_what_it_is_for() -> None:
+    """A slow claim, the delivery, a slow `done`, and clocks that are seconds apart."""
+    assert LEASE_MARGIN_SECONDS >= 2 * CALL_SECONDS + 10
 
 
 async def test_part_seconds_never_end_a_lease_early(fleet: Fleet, clock: Clock) -> None:

@@ -3,7 +3,10 @@
 import asyncio
 import gzip
 import json
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -220,6 +223,40 @@ async def test_what_is_not_http_is_refused_without_a_trace(
     assert answer.status == status
     assert rig.app.seen == []
     assert "Traceback" not in caplog.text
+
+
+MUTATIONS: list[Callable[[bytearray, Random], object]] = [
+    lambda data, chance: data.insert(
+        chance.randrange(len(data)), chance.randrange(256)
+    ),
+    lambda data, chance: data.pop(chance.randrange(len(data))),
+    lambda data, chance: data.__setitem__(
+        chance.randrange(len(data)), chance.randrange(256)
+    ),
+    lambda data, chance: data.extend(data[chance.randrange(len(data)) :]),
+]
+
+
+async def test_hostile_bytes_are_answered_and_never_delivered() -> None:
+    """Mutations of a true delivery: a refusal or a closed connection, never a 5xx."""
+    chance = Random(5)
+    statuses: Counter[int] = Counter()
+    async with Rig(body_seconds=0.02, keepalive_seconds=0.1) as rig:
+        true = request({**rig.headers(b"{}"), "Content-Length": "2"}, b"{}")
+        for _ in range(400):
+            data = bytearray(true)
+            for _ in range(chance.randrange(1, 4)):
+                chance.choice(MUTATIONS)(data, chance)
+            try:
+                statuses[(await rig.send(bytes(data))).status] += 1
+            except (asyncio.IncompleteReadError, ConnectionError):
+                statuses[0] += 1
+        seen = {one.body for one in rig.app.seen}
+
+    assert {status for status in statuses if status >= 500} == set()
+    assert statuses[400] > 100
+    # What was let in was true: the change was in a field that nobody signs.
+    assert seen <= {b"{}"}
 
 
 async def test_a_bad_signature_tells_the_sender_little_and_the_log_much() -> None:
