@@ -108,7 +108,7 @@ def leaked(pieces: list[bytes]) -> bytes:
     pytest.fail("it was not refused")
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 10])
+@pytest.mark.parametrize("size", [1, 2, 3, 10, 40, 70, 110, 160])
 def test_not_even_the_beginning_of_a_key_leaves(size: int) -> None:
     """What could become a key waits, although it is none yet."""
     engine = zlib.compressobj(wbits=31)
@@ -118,6 +118,22 @@ def test_not_even_the_beginning_of_a_key_leaves(size: int) -> None:
         data += engine.compress(byte.encode()) + engine.flush(zlib.Z_SYNC_FLUSH)
 
     assert b"fln" not in leaked(cut(data, size))
+
+
+def test_what_decodes_to_much_is_decoded_to_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also what zlib has taken in and not yet given out."""
+    monkeypatch.setattr(coding, "STEP", 10)
+    clean = b"a" * 5000
+    inspector = Inspector(NEEDLES, b"deflate")
+    for piece in cut(raw_deflate(clean), 3):
+        inspector.feed(piece)
+
+    assert inspector._out == len(clean)
+    for form in (zlib.compress, raw_deflate):
+        data = form(clean + KEY.encode())
+        assert "holds the API key" in refusal(b"deflate", cut(data, 3))
 
 
 def test_an_event_leaves_at_once() -> None:

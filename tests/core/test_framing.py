@@ -139,6 +139,13 @@ def test_lines_and_trailers_are_bounded(raw: bytes, size: int) -> None:
         decode([raw[i : i + size] for i in range(0, len(raw), size)])
 
 
+@pytest.mark.parametrize("raw", [b"5\rh", b"5\n", b"5\r\nhelloX", b"0\r\n\x00"])
+def test_what_cannot_become_good_is_refused_at_once(raw: bytes) -> None:
+    """Not only when the rest of the line has come, or the caller was timed out."""
+    with pytest.raises(Refused):
+        Chunked().feed(raw)
+
+
 def test_nothing_is_held_but_a_part_of_a_line() -> None:
     """Data is handed on as it comes; a decoder does not grow with the body."""
     decoder = Chunked()

@@ -70,6 +70,11 @@ def test_an_end_that_may_begin_a_key_waits_for_the_next_piece() -> None:
     assert masker.hits == 1
 
 
+def test_a_whole_key_at_the_end_does_not_wait() -> None:
+    """Only the beginning of one does."""
+    assert Masker(needles(KEY + "7")).feed(KEY.encode() + b"7") == b"*" * 29
+
+
 def test_the_end_of_the_answer_sets_free_what_waits() -> None:
     """Half a key at the end is not a key."""
     masker = Masker(needles(KEY))
