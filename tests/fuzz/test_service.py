@@ -1,0 +1,131 @@
+"""Any bytes from the service, in any pieces: what leaves is well-formed and ours."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from hypothesis import example, given, strategies as st
+
+from tests.fuzz.oracle import Message, answers, requests
+from tests.fuzz.strategies import CUTS, STREAM, split
+from tests.fuzz.world import BASE, KEY, World
+
+OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+NEVER: Final = frozenset(
+    {b"cookie", b"connection", b"keep-alive", b"te", b"trailer", b"upgrade", b"expect"}
+    | {b"proxy-authorization", b"origin", b"via", b"authorization_"}
+)
+
+
+def run(pieces: Sequence[bytes]) -> tuple[list[Message], bytes, bool]:
+    """Feed the service's bytes; answer each request that left; return all of it."""
+    world = World()
+    wire = world.service()
+    answered: dict[int, int] = {}
+    for piece in (*pieces, b""):
+        wire.feed(piece)
+        world.settle()
+        while True:
+            progress = False
+            for number, upstream in enumerate(world.upstream):
+                whole = sum(m.whole for m in requests(bytes(upstream.out)))
+                if whole > answered.get(number, 0) and not upstream.closed:
+                    answered[number] = answered.get(number, 0) + 1
+                    upstream.feed(answer_to(requests(bytes(upstream.out))[-1]))
+                    progress = True
+            if not progress:
+                break
+    left = [m for upstream in world.upstream for m in requests(bytes(upstream.out))]
+    for upstream in world.upstream:
+        judge(bytes(upstream.out))
+    return left, bytes(wire.out), wire.ended
+
+
+def answer_to(message: Message) -> bytes:
+    """Answer a request by the book."""
+    if message.start.startswith(b"HEAD "):
+        return OK[:-2]
+    return OK
+
+
+def judge(sent: bytes) -> None:
+    """Hold what reached the API to the rules."""
+    found = requests(sent)
+    assert bool(found) == bool(sent), "what left is no request"
+    for message in found:
+        assert message.values(b"authorization") == [b"Bearer " + KEY.encode()]
+        assert message.values(b"host") == [BASE.host_header]
+        assert len(message.values(b"accept-encoding")) == 1
+        assert message.start.split(b" ")[1].startswith(b"/v1/")
+        assert not NEVER.intersection(name for name, _ in message.fields)
+        framing = message.values(b"content-length")
+        assert len(framing + message.values(b"transfer-encoding")) <= 1
+
+
+@given(STREAM, CUTS)
+@example(b"\nPOST /denied HTTP/1.1\r\nHost: localhost\r\n\r\n", [])
+@example(b"\rTRACE / HTTP/1.1\r\nHost: localhost\r\n\r\n", [])
+def test_what_leaves_is_what_another_parser_reads(
+    stream: bytes, cuts: list[int]
+) -> None:
+    """Each call that leaves is one that h11 reads too: same place, method and body."""
+    left, shown, ended = run(split(stream, cuts))
+    read = iter(requests(stream))
+
+    for message in left:
+        if not message.whole:
+            continue
+        method, target = message.start.split(b" ")
+        want = method + b" " + target.removeprefix(b"/v1")
+        twin = next((one for one in read if one.start == want), None)
+        assert twin is not None, "a call that nobody made"
+        assert (twin.body, twin.whole) == (message.body, True)
+    seen = answers(
+        shown, [one.start.split()[0] for one in requests(stream)], ended=ended
+    )
+    assert KEY.encode() not in shown
+    for one in seen:
+        assert one.whole
+        assert one.start not in {b"401", b"403", b"500"}
+
+
+@given(STREAM, CUTS, CUTS)
+def test_the_pieces_do_not_matter(
+    stream: bytes, cuts: list[int], others: list[int]
+) -> None:
+    """The same bytes make the same calls and the same answers, however they come."""
+    left, shown, ended = run(split(stream, cuts))
+    again, shown_again, ended_again = run(split(stream, others))
+
+    assert [m for m in left if m.whole] == [m for m in again if m.whole]
+    assert shown.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"") == shown_again.replace(
+        b"HTTP/1.1 100 Continue\r\n\r\n", b""
+    )
+    assert ended == ended_again
+
+
+@given(st.lists(STREAM, min_size=1, max_size=3), CUTS)
+def test_what_is_remembered_changes_nothing(
+    streams: list[bytes], cuts: list[int]
+) -> None:
+    """A process that has read other heads before reads the next one as a fresh one."""
+    world = World()
+    for stream in streams[:-1]:
+        wire = world.service()
+        wire.feed(stream)
+        wire.cut()
+        world.settle()
+    before = {id(upstream): len(upstream.out) for upstream in world.upstream}
+    wire = world.service()
+    for piece in split(streams[-1], cuts):
+        wire.feed(piece)
+    used = b"".join(
+        bytes(upstream.out[before.get(id(upstream), 0) :])
+        for upstream in world.upstream
+    )
+    fresh = World()
+    other = fresh.service()
+    for piece in split(streams[-1], cuts):
+        other.feed(piece)
+
+    assert bytes(wire.out) == bytes(other.out)
+    assert used == b"".join(bytes(upstream.out) for upstream in fresh.upstream)
