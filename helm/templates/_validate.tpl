@@ -31,6 +31,9 @@ that says what to do.
 {{- if and .Values.rotation.enabled (not $settings.rotation) -}}
 {{- fail "\n\nrotation.enabled=true, but settings.rotation is missing: it says whose key is rotated and with which credential\n" -}}
 {{- end -}}
+{{- if and .Values.rotation.enabled (not $settings.job.rotate_every_days) -}}
+{{- fail "\n\nrotation.enabled=true, but settings.job.rotate_every_days is missing: it says how old a key may become, for example 90\n" -}}
+{{- end -}}
 {{- if and (not (kindIs "invalid" .Values.app.uid)) (eq (int64 .Values.app.uid) (int64 .Values.container.runAsUser)) -}}
 {{- fail (printf "\n\napp.uid and container.runAsUser are both %d: give the sidecar a user of its own, or the application may read the sidecar's memory\n" (int64 .Values.app.uid)) -}}
 {{- end -}}

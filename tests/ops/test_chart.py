@@ -161,7 +161,7 @@ def test_the_rotation_never_runs_twice_at_once() -> None:
     assert job["activeDeadlineSeconds"] == 3600
     assert pod["restartPolicy"] == "Never"
     assert pod["serviceAccountName"] == "crm-sync-rotate"
-    assert pod["containers"][0]["args"] == ["rotate"]
+    assert pod["containers"][0]["args"] == ["rotate", "--if-due"]
 
 
 def test_nothing_optional_is_on_by_itself() -> None:

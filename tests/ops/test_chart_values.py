@@ -103,6 +103,18 @@ def test_wrong_values_are_refused(
 
 
 @pytest.mark.parametrize("name", HELMS)
+def test_a_rotation_must_know_when_a_key_is_due(name: str, tmp_path: Path) -> None:
+    """Else it would rotate at every look, or never."""
+    values = changed("rotation.enabled", True)
+    values["settings"]["rotation"] = {
+        "service_account_id": "sa_crm_sync",
+        "credential": {"secret_id": "prod/flownally/key-manager"},
+    }
+
+    assert "settings.job.rotate_every_days" in refusal(name, values, tmp_path)
+
+
+@pytest.mark.parametrize("name", HELMS)
 def test_two_upstreams_on_ports_of_their_own_are_fine(
     name: str, tmp_path: Path
 ) -> None:
