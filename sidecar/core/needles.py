@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from sidecar.core.search import LARGE, holds
 from sidecar.core.secret import Secret
 from sidecar.core.spellings import spellings
 
@@ -56,7 +57,7 @@ class Needles:
     """
 
     __slots__ = (
-        *("_beginnings", "_ends", "_gated", "_plain", "_probes"),
+        *("_beginnings", "_ends", "_firsts", "_gated", "_plain", "_probes"),
         *("all", "mask_byte", "prefix", "reach"),
     )
 
@@ -86,10 +87,16 @@ class Needles:
         whole = len(self.prefix) + MIN_TOKEN if self.prefix else 1
         self.reach = max(whole, *map(len, self.all), 1) - 1
         """Bytes: a key that was cut in two begins within so many before the cut."""
-        ends = b"".join(one[:-1] for one in self._beginnings)
-        if self.prefix:
-            ends += self.prefix[-1:] + _TOKEN_BYTES
-        self._ends = frozenset(bytes([byte]) for byte in ends)
+        self._firsts = frozenset(one[:1] for one in self._beginnings)
+        ends: dict[bytes, list[tuple[int, bytes]]] = {}
+        for one in self._beginnings:
+            for size in range(2, len(one)):
+                ends.setdefault(one[size - 2 : size], []).append((size, one))
+        self._ends = {
+            pair: tuple(sorted(some, key=lambda end: -end[0]))
+            for pair, some in ends.items()
+        }
+        """Two bytes -> where in a needle they stand, the longest beginning first."""
 
     def __repr__(self) -> str:
         """Never a needle."""
@@ -97,6 +104,8 @@ class Needles:
 
     def knows(self, data: bytes) -> bool:
         """Say whether a known key is in the data: what a tripwire is for."""
+        if len(data) >= LARGE:
+            return self._in_much(data)
         groups = self._probes if len(data) < _SMALL else self._plain
         for probe, needles in groups:
             # partition: half the price of `find`, a third of `in` (Python 3.11), and it
@@ -111,6 +120,12 @@ class Needles:
                     if data.partition(needle)[1]:
                         return True
         return False
+
+    def _in_much(self, data: bytes) -> bool:
+        return any(holds(data, needle) for needle, _ in self._plain) or any(
+            gate in data and any(holds(data, needle) for needle in needles)
+            for gate, needles in self._gated
+        )
 
     def within(self, data: bytes) -> bool:
         """Say whether there is anything in the data to be masked."""
@@ -156,22 +171,19 @@ class Needles:
 
     def tail(self, data: bytes) -> int:
         """Return how many bytes at the end may be the beginning of a key."""
-        if data[-1:] not in self._ends:
-            return 0
-        window = data[-self.reach :]
-        best = len(window)
-        for needle in self._beginnings:
-            first = needle[:1]
-            # The whole of a needle is no beginning: it is masked, not held.
-            start = window.find(first, max(0, len(window) - len(needle) + 1), best)
-            while start >= 0 and not needle.startswith(window[start:]):
-                start = window.find(first, start + 1, best)
-            if start >= 0:
-                best = start
-        for at, start, end in self._runs(window):
-            if end == len(window) and end - start < MIN_TOKEN:
-                best = min(best, at)
-        return len(window) - best
+        best = 1 if data[-1:] in self._firsts else 0
+        # Beginnings are cut from the needles when they are compared, not kept: each
+        # would be one more object in memory with most of a key in it.
+        for size, needle in self._ends.get(data[-2:], ()):
+            if data.endswith(needle[:size]):
+                best = size
+                break
+        if self.prefix:
+            window = data[-self.reach :]
+            for at, start, end in self._runs(window):
+                if end == len(window) and end - start < MIN_TOKEN:
+                    best = max(best, len(window) - at)
+        return best
 
 
 def _alike(needles: Sequence[bytes]) -> Groups:
