@@ -26,7 +26,8 @@ from sidecar.core.headers import RequestHead
 from sidecar.errors import Code, Refused
 from sidecar.metrics.hot import METHODS
 from sidecar.proxy.answers import refusal
-from sidecar.proxy.exchange import FOREVER, Exchange
+from sidecar.proxy.call import FOREVER
+from sidecar.proxy.exchange import Exchange
 
 if TYPE_CHECKING:
     from sidecar.proxy.server import ProxyServer
