@@ -180,4 +180,4 @@ def receiver_app(handler: Handler) -> web.Application:
 
 async def _expect(request: web.Request) -> None:
     if request.headers.get("Expect", "").lower() != "100-continue":
-        raise web.HTTPExpectationFailed
+        raise web.HTTPExpectationFailed(headers={"Server": "sidecar"})

@@ -12,7 +12,11 @@ from typing import Final, cast
 
 from aiohttp import web
 
+from sidecar.log import get_logger
 from sidecar.webhook.options import ReceiverOptions
+from sidecar.webhook.outcome import Outcome, Result, answer
+
+SERVER_ERROR: Final = 500
 
 LINGER_SECONDS: Final = 2
 """How long the rest of a refused body is read, so that the sender sees the answer."""
@@ -22,8 +26,10 @@ _FULL: Final = (
     b"X-Sidecar-Error: busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 )
 
-# aiohttp logs the exception, with its traceback, of every head that it cannot parse.
-# Who sends them is not us; and a handler that fails is reported by the handler.
+_log = get_logger("sidecar.webhook")
+
+# What aiohttp would log are exceptions of requests, with their tracebacks. Who sends
+# them is not us; and a handler that fails is reported by the handler.
 _silent: Final = logging.getLogger("sidecar.webhook.http")
 _silent.setLevel(logging.CRITICAL)
 
@@ -47,20 +53,39 @@ class _Server(web.Server):
 
     def __init__(self, started: web.Server, options: ReceiverOptions) -> None:
         super().__init__(
-            started.request_handler,
-            request_factory=started.request_factory,
-            auto_decompress=False,
-            keepalive_timeout=options.keepalive_seconds,
-            lingering_time=LINGER_SECONDS,
-            access_log=None,
-            logger=_silent,
+            started.request_handler, request_factory=started.request_factory
         )
-        self._limit = options.max_connections
+        self._options = options
 
     def __call__(self) -> web.RequestHandler:
-        if len(self.connections) >= self._limit:
-            return _Full(self, loop=asyncio.get_running_loop())
-        return super().__call__()
+        full = len(self.connections) >= self._options.max_connections
+        return (_Full if full else _Connection)(
+            self,
+            loop=asyncio.get_running_loop(),
+            auto_decompress=False,
+            keepalive_timeout=self._options.keepalive_seconds,
+            lingering_time=LINGER_SECONDS,
+            access_log=_silent,
+            logger=_silent,
+        )
+
+
+class _Connection(web.RequestHandler):
+    """A connection whose unreadable requests are answered like all others."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,  # noqa: ARG002  (aiohttp's; may hold the bytes)
+        message: str | None = None,  # noqa: ARG002  (aiohttp's; quotes what came)
+    ) -> web.StreamResponse:
+        """Answer what aiohttp could not parse, or the handler did not survive."""
+        result = Result.INTERNAL if status >= SERVER_ERROR else Result.MALFORMED
+        _log.info("webhook_unreadable", result=result.value, remote=request.remote)
+        response = answer(Outcome(result, "this is not HTTP that we take"))
+        response.force_close()
+        return response
 
 
 class _Full(web.RequestHandler):

@@ -61,6 +61,7 @@ class WebhookSecrets:
         self._options = options
         self._rules = SecretRules(json_key=options.json_key, scheme="")
         self._seen: tuple[str, str | None] | None = None
+        self._in_use: list[str] = []
         self._looking = asyncio.Lock()
         self._extra = Allowance(_EXTRA_LOOKS, _EXTRA_LOOK_SECONDS)
 
@@ -149,27 +150,30 @@ class WebhookSecrets:
         current = await self._source.fetch("AWSCURRENT")
         previous = await self._previous(versions)
         keys: list[Key] = []
+        in_use: list[str] = []
         error = ""
         for fetched in (current, previous):
             if fetched is None:
                 continue
             try:
                 keys.append(self._parse(fetched))
+                in_use.append(fetched.version_id)
             except SecretRejected as rejected:
                 # An old value that is none (the console's first sample) is no fault.
                 if fetched is current:
                     error = str(rejected)
         if not error:
             self._seen = (versions.current, versions.previous)
-        if not keys:
-            return RefreshResult.INVALID, error
-        self.keys = tuple(keys)
-        _log.info(
-            "webhook_secrets_changed",
-            endpoint=self.name,
-            secrets=[key.fingerprint for key in keys],
-        )
-        return RefreshResult.INVALID if error else RefreshResult.CHANGED, error
+        result = RefreshResult.INVALID if error else RefreshResult.CHANGED
+        # The same as before is no news: `look_again` counts on it.
+        if keys and in_use != self._in_use:
+            self.keys, self._in_use = tuple(keys), in_use
+            _log.info(
+                "webhook_secrets_changed",
+                endpoint=self.name,
+                secrets=[key.fingerprint for key in keys],
+            )
+        return result, error
 
     async def _previous(self, versions: Versions) -> Fetched | None:
         if versions.previous in {None, versions.current}:

@@ -221,6 +221,7 @@ async def test_what_is_not_http_is_refused_without_a_trace(
         answer = await rig.send(data)
 
     assert answer.status == status
+    assert "aiohttp" not in str(answer)
     assert rig.app.seen == []
     assert "Traceback" not in caplog.text
 

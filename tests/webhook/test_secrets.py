@@ -157,10 +157,7 @@ async def test_rubbish_does_not_replace_what_works(source: FakeSource) -> None:
 
     assert fingerprints(secrets) == ["00000001"]
     assert "without the leading v1," in secrets.last_error
-    assert [line["event"] for line in lines] == [
-        "webhook_secrets_changed",
-        "webhook_secrets_failed",
-    ]
+    assert [line["event"] for line in lines] == ["webhook_secrets_failed"]
     assert "oops" not in str(lines)
 
 
@@ -326,6 +323,21 @@ async def test_bad_signatures_cost_few_looks(source: FakeSource, clock: Clock) -
 
     assert not any(found)
     assert (first, len(source.calls)) == (6, 7)
+
+
+async def test_rubbish_in_the_source_does_not_open_the_allowance(
+    source: FakeSource,
+) -> None:
+    """What is refused is fetched again by each look, and is no news each time."""
+    secrets = watch(source)
+    await secrets.refresh()
+    source.put("changeme")
+    source.calls.clear()
+
+    found = [await secrets.look_again() for _ in range(1000)]
+
+    assert not any(found)
+    assert source.calls.count("describe") == 6
 
 
 async def test_bad_signatures_at_once_share_a_look(source: FakeSource) -> None:
