@@ -32,7 +32,11 @@ class Traffic:
         self._calls = calls
         self._address = address
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._loop) for _ in range(clients)]
+        self._threads = [
+            threading.Thread(target=self._loop, args=(n,)) for n in range(clients)
+        ]
+        self.turns = [0] * clients
+        """Calls that each client has finished."""
         self._lock = threading.Lock()
         self.counts: Counter[str] = Counter()
         """Status, or name of an exception -> calls."""
@@ -62,14 +66,12 @@ class Traffic:
         for thread in self._threads:
             thread.join()
 
-    def _loop(self) -> None:
+    def _loop(self, client: int) -> None:
         """Be one client."""
         connection = http.client.HTTPConnection(self._address, timeout=10)
         headers = {"Content-Type": "application/json"}
-        turn = 0
         while not self._stop.is_set():
-            method, target, body = self._calls[turn % len(self._calls)]
-            turn += 1
+            method, target, body = self._calls[self.turns[client] % len(self._calls)]
             try:
                 connection.request(method, target, body, headers if body else {})
                 answer = connection.getresponse()
@@ -80,4 +82,5 @@ class Traffic:
                 what = type(error).__name__
             with self._lock:
                 self.counts[what] += 1
+                self.turns[client] += 1
         connection.close()

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -78,12 +79,8 @@ def test_once_shows_that_no_call_failed() -> None:
 def test_it_stays_up_until_it_is_told_to_end(number: signal.Signals) -> None:
     """What it says to try works; then the sidecar ends with it."""
     with subprocess.Popen(DEMO, stdout=subprocess.PIPE, text=True) as demo:
-        assert demo.stdout is not None
-        said = ""
-        for line in demo.stdout:
-            said += line
-            if "until Ctrl-C" in line:
-                break
+        said = until(demo, "until Ctrl-C")
+        children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text()
         address = re.findall(r"curl http://(\S+?)/contacts", said)[0]
         answer = call(address, "/contacts")
         demo.send_signal(number)
@@ -91,5 +88,16 @@ def test_it_stays_up_until_it_is_told_to_end(number: signal.Signals) -> None:
 
     assert answer.status == 200
     assert code == Exit.OK
-    with pytest.raises(ConnectionRefusedError):
-        call(address, "/contacts")
+    assert len(children.split()) == 1
+    assert not Path(f"/proc/{children.strip()}").exists()
+
+
+def until(demo: subprocess.Popen[str], words: str) -> str:
+    """Read what it says up to a line with these words."""
+    assert demo.stdout is not None
+    said = ""
+    for line in demo.stdout:
+        said += line
+        if words in line:
+            return said
+    pytest.fail(f"the demo ended:\n{said}")
