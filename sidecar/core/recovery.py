@@ -53,7 +53,9 @@ PATIENCE_SECONDS: Final = 2.0
 """A look that takes longer does not keep the keys in memory from being tried."""
 HAND_OVER_SECONDS: Final = 3.0
 """A trial that takes longer is handed to a second call as well."""
-QUIET_SECONDS: Final = 5.0
+STUCK_SECONDS: Final = 30.0
+"""No question takes so long: a round that is this late waits for nothing."""
+QUIET_SECONDS: Final = 2.0
 """After the key was proven innocent, a 401 is taken for the call's own fault."""
 INNOCENT_SECONDS: Final = 300.0
 """For as long, a probe comes before a look: endpoints that always answer 401 must
@@ -123,6 +125,9 @@ class Recovery:
     ) -> Sequence[Command]:
         """Take in a 401 on a call with `used`; the key in use may be another."""
         tickets = () if ticket is None else (ticket,)
+        if self.round is not None and at - self.round.deadline > STUCK_SECONDS:
+            # A mistake of ours must not hold up the calls of ever after.
+            return (*self._give_up(at), Answer(tickets, PassThrough()))
         if self.round is not None:
             return self._join(at, self.round, used, ticket)
         if not same(used, self.keys.in_use) and not self.keys.refused:
@@ -159,18 +164,16 @@ class Recovery:
     ) -> Sequence[Command]:
         """Take in the end of a probe that the round waits for."""
         going = self.round
-        if going is None:
+        if going is None or not self._awaits(going, credential):
             return ()
-        if going.phase is Phase.CHECK and same(credential, self.keys.in_use):
-            return self._innocent(at, going) if proved else self._next(at, going)
-        if going.phase is Phase.NEWER:
-            return self._next(at, going)
-        if going.phase is Phase.PROVE and same(credential, going.other):
-            if proved:
-                return self._roll_back(credential)
+        if proved and going.phase is Phase.CHECK:
+            return self._innocent(at, going)
+        if proved and going.phase is Phase.PROVE:
+            return self._roll_back(credential)
+        if proved is None and going.phase is Phase.PROVE:
             # The API answered a moment ago: perhaps it answers a call.
-            return self._next(at, going) if proved is False else self._try(at, going)
-        return ()
+            return self._try(at, going, credential)
+        return self._next(at, going)
 
     def previous(
         self, at: float, credential: Credential | None, *, passing: bool = False
@@ -243,6 +246,14 @@ class Recovery:
         """No key may be given out any more."""
         return self._end((Answer(self._tickets(), PassThrough()),))
 
+    def _awaits(self, going: Round, credential: Credential) -> bool:
+        """Tell whether the round waits for a probe of this key."""
+        if going.phase is Phase.NEWER:
+            # Any: the candidate may be void by now, and no other probe would come.
+            return True
+        asked = self.keys.in_use if going.phase is Phase.CHECK else going.other
+        return going.phase in {Phase.CHECK, Phase.PROVE} and same(credential, asked)
+
     def _join(
         self, at: float, going: Round, used: Credential, ticket: int | None
     ) -> Sequence[Command]:
@@ -314,16 +325,17 @@ class Recovery:
         """Find out whether the other key works."""
         going.other = credential
         if not self.probing:
-            return self._try(at, going)
+            return self._try(at, going, credential)
         going.phase = Phase.PROVE
         return (Probe(credential),)
 
-    def _try(self, at: float, going: Round) -> Sequence[Command]:
+    def _try(
+        self, at: float, going: Round, credential: Credential
+    ) -> Sequence[Command]:
         """Let a call find out whether the other key works."""
         going.phase = Phase.TRIAL
         going.carriers = 0
-        if going.other is not None:
-            going.other = self.keys.number(going.other)
+        going.other = self.keys.number(credential)
         return self._hand(at, going)
 
     def _hand(self, at: float, going: Round) -> Sequence[Command]:
@@ -375,11 +387,11 @@ class Recovery:
 
     def _replay(self, tickets: tuple[int, ...]) -> Sequence[Command]:
         """Send calls again with the key in use."""
-        if self.keys.in_use is None:
-            return (Answer(tickets, PassThrough()),)
+        keys = self.keys
         how: Literal["replay", "rollback"]
-        how = "rollback" if self.keys.rolled_back else "replay"
-        return (Answer(tickets, Replay(self.keys.in_use, how)),)
+        how = "rollback" if keys.rolled_back else "replay"
+        verdict = Replay(keys.in_use, how) if keys.in_use else PassThrough()
+        return (Answer(tickets, verdict),)
 
     def _tickets(self) -> tuple[int, ...]:
         """Return the calls that wait."""

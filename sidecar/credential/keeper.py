@@ -229,6 +229,7 @@ class Keeper:
     def _tell(self, event: Event) -> None:
         """Tell the machine what happened, and do as it says."""
         life, was, known = self._life, self._life.state, self.known()
+        doubted = self.doubted
         commands = life.handle(event)
         held = self.known()
         if len(held) != len(known) or any(map(is_not, held, known)):
@@ -237,8 +238,8 @@ class Keeper:
         self.doubted = life.keys.refused
         for command in commands:
             self._obey(command)
-        if life.state is not was:
-            self._narrator.moved(was, life.state)
+        if life.state is not was or self.doubted is not doubted:
+            self._narrator.moved(was, life.state, refused=self.doubted)
 
     def _obey(self, command: Command) -> None:
         """Do one thing."""

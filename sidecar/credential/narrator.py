@@ -92,10 +92,11 @@ class Narrator:
         )
         self._log.warning("credential_look_failed", reason=text, effect=effect)
 
-    def moved(self, old: State, new: State) -> None:
-        """The state is another one."""
-        self._metrics.state(new)
-        event, level, meaning = _STATES[new]
+    def moved(self, old: State, new: State, *, refused: bool = False) -> None:
+        """The state is another one, or the API began or ceased to refuse the key."""
+        if new is not old:
+            self._metrics.state(new)
+        event, level, meaning = _REFUSED if refused else _STATES[new]
         self.trouble = None if new is State.FRESH else meaning
         if (old, new) == (State.MISSING, State.FRESH):
             return  # told as `credential_ready`
@@ -141,7 +142,7 @@ _STATES: Final = {
     State.REJECTED: (
         "credential_rejected",
         "error",
-        "the newest key is refused, and an older one serves or none: store a good one",
+        "the newest key is refused: the one before it serves on; store a working key",
     ),
     State.EXPIRED: (
         "credential_expired",
@@ -149,6 +150,12 @@ _STATES: Final = {
         "the source was away for longer than max_stale_seconds: calls get 503",
     ),
 }
+
+_REFUSED: Final = (
+    "credential_refused",
+    "error",
+    "the API answers 401 to the key in use and no other works: store a working key",
+)
 
 _CUTOVERS: Final = {
     Cutover.PROMOTED: ("key_promoted", "info", "a new key is in use"),

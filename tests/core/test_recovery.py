@@ -774,6 +774,18 @@ def test_looks_that_find_a_key_are_not_limited() -> None:
         assert living.verdicts[ticket] == Replay(living.current, "replay")
 
 
+def test_a_round_that_waits_for_nothing_holds_no_call() -> None:
+    """Should a question ever be lost, calls of ever after are not."""
+    living = serving()
+    first = living.challenge()
+    living.open.clear()
+    living.pass_time(60)
+    second = living.challenge()
+
+    assert living.verdicts == {first: PASS, second: PASS}
+    assert living.life.recovery.round is None
+
+
 # Calls that leave.
 
 

