@@ -1,0 +1,172 @@
+"""
+A TCP relay that does to a connection what networks do: late, slow, cut, mute, broken.
+
+It stands between any two parts (service and sidecar, sidecar and API, sidecar and AWS,
+receiver and app, receiver and table), knows nothing of what is said, and can be switched
+while connections are open.
+"""
+
+import contextlib
+import socket
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from tests.integration.raw import RESET
+
+CHUNK: Final = 16384
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What the relay does; the default is nothing."""
+
+    delay_seconds: float = 0
+    """Before each piece that goes back."""
+    piece_bytes: int = CHUNK
+    """Bytes of a piece: 1 = one at a time."""
+    back_bytes: int | None = None
+    """So many bytes go back, then `then` happens."""
+    then: str = "close"
+    """`close`, `reset`, `mute` (nothing more, and the connection stays) or `half`."""
+    mute: bool = False
+    """A black hole: connections are accepted, and nothing is ever relayed."""
+    garbage: bytes = b""
+    """Sent back instead of what the other side says."""
+    refuse: bool = False
+    """New connections are reset at once."""
+
+
+CALM: Final = Trouble()
+
+
+class Shim:
+    """
+    The relay; a context manager.
+
+    Args:
+        host: Of what is behind it.
+        port: The same.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.trouble = CALM
+        self.accepted = 0
+        self._behind = (host, port)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.port: int = self._listener.getsockname()[1]
+        self._open: set[socket.socket] = set()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._accept, name="shim")
+
+    @property
+    def address(self) -> str:
+        """Where it listens."""
+        return f"127.0.0.1:{self.port}"
+
+    def suffer(self, trouble: Trouble = CALM) -> None:
+        """Do this from now on, and let go of every connection made before."""
+        self.trouble = trouble
+        self.drop()
+
+    def drop(self) -> None:
+        """Close every connection."""
+        for sock in tuple(self._open):
+            _shut(sock)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            threading.Thread(target=self._relay, args=(near,), daemon=True).start()
+
+    def _relay(self, near: socket.socket) -> None:
+        trouble = self.trouble
+        self._open.add(near)
+        try:
+            if trouble.refuse:
+                _reset(near)
+            elif trouble.mute:
+                while near.recv(CHUNK):
+                    pass
+            elif trouble.garbage:
+                near.recv(CHUNK)
+                near.sendall(trouble.garbage)
+            else:
+                self._join(near, trouble)
+        except OSError:
+            pass
+        finally:
+            self._open.discard(near)
+            near.close()
+
+    def _join(self, near: socket.socket, trouble: Trouble) -> None:
+        with socket.create_connection(self._behind) as far:
+            self._open.add(far)
+            there = threading.Thread(target=_there, args=(near, far), daemon=True)
+            there.start()
+            try:
+                self._back(near, far, trouble)
+            finally:
+                self._open.discard(far)
+                _shut(near)
+                _shut(far)
+                there.join()
+
+    def _back(self, near: socket.socket, far: socket.socket, trouble: Trouble) -> None:
+        left = trouble.back_bytes
+        while left is None or left > 0:
+            size = trouble.piece_bytes if left is None else min(left, CHUNK)
+            data = far.recv(size)
+            if not data:
+                return
+            self._stopping.wait(trouble.delay_seconds)
+            near.sendall(data)
+            left = None if left is None else left - len(data)
+        if trouble.then == "reset":
+            _reset(near)
+        elif trouble.then == "half":
+            near.shutdown(socket.SHUT_WR)
+            while near.recv(CHUNK):
+                pass
+        elif trouble.then == "mute":
+            while near.recv(CHUNK):
+                pass
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stopping.set()
+        _shut(self._listener)
+        self._listener.close()
+        self._thread.join()
+        self.drop()
+
+
+def _there(near: socket.socket, far: socket.socket) -> None:
+    """Relay what goes there, untroubled."""
+    with contextlib.suppress(OSError):
+        while data := near.recv(CHUNK):
+            far.sendall(data)
+        far.shutdown(socket.SHUT_WR)
+
+
+def _shut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    sock.close()
