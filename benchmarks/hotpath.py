@@ -1,7 +1,7 @@
 """
 The price of one call in Python alone: both protocols, no socket, no kernel.
 
-    .venv/bin/python benchmarks/hotpath.py [--profile]
+    .venv/bin/python -m benchmarks.hotpath [--profile]
 
 Feeds a request into the service's protocol and an answer into the API's, with transports
 that drop what is written, and prints the least time of many short rounds: a figure that
@@ -10,103 +10,16 @@ and is the same for everybody.
 """
 
 import argparse
-import asyncio
 import cProfile
 import pstats
 import time
-from typing import Any, cast
+from collections.abc import Callable
+from functools import partial
 
-from sidecar.core.answers import ResponseRules
-from sidecar.core.headers import RequestRules
-from sidecar.core.known_lines import KnownLines
-from sidecar.core.masking import Needles
-from sidecar.core.operations import Operations
-from sidecar.core.secret import Credential, Secret, SecretRules, header_line
-from sidecar.core.target import BaseUrl
-from sidecar.metrics import Metrics
-from sidecar.proxy.options import Guards, Limits, Upstream
-from sidecar.proxy.server import ProxyServer
-from sidecar.proxy.upstream import UpstreamConnection
+from tests.proxy.wires import ANSWER, REQUESTS, make
 
-KEY = "fln_live_benchsecretvalue0123456789abcdef"
-BODY = (
-    b'{"data":[' + b'{"id":"c_00001","name":"Contact 1","tags":["vip"]},' * 19 + b"]}"
-)
-ANSWER = (
-    b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Tue, 24 Nov 2026 02:41:00 GMT\r\n"
-    b"Content-Type: application/json\r\nContent-Length: %d\r\n"
-    b"Last-Modified: Tue, 24 Nov 2026 02:41:00 GMT\r\nConnection: keep-alive\r\n"
-    b'ETag: "6565-3c1"\r\nAccept-Ranges: bytes\r\n\r\n%b' % (len(BODY), BODY)
-)
-REQUESTS = {
-    "bare": b"GET /contacts HTTP/1.1\r\nHost: 127.0.0.1:8700\r\n\r\n",
-    "client": (
-        b"GET /contacts?limit=20&cursor=abc HTTP/1.1\r\nHost: 127.0.0.1:8700\r\n"
-        b"User-Agent: python-httpx/0.28.1\r\nAccept: */*\r\n"
-        b"Accept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\n"
-        b"X-Request-Id: 0b5e1c1e-8a40-4a4e-9c2b-0b9a0b1c2d3e\r\n\r\n"
-    ),
-    "post": (
-        b"POST /contacts HTTP/1.1\r\nHost: 127.0.0.1:8700\r\n"
-        b"Content-Type: application/json\r\nContent-Length: 1664\r\n\r\n"
-        + b'{"name":"x"},'
-        * 128
-    ),
-}
 ROUNDS = 400
 CALLS = 100
-
-
-class Wire:
-    """A transport that drops what is written."""
-
-    written = 0
-
-    def write(self, data: bytes) -> None:
-        """Drop it."""
-
-    def get_extra_info(self, _name: str) -> None:
-        """Know nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-    abort = pause_reading = resume_reading = close
-
-
-class Keys:
-    """A keeper with one key."""
-
-    doubted = False
-
-    def __init__(self) -> None:
-        secret = Secret(KEY)
-        line = header_line(SecretRules(), secret)
-        self.current = Credential(secret, line, 1, "v", "v")
-
-
-def make() -> tuple[Any, UpstreamConnection]:
-    """Return both ends of a proxy with all defaults on."""
-    base = BaseUrl.parse("https://api.flownally.com/v1")
-    server = ProxyServer(
-        Upstream("api", base, Limits(), Guards()),
-        keys=cast("Any", Keys()),
-        operations=Operations(None, ["* /service-accounts/**"]),
-        rules=RequestRules(),
-        connector=cast("Any", None),
-        stats=Metrics("0").upstream("api", ("*",)),
-        clock=time.perf_counter,
-        monotonic=time.monotonic,
-        group=cast("asyncio.TaskGroup", None),
-    )
-    server.learn(Needles([Secret(KEY)]))
-    service = server()
-    service.connection_made(cast("Any", Wire()))
-    rules = ResponseRules()
-    connection = UpstreamConnection(server.pool, rules, KnownLines(rules))
-    connection.connection_made(cast("Any", Wire()))
-    server.pool._idle.append(connection)  # noqa: SLF001 - there is nothing to open
-    return service, connection
 
 
 def main() -> None:
@@ -115,27 +28,25 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     for name, request in REQUESTS.items():
-        service, connection = make()
-
-        def calls(
-            request: bytes = request,
-            service: Any = service,
-            connection: Any = connection,
-        ) -> None:
-            for _ in range(CALLS):
-                service.data_received(request)
-                connection.data_received(ANSWER)
-
+        calls = partial(make_calls, *make(), request)
         calls()
-        best = min(_timed(calls) for _ in range(ROUNDS)) / CALLS
+        best = min(timed(calls) for _ in range(ROUNDS)) / CALLS
         print(f"{name:8} {best * 1e6:6.2f} us per call")
         if options.profile:
             profile = cProfile.Profile()
-            profile.runcall(lambda: [calls() for _ in range(50)])
+            profile.runcall(lambda work=calls: [work() for _ in range(50)])
             pstats.Stats(profile).sort_stats("tottime").print_stats(30)
 
 
-def _timed(work: Any) -> float:
+def make_calls(service: object, connection: object, request: bytes) -> None:
+    """Make some calls."""
+    for _ in range(CALLS):
+        service.data_received(request)
+        connection.data_received(ANSWER)
+
+
+def timed(work: Callable[[], None]) -> float:
+    """Return the seconds that `work` takes."""
     begin = time.perf_counter()
     work()
     return time.perf_counter() - begin

@@ -13,7 +13,6 @@ comes is read and dropped for a while, since a reset would destroy the answer on
 """
 
 import asyncio
-import re
 import socket
 import struct
 from contextlib import suppress
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 import httptools
 
+from sidecar.core.diagnosis import explain
 from sidecar.core.framing import Chunked
 from sidecar.core.headers import RequestHead
 from sidecar.errors import Code, Refused
@@ -185,7 +185,7 @@ class ServiceConnection(asyncio.Protocol):
         except httptools.HttpParserUpgrade:
             pass  # `read` refuses it, by its fields or its method
         except httptools.HttpParserError:
-            raise malformed(raw) from None
+            raise explain(raw, self.context.request_rules) from None
         return self.context.request_rules.read(raw, method, target, fields)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -362,14 +362,3 @@ class ServiceConnection(asyncio.Protocol):
             self._answer(refused, b"", keep=False)
         else:
             self._transport.close()
-
-
-_VERSION: Final = re.compile(rb"[^ ]+ [^ ]+ HTTP/(\d+)(?:\.(\d+))?\r\n")
-
-
-def malformed(raw: bytes) -> Refused:
-    """Return the refusal for a head that llhttp does not take."""
-    line = _VERSION.match(raw)
-    if line and (line[1], line[2]) not in {(b"1", b"0"), (b"1", b"1")}:
-        return Refused(Code.VERSION_UNSUPPORTED, "only HTTP/1.0 and 1.1 are served")
-    return Refused(Code.BAD_REQUEST, "the head is malformed (RFC 9112)")

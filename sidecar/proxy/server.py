@@ -122,7 +122,7 @@ class ProxyServer:
         self.blocks.clear()  # each was searched for the keys known so far
         self.needles = needles if guards.reflection == "mask" else None
         self._forbidden = needles if guards.tripwire != "off" else None
-        self.seam_bytes = max(map(len, needles.all), default=1) - 1
+        self.seam_bytes = needles.reach
         self._shortest = min(map(len, needles.all), default=1)
 
     # For the connections.

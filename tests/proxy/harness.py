@@ -89,6 +89,14 @@ class Request:
         return self.head.split(b"\r\n", 1)[0]
 
 
+async def until(condition: Callable[[], object], what: str = "the condition") -> None:
+    """Wait until something is true, for at most `SECONDS`."""
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come true"
+        await asyncio.sleep(0.005)
+
+
 class Peer:
     """One end of a connection."""
 
@@ -240,7 +248,6 @@ class Harness:
         self.server: ProxyServer
         self.address: tuple[str, int]
         self.clients: list[Peer] = []
-        self.now: Callable[[], float] = time.monotonic
         self.runner: ProxyRunner
 
     def always(self, *answers: bytes) -> Script:
@@ -256,9 +263,7 @@ class Harness:
 
     async def connection(self, number: int) -> Peer:
         """Wait for the connection to the API of this number, from 0."""
-        async with asyncio.timeout(SECONDS):
-            while len(self.connections) <= number:
-                await asyncio.sleep(0.005)
+        await until(lambda: len(self.connections) > number, f"connection {number}")
         return self.connections[number]
 
     async def client(self) -> Peer:
@@ -327,7 +332,7 @@ async def running(
             ),
             stats=harness.stats,
             clock=time.perf_counter,
-            monotonic=lambda: harness.now(),
+            monotonic=time.monotonic,
             group=group,
         )
         server.learn(Needles(Secret(key) for key in known))

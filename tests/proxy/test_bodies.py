@@ -5,7 +5,7 @@ import hashlib
 from typing import Any
 
 from sidecar.proxy.options import Limits
-from tests.proxy.harness import GET, Peer, ok, post, running
+from tests.proxy.harness import GET, Peer, ok, post, running, until
 
 CHUNKED_POST = (
     b"POST /contacts HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -39,9 +39,7 @@ async def test_a_body_is_streamed_as_it_comes() -> None:
         proxy.script = script
         client = await proxy.client()
         await client.send(post(b"abcdef")[:-3])
-        async with asyncio.timeout(5):
-            while not parts:
-                await asyncio.sleep(0.005)
+        await until(lambda: parts)
         await client.send(b"def")
         answer = await client.answer()
 
@@ -102,9 +100,7 @@ async def test_a_slow_service_slows_the_api() -> None:
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await client.send(GET)
         await proxy.connection(0)
-        async with asyncio.timeout(5):
-            while not api:
-                await asyncio.sleep(0.005)
+        await until(lambda: api)
         left = await settled(api[0])
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         answer = await client.answer()

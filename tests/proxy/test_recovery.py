@@ -17,6 +17,7 @@ from tests.proxy.harness import (
     post,
     running,
     unauthorized,
+    until,
 )
 
 NEW = credential(OTHER_KEY, 2)
@@ -45,9 +46,7 @@ async def test_the_verdict_may_take_its_time() -> None:
         proxy.keys.verdict = verdict
         client = await proxy.client()
         await client.send(GET)
-        async with asyncio.timeout(5):
-            while not proxy.keys.challenges:
-                await asyncio.sleep(0.005)
+        await until(lambda: proxy.keys.challenges)
         verdict.set_result(Replay(NEW, "rollback"))
         answer = await client.answer()
 
@@ -66,9 +65,7 @@ async def test_without_a_better_key_the_401_is_the_apis_own() -> None:
         proxy.keys.verdict = verdict
         client = await proxy.client()
         await client.send(GET)
-        async with asyncio.timeout(5):
-            while not proxy.keys.challenges:
-                await asyncio.sleep(0.005)
+        await until(lambda: proxy.keys.challenges)
         verdict.set_result(PassThrough())
         answer = await client.answer()
 
@@ -156,9 +153,7 @@ async def test_a_long_401_waits_for_the_verdict(verdict: str) -> None:
         proxy.keys.verdict = future
         client = await proxy.client()
         await client.send(GET)
-        async with asyncio.timeout(5):
-            while not proxy.keys.challenges:
-                await asyncio.sleep(0.005)
+        await until(lambda: proxy.keys.challenges)
         await asyncio.sleep(0.02)
         future.set_result(
             Replay(NEW, "replay") if verdict == "replay" else PassThrough()
@@ -184,9 +179,7 @@ async def test_a_401_cut_while_it_waits() -> None:
         proxy.keys.verdict = future
         client = await proxy.client()
         await client.send(GET)
-        async with asyncio.timeout(5):
-            while not proxy.keys.challenges:
-                await asyncio.sleep(0.005)
+        await until(lambda: proxy.keys.challenges)
         await asyncio.sleep(0.02)
         future.set_result(Replay(NEW, "replay"))
         answer = await client.answer()
@@ -202,12 +195,9 @@ async def test_a_service_that_leaves_while_the_verdict_is_out() -> None:
         proxy.keys.verdict = future
         client = await proxy.client()
         await client.send(GET)
-        async with asyncio.timeout(5):
-            while not proxy.keys.challenges:
-                await asyncio.sleep(0.005)
-            client.close()
-            while proxy.server.services:
-                await asyncio.sleep(0.005)
+        await until(lambda: proxy.keys.challenges)
+        client.close()
+        await until(lambda: not proxy.server.services)
         future.set_result(Replay(NEW, "replay"))
         await asyncio.sleep(0)
 

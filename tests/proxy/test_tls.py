@@ -12,6 +12,7 @@ import pytest
 
 from sidecar.demo.ca import Certificate, make_certificate
 from sidecar.proxy.tls import HIGH_WATER, RECORD, TlsTransport
+from tests.proxy.harness import until
 
 
 @pytest.fixture(name="certificate", scope="module")
@@ -255,7 +256,7 @@ async def test_our_close_is_announced(connect: Connect) -> None:
     ends: list[bytes] = []
 
     def listen(tls: ssl.SSLSocket) -> None:
-        tls.suppress_ragged_eofs = False
+        tls.suppress_ragged_eofs = False  # type: ignore[attr-defined]  # not in the stubs
         ends.append(read_exactly(tls, 10_000_000))
 
     transport, protocol = await connect(listen)
@@ -266,15 +267,18 @@ async def test_our_close_is_announced(connect: Connect) -> None:
 
     assert transport.is_closing()
     assert protocol.error is None
-    while not ends:
-        await asyncio.sleep(0.01)
+    await until(lambda: ends)
     assert ends == [b"y" * 3_000_000]
 
 
 async def test_abort_drops_what_is_kept(connect: Connect) -> None:
     """abort() does not wait for a peer that does not read."""
     go = threading.Event()
-    transport, protocol = await connect(lambda _: go.wait(10) and None)
+
+    def hold(_: ssl.SSLSocket) -> None:
+        go.wait(10)
+
+    transport, protocol = await connect(hold)
     transport.write(b"z" * 8_000_000)
     transport.abort()
     await asyncio.wait_for(protocol.lost.wait(), 10)

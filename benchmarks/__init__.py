@@ -1,0 +1,1 @@
+"""Measurements; see RESULTS.md for the last ones."""
