@@ -194,6 +194,7 @@ class Sidecar:
             rules=RequestRules(
                 header=upstream.credential.header,
                 inspect=settings.guard.reflection == "mask",
+                plain=assembly.hands_out_keys(operations),
                 browser=settings.guard.browser == "block",
                 forwarded=settings.guard.forwarded,
                 socket=bool(upstream.listen.path),

@@ -15,7 +15,7 @@ from sidecar.core.target import BaseUrl
 from sidecar.credential.options import KeeperOptions
 from sidecar.credential.probe import ApiProbe, ProbeOptions
 from sidecar.credential.sources.base import Source
-from sidecar.errors import Problem, SettingsInvalid
+from sidecar.errors import Problem, Refused, SettingsInvalid
 from sidecar.proxy.options import Guards, Limits, Upstream
 from sidecar.proxy.runner import bind
 from sidecar.settings.values import Address
@@ -53,6 +53,20 @@ def operations_of(upstream: UpstreamSettings) -> Operations:
         None if allow is None else [(entry.operation, entry.scopes) for entry in allow],
         [entry.operation for entry in upstream.deny],
     )
+
+
+def hands_out_keys(operations: Operations) -> bool:
+    """
+    Tell whether the settings allow calls whose answer is a new key.
+
+    Such an answer must not be compressed: it could not be masked, only cut, and the key
+    in it would be lost.
+    """
+    try:
+        operations.match(b"POST", b"/service-accounts/id/api-keys")
+    except Refused:
+        return False
+    return True
 
 
 def rules_of(upstream: UpstreamSettings) -> SecretRules:

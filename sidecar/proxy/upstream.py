@@ -13,6 +13,7 @@ are not copied by a parser.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -32,6 +33,10 @@ MAX_HEAD: Final = 65536
 IDLE_SECONDS: Final = 50.0
 """An idle connection is not reused after this: common servers and load balancers close
 theirs after 60 s, and a request that crosses the close is a failed POST."""
+KEEP_ALIVE: Final = re.compile(
+    rb"\r\nKeep-Alive:[^\r\n]{0,99}?\btimeout=([0-9]{1,6})", re.IGNORECASE
+)
+"""`Keep-Alive: timeout=5` of Node and Apache: when the API will close (RFC 2068, 19.7.1.1)."""
 MAX_INTERIM: Final = 64
 """1xx answers to one call (RFC 9110, 15.2): more is a storm, not progress."""
 
@@ -195,6 +200,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._no_head(call, data, size)
             return
         raw = data[:size]
+        if self.calls == 1 and not self._interim:
+            self._settle(raw)
         head = self._known.read(raw, call.method)
         if head is not None and len(data) - size == head.framing:
             call.answered(head, data[size:], whole=True)
@@ -215,6 +222,15 @@ class UpstreamConnection(asyncio.Protocol):
         if not head.keep_alive:
             self.reusable = False
         self._deliver(call, head, data[size:])
+
+    def _settle(self, raw: bytes) -> None:
+        """Learn from the first answer what holds for the whole connection."""
+        told = KEEP_ALIVE.search(raw)
+        if told is not None:
+            # A second less: the request that crosses the API's close is a failed POST.
+            self.idle_seconds = min(self.idle_seconds, max(int(told[1]) - 1, 0))
+        if self.on_first_answer is not None:
+            self.on_first_answer()
 
     def _no_head(self, call: Call, data: bytes, size: int) -> None:
         """Wait for the rest of a head, unless it cannot become a good one."""

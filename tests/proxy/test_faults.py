@@ -183,6 +183,18 @@ async def test_an_idle_connection_that_closes_is_dropped() -> None:
         assert answer.status == 200
 
 
+async def test_an_idle_connection_is_kept_no_longer_than_the_api_does() -> None:
+    """`Keep-Alive: timeout=N` of the API: ours is closed a second before."""
+    async with running() as proxy:
+        proxy.script = proxy.always(ok(b"{}", b"Keep-Alive: timeout=1, max=9\r\n"))
+        await proxy.call()
+        await until(lambda: not proxy.stats.connections()["idle"])
+        answer = await proxy.call()
+
+        assert answer.status == 200
+        assert len(proxy.connections) == 2
+
+
 async def test_bytes_that_nobody_asked_for_reach_nobody() -> None:
     """A second answer to one call is not taken for the answer to the next call."""
     async with running() as proxy:
