@@ -1,35 +1,17 @@
 """The status page in a real browser: live, readable everywhere, and hard to fool."""
 
-import json
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import ClientWebSocketResponse, web
+from aiohttp import ClientWebSocketResponse
 
-from sidecar.admin.page import StatusPage
 from tests.admin.documents import burned, healthy, rotated
 from tests.integration.browser import Tab, browser, new_tab
+from tests.integration.page_rig import Served, keep, serving
 
-EVIL = "</script><img src=x onerror=alert(1)>'\"`{{}} ${1}"
-
-
-class Served:
-    """The page with a document that a test can change."""
-
-    def __init__(self) -> None:
-        self.document = healthy()
-        self.url = ""
-        self.up = True
-
-    async def status(self, _: web.Request) -> web.Response:
-        """Answer as `/status` does, or not."""
-        if not self.up:
-            raise web.HTTPServiceUnavailable
-        return web.json_response(self.document)
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -39,16 +21,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(name="served", loop_scope="module")
 async def _served() -> AsyncIterator[Served]:
     """The page on a port of loopback."""
-    served = Served()
-    app = web.Application()
-    app.router.add_get("/", StatusPage(lambda: served.document).handle)
-    app.router.add_get("/status", served.status)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    served.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    yield served
-    await runner.cleanup()
+    async with serving() as served:
+        yield served
 
 
 @pytest_asyncio.fixture(name="chromium", scope="module", loop_scope="module")
@@ -63,13 +37,6 @@ async def _tab(chromium: ClientWebSocketResponse) -> AsyncIterator[Tab]:
     """A page of this test alone."""
     async with new_tab(chromium) as tab:
         yield tab
-
-
-async def keep(tab: Tab, name: str) -> None:
-    """Save a picture where a developer asked for one."""
-    folder = os.environ.get("SIDECAR_SCREENSHOTS")
-    if folder:
-        await tab.screenshot(Path(folder) / f"{name}.png")
 
 
 async def test_a_rotation_shows_without_reload(served: Served, tab: Tab) -> None:
@@ -218,92 +185,3 @@ async def test_other_upstreams_make_it_load_anew(served: Served, tab: Tab) -> No
     served.document["upstreams"]["billing"] = healthy()["upstreams"]["flownally"]
 
     await tab.see("main", "billing")
-
-
-@pytest.mark.parametrize("live", [False, True], ids=["static", "renewed"])
-async def test_hostile_text_stays_text(served: Served, tab: Tab, live: bool) -> None:
-    """Names, errors and events may hold markup: it is shown, never obeyed."""
-    await tab.look_like()
-    evil = hostile()
-    if live:
-        await tab.go(served.url)
-    served.document = evil
-    if not live:
-        await tab.go(served.url)
-
-    await tab.see("h2", EVIL)
-    await tab.see(".trouble", EVIL)
-    await tab.see("ol", EVIL)
-    await keep(tab, "page-hostile")
-    assert await tab.js("document.images.length + document.links.length") == 0
-    assert await tab.js("document.scripts.length") == 2
-    assert tab.complaints == []
-    assert all(url.startswith(served.url) for url in tab.requested)
-
-
-async def test_the_policy_stops_what_might_slip_through(
-    served: Served, tab: Tab
-) -> None:
-    """Even markup that got in could not run, load or send anything."""
-    await tab.look_like()
-    await tab.go(served.url)
-
-    for attack in (
-        "s = document.createElement('script'); s.append('window.owned = 1'); document.body.append(s)",
-        "i = document.createElement('img'); i.src = 'http://127.0.0.1:9/x'; document.body.append(i)",
-        "document.body.setAttribute('onclick', 'window.owned = 1'); document.body.click()",
-        "document.body.setAttribute('style', 'display: none')",
-    ):
-        await tab.js(f"(() => {{ try {{ {attack} }} catch (e) {{}} }})()")
-
-    assert await tab.js("window.owned") is None
-    assert await tab.js("getComputedStyle(document.body).display") == "block"
-    assert await tab.js("fetch('http://127.0.0.1:9/').catch(() => 'no')") == "no"
-    assert len([c for c in tab.complaints if "Content Security Policy" in c]) >= 4
-
-
-def hostile() -> dict[str, Any]:
-    """A document in which every text tries to be markup."""
-    document = healthy()
-    status = document["upstreams"].pop("flownally")
-    status |= {
-        "source": EVIL,
-        "fingerprint": EVIL,
-        "last_error": EVIL,
-        "remedy": EVIL,
-        "state": EVIL,
-        "candidate": EVIL,
-    }
-    status["events"][0]["detail"] = EVIL
-    document["upstreams"][EVIL] = status
-    document["webhooks"] = {EVIL: {"delivered": 1}}
-    document["job"] = {"name": EVIL, "environment": EVIL, "owner": EVIL}
-    document["sidecar"] = {"version": EVIL, "python": EVIL}
-    return json.loads(json.dumps(document))  # type: ignore[no-any-return]  # our own
-
-
-CONTRAST = r"""
-(() => {
-  const parse = (c) => c.match(/[\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-    .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const ground = (node) => {
-    for (; node; node = node.parentElement) {
-      const colour = parse(getComputedStyle(node).backgroundColor);
-      if (colour.length < 4 || colour[3] > 0) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const weak = [];
-  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walk.nextNode()) {
-    const node = walk.currentNode.parentElement;
-    if (!walk.currentNode.data.trim() || !node.checkVisibility() || node.tagName === "SCRIPT") continue;
-    const [a, b] = [light(parse(getComputedStyle(node).color)), light(ground(node))].sort((x, y) => y - x);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) weak.push(`${node.tagName} ${node.className} ${ratio.toFixed(2)}`);
-  }
-  return weak;
-})()
-"""

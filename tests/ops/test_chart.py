@@ -127,6 +127,18 @@ def test_the_services_find_the_pods() -> None:
     ]
 
 
+def test_the_custom_resources_have_known_fields_only() -> None:
+    """No schema of theirs is at hand, so their few fields are listed here."""
+    monitor = one(rendered("helm"), "PodMonitor")
+    rule = one(rendered("helm"), "PrometheusRule")
+
+    assert monitor["apiVersion"] == rule["apiVersion"] == "monitoring.coreos.com/v1"
+    assert set(monitor["spec"]) == {"jobLabel", "selector", "podMetricsEndpoints"}
+    for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+        assert set(endpoint) == {"port", "path", "interval"}
+    assert set(rule["spec"]) == {"groups"}
+
+
 def test_the_rules_are_those_that_are_tested() -> None:
     """The PrometheusRule is config/prometheus/rules.yaml with links made whole."""
     groups = one(rendered("helm"), "PrometheusRule")["spec"]["groups"]
