@@ -10,16 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.core.keys import Keys, same
-from sidecar.core.life_events import (
-    Arm,
-    Command,
-    Cutover,
-    Disarm,
-    Probe,
-    Probed,
-    Record,
-    Timer,
-)
+from sidecar.core.life_commands import Arm, Command, Disarm, Probe, Record
+from sidecar.core.life_events import Cutover, Probed, Timer
 from sidecar.core.recovery import Recovery
 from sidecar.core.schedule import backoff
 from sidecar.core.secret import Credential

@@ -12,7 +12,8 @@ key; `same` tells whether two credentials are one key under two numbers.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sidecar.core.life_events import Command, Cutover, Record
+from sidecar.core.life_commands import Command, Record
+from sidecar.core.life_events import Cutover
 from sidecar.core.secret import Credential, Secret
 
 

@@ -1,10 +1,9 @@
 """
-The words in which the life of a credential is told: states, events, commands.
+The words in which the life of a credential is told: states, events, verdicts.
 
 - A state is what the metric and the status page show.
 - An event is something that happened; it carries the time, in monotonic seconds.
-- A command is something to do. Each `Describe`, `Fetch` and `Probe` is answered by
-  exactly one event, however it ends.
+  What the machine answers to it is in `sidecar.core.life_commands`.
 - A verdict is what becomes of a call that the API answered with 401.
 """
 
@@ -207,76 +206,6 @@ Event = (
     | RoundDue
     | LimitReached
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Describe:
-    """Ask the source for its versions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Ask the source for a value."""
-
-    stage: Stage
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Ask the API about a key."""
-
-    credential: Credential
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """Give this key to calls from now on; None: give none."""
-
-    credential: Credential | None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Tell the waiting calls what becomes of them."""
-
-    tickets: tuple[int, ...]
-    verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """Set an alarm, in place of an earlier one of the same name."""
-
-    timer: Timer
-    seconds: float
-    spread: float = 0.0
-    """The part of `seconds` by which chance may move the alarm, either way."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disarm:
-    """Drop an alarm."""
-
-    timer: Timer
-
-
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """A look at the source is over."""
-
-    number: int
-    result: RefreshResult
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Count a change of keys."""
-
-    cutover: Cutover
-    credential: Credential
-
-
-Command = Describe | Fetch | Probe | Use | Answer | Arm | Disarm | Looked | Record
 
 
 def proof_of(status: int) -> bool | None:

@@ -15,25 +15,20 @@ What is done about a 401 is in `sidecar.core.recovery`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, assert_never
+from typing import assert_never
 
 from sidecar.core.cutover import Cutovers
 from sidecar.core.keys import Keys, same
+from sidecar.core.life_commands import Answer, Arm, Command, Disarm, Fetch, Looked, Use
 from sidecar.core.life_events import (
-    Answer,
-    Arm,
     Asked,
     Challenged,
-    Command,
     Described,
-    Disarm,
     Event,
     Failed,
-    Fetch,
     LimitReached,
     Loaded,
     LookDue,
-    Looked,
     PassThrough,
     Probed,
     ProbeDue,
@@ -45,51 +40,21 @@ from sidecar.core.life_events import (
     State,
     Timer,
     Tried,
-    Use,
     Verdict,
     Withdrawn,
 )
 from sidecar.core.life_table import TRANSITIONS
-from sidecar.core.looks import Looks
+from sidecar.core.looks import SECOND_SIGHT_SECONDS, LifePolicy, Looks
 from sidecar.core.recovery import Recovery
-from sidecar.core.schedule import backoff
 from sidecar.core.secret import Credential
 from sidecar.errors import Code, RefreshResult
 
 __all__ = ["TRANSITIONS", "IllegalTransition", "LifePolicy", "Lifecycle"]
 __all__ += ["PassThrough", "Replay", "State", "Verdict"]
 
-JITTER: Final = 0.1
-"""Looks are spread by a tenth: a fleet must not knock at once."""
-MISSING_BACKOFF: Final = (0.5, 30.0)
-AWAY_BACKOFF: Final = (1.0, 300.0)
-SECOND_SIGHT_SECONDS: Final = 5.0
-"""An older version must be seen twice, so far apart, before it replaces a newer."""
-LOOKS_WITHIN_LIMIT: Final = 3
-"""Looks that fit into max_stale: one that fails is not the end."""
-
 
 class IllegalTransition(Exception):
     """An event that cannot happen in this state; nothing was changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class LifePolicy:
-    """What a life is lived by."""
-
-    refresh_seconds: float = 300.0
-    max_stale_seconds: float = 0.0
-    """0: the last good key is served for ever."""
-    probing: bool = False
-    """There is a probe."""
-
-    @property
-    def look_seconds(self) -> float:
-        """The time between two looks, short enough for the limit."""
-        if not self.max_stale_seconds:
-            return self.refresh_seconds
-        within = self.max_stale_seconds / LOOKS_WITHIN_LIMIT
-        return min(self.refresh_seconds, within)
 
 
 @dataclass(slots=True)
@@ -286,19 +251,8 @@ class Lifecycle:
         told += self.recovery.looked(at, self.looks.number, result)
         if self.looks.again:
             told += self.looks.begin()
-        return (*told, self._next_look())
-
-    def _next_look(self) -> Command:
-        """Set the alarm for the next look."""
-        turn = max(0, self.looks.failures - 1)
-        if self.keys.in_use is None:
-            return Arm(Timer.LOOK, backoff(turn, *MISSING_BACKOFF), 0.5)
-        if self.looks.failures:
-            seconds = min(backoff(turn, *AWAY_BACKOFF), self.policy.look_seconds)
-            return Arm(Timer.LOOK, seconds, 0.5)
-        if self.older is not None:
-            return Arm(Timer.LOOK, SECOND_SIGHT_SECONDS, JITTER)
-        return Arm(Timer.LOOK, self.policy.look_seconds, JITTER)
+        policy, having = self.policy, self.keys.in_use is not None
+        return (*told, self.looks.next(policy, having, again=self.older is not None))
 
     def _challenged(self, event: Challenged) -> Sequence[Command]:
         """Take in a 401 on a live call."""

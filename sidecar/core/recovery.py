@@ -26,23 +26,13 @@ up the key in use only after a 401 on it.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final, Literal
 
 from sidecar.core.keys import Keys, same
-from sidecar.core.life_events import (
-    Answer,
-    Arm,
-    Command,
-    Disarm,
-    Fetch,
-    PassThrough,
-    Probe,
-    Replay,
-    Stage,
-    Timer,
-)
+from sidecar.core.life_commands import Answer, Arm, Command, Disarm, Fetch, Probe
+from sidecar.core.life_events import PassThrough, Replay, Stage, Timer
 from sidecar.core.looks import Looks
+from sidecar.core.round import Phase, Round
 from sidecar.core.schedule import Allowance, Circuit, backoff
 from sidecar.core.secret import Credential
 from sidecar.errors import RefreshResult
@@ -51,8 +41,6 @@ ROUND_SECONDS: Final = 8.0
 """Calls wait for at most 10 s (keeper); the round is over before."""
 PATIENCE_SECONDS: Final = 2.0
 """A look that takes longer does not keep the keys in memory from being tried."""
-HAND_OVER_SECONDS: Final = 3.0
-"""A trial that takes longer is handed to a second call as well."""
 STUCK_SECONDS: Final = 30.0
 """No question takes so long: a round that is this late waits for nothing."""
 QUIET_SECONDS: Final = 2.0
@@ -67,43 +55,6 @@ _FOUND_NOTHING: Final = frozenset(
     {RefreshResult.UNCHANGED, RefreshResult.CHANGED, RefreshResult.INVALID}
 )
 """Looks that were answered; had they found a key, the round would be over."""
-
-
-class Phase(StrEnum):
-    """What a round waits for."""
-
-    LOOK = "look"
-    CHECK = "check"
-    NEWER = "newer"
-    FETCH = "fetch"
-    PROVE = "prove"
-    TRIAL = "trial"
-    PAUSE = "pause"
-
-
-@dataclass(slots=True)
-class Round:
-    """One recovery, shared by all calls that drew a 401 on the key in use."""
-
-    deadline: float
-    phase: Phase = Phase.LOOK
-    tickets: dict[int, Credential] = field(default_factory=dict)
-    """The calls that wait, with the key that each had carried."""
-    look: int | None = None
-    """The first look whose answer counts; None before one was asked for."""
-    asked: bool = False
-    """It was asked for, or could not be afforded."""
-    pending: bool = False
-    """The source may still tell something new."""
-    answered: bool = False
-    """The source told where its stages are."""
-    pauses: int = 0
-    checked: bool = False
-    newer_checked: bool = False
-    tried: set[str] = field(default_factory=set)
-    """The versions that were turned to besides the one in use."""
-    other: Credential | None = None
-    carriers: int = 0
 
 
 @dataclass(slots=True)
@@ -129,7 +80,7 @@ class Recovery:
             # A mistake of ours must not hold up the calls of ever after.
             return (*self._give_up(at), Answer(tickets, PassThrough()))
         if self.round is not None:
-            return self._join(at, self.round, used, ticket)
+            return () if ticket is None else self.round.join(at, used, ticket)
         if not same(used, self.keys.in_use) and not self.keys.refused:
             return self._replay(tickets)
         if self.circuit.is_open(at) or at < self.quiet_until:
@@ -172,7 +123,7 @@ class Recovery:
             return self._roll_back(credential)
         if proved is None and going.phase is Phase.PROVE:
             # The API answered a moment ago: perhaps it answers a call.
-            return self._try(at, going, credential)
+            return going.begin_trial(at, self.keys.number(credential))
         return self._next(at, going)
 
     def previous(
@@ -230,7 +181,7 @@ class Recovery:
         if going.phase is Phase.PAUSE:
             return self._look(at, going) if at < going.deadline else self._give_up(at)
         if going.phase is Phase.TRIAL:
-            return self._give_up(at) if at >= going.deadline else self._hand(at, going)
+            return self._give_up(at) if at >= going.deadline else going.hand(at)
         return ()
 
     def won(self, how: Literal["replay", "rollback"] = "replay") -> Sequence[Command]:
@@ -253,20 +204,6 @@ class Recovery:
             return True
         asked = self.keys.in_use if going.phase is Phase.CHECK else going.other
         return going.phase in {Phase.CHECK, Phase.PROVE} and same(credential, asked)
-
-    def _join(
-        self, at: float, going: Round, used: Credential, ticket: int | None
-    ) -> Sequence[Command]:
-        """Let a call wait for the round; it may have to carry the trial."""
-        if ticket is None:
-            return ()
-        going.tickets[ticket] = used
-        if going.phase is not Phase.TRIAL or len(going.tickets) > 1:
-            return ()
-        if not going.carriers:
-            return self._hand(at, going)
-        left = max(0.0, going.deadline - at)
-        return (Arm(Timer.ROUND, min(HAND_OVER_SECONDS, left)),)
 
     def _look(self, at: float, going: Round) -> Sequence[Command]:
         """Ask the source, with a look that begins from now on."""
@@ -325,32 +262,9 @@ class Recovery:
         """Find out whether the other key works."""
         going.other = credential
         if not self.probing:
-            return self._try(at, going, credential)
+            return going.begin_trial(at, self.keys.number(credential))
         going.phase = Phase.PROVE
         return (Probe(credential),)
-
-    def _try(
-        self, at: float, going: Round, credential: Credential
-    ) -> Sequence[Command]:
-        """Let a call find out whether the other key works."""
-        going.phase = Phase.TRIAL
-        going.carriers = 0
-        going.other = self.keys.number(credential)
-        return self._hand(at, going)
-
-    def _hand(self, at: float, going: Round) -> Sequence[Command]:
-        """Hand the trial to the call that has waited longest."""
-        left = max(0.0, going.deadline - at)
-        if not going.tickets or going.other is None:
-            return (Arm(Timer.ROUND, left),)
-        ticket = next(iter(going.tickets))
-        del going.tickets[ticket]
-        going.carriers += 1
-        verdict = Replay(going.other, "rollback", trial=True)
-        return (
-            Answer((ticket,), verdict),
-            Arm(Timer.ROUND, min(HAND_OVER_SECONDS, left)),
-        )
 
     def _trial_ended(
         self, at: float, going: Round, credential: Credential, proved: bool | None
@@ -361,7 +275,7 @@ class Recovery:
         if proved is False:
             return self._next(at, going)
         going.carriers = max(0, going.carriers - 1)
-        return () if going.carriers else self._hand(at, going)
+        return () if going.carriers else going.hand(at)
 
     def _roll_back(self, credential: Credential) -> Sequence[Command]:
         """Put the other key into use: it is proven."""

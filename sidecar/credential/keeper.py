@@ -15,31 +15,33 @@ from collections.abc import Callable, Coroutine
 from operator import is_not
 from typing import Any, Final, assert_never
 
-from sidecar.core.life_events import (
+from sidecar.core.life_commands import (
     Answer,
     Arm,
-    Asked,
-    Challenged,
     Command,
     Describe,
     Disarm,
+    Fetch,
+    Looked,
+    Probe,
+    Record,
+    Use,
+)
+from sidecar.core.life_events import (
+    Asked,
+    Challenged,
     Event,
     Failed,
-    Fetch,
     LimitReached,
     LookDue,
-    Looked,
     PassThrough,
-    Probe,
     ProbeDue,
-    Record,
     RoundDue,
     Spoiled,
     Stage,
     Started,
     Timer,
     Tried,
-    Use,
     Verdict,
     Withdrawn,
 )
@@ -135,26 +137,9 @@ class Keeper:
     @property
     def status(self) -> KeeperStatus:
         """What can be told now."""
-        keys, narrator = self._life.keys, self._narrator
-        in_use, left = keys.in_use, self._alarms.left(Timer.LOOK)
-        failure = self._jobs.failure
-        error = failure.args[-1] if failure else self._narrator.trouble
-        return KeeperStatus(
-            state=self._life.state,
-            source=self._source.kind,
-            fingerprint=in_use.fingerprint if in_use else None,
-            generation=in_use.generation if in_use else 0,
-            since=narrator.since,
-            created=in_use.created if in_use else None,
-            rotate_before=narrator.rotate_before(in_use),
-            refreshed=narrator.refreshed,
-            next_refresh=None if left is None else self._now() + left,
-            last_error=error,
-            remedy=failure.remedy if failure else None,
-            candidate=keys.candidate.fingerprint if keys.candidate else None,
-            candidate_rejected=keys.candidate_rejected,
-            previous=keys.fallback.fingerprint if keys.fallback else None,
-        )
+        left = self._alarms.left(Timer.LOOK)
+        due = None if left is None else self._now() + left
+        return self._narrator.status(self._life, self._jobs.failure, due)
 
     async def run(self) -> None:
         """Keep the key until cancelled."""

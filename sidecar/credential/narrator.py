@@ -8,9 +8,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from sidecar.core.life_events import Cutover, State
+from sidecar.core.lifecycle import Lifecycle
 from sidecar.core.secret import Credential
-from sidecar.credential.options import CredentialMetrics, KeeperOptions
-from sidecar.errors import RefreshResult, SidecarError
+from sidecar.credential.options import CredentialMetrics, KeeperOptions, KeeperStatus
+from sidecar.errors import (
+    RefreshResult,
+    SecretRejected,
+    SidecarError,
+    SourceFailed,
+)
 from sidecar.log import get_logger
 
 REPEAT_SECONDS: Final = 60.0
@@ -42,12 +48,12 @@ class Narrator:
         self._log = _log.bind(upstream=options.upstream, source=source)
         self._failure: tuple[str, float] | None = None
         self._shown: Credential | None = None
-        self.since: float | None = None
-        self.refreshed: float | None = None
-        self.trouble: str | None = None
+        self._since: float | None = None
+        self._refreshed: float | None = None
+        self._trouble: str | None = None
         """What the state means, when it is not as it should be."""
 
-    def rotate_before(self, credential: Credential | None) -> float | None:
+    def _rotate_before(self, credential: Credential | None) -> float | None:
         """Return when this key should have been replaced, in Unix seconds."""
         days = self._options.rotate_every_days
         if credential is None or credential.created is None or not days:
@@ -64,10 +70,10 @@ class Narrator:
         self._shown = credential
         self._metrics.info(self._source, credential.fingerprint)
         self._metrics.created(credential.created)
-        self._metrics.rotate_before(self.rotate_before(credential))
+        self._metrics.rotate_before(self._rotate_before(credential))
         if not known:
-            self.since = self._now()
-            self._metrics.since(self.since)
+            self._since = self._now()
+            self._metrics.since(self._since)
         if first:
             self._log.info("credential_ready", fingerprint=credential.fingerprint)
 
@@ -75,8 +81,8 @@ class Narrator:
         """A look at the source is over."""
         self._metrics.refresh(result)
         if result in _ANSWERED:
-            self.refreshed = self._now()
-            self._metrics.refreshed(self.refreshed)
+            self._refreshed = self._now()
+            self._metrics.refreshed(self._refreshed)
             if result is not RefreshResult.INVALID:
                 self._failure = None
 
@@ -97,7 +103,7 @@ class Narrator:
         if new is not old:
             self._metrics.state(new)
         event, level, meaning = _REFUSED if refused else _STATES[new]
-        self.trouble = None if new is State.FRESH else meaning
+        self._trouble = None if new is State.FRESH else meaning
         if (old, new) == (State.MISSING, State.FRESH):
             return  # told as `credential_ready`
         log = getattr(self._log, level)
@@ -124,6 +130,39 @@ class Narrator:
         kind = type(error)
         name = f"{kind.__module__}.{kind.__qualname__}"
         self._log.error("credential_job_broken", job=job, error=name)
+
+    def status(
+        self,
+        life: Lifecycle,
+        failure: SourceFailed | SecretRejected | None,
+        due: float | None,
+    ) -> KeeperStatus:
+        """
+        Return what can be told now.
+
+        Args:
+            life: The machine.
+            failure: Why the last value could not be had, if so.
+            due: When the next look is, in Unix seconds.
+        """
+        keys, in_use = life.keys, life.keys.in_use
+        reason = failure.args[-1] if failure else self._trouble
+        return KeeperStatus(
+            state=life.state,
+            source=self._source,
+            fingerprint=in_use.fingerprint if in_use else None,
+            generation=in_use.generation if in_use else 0,
+            since=self._since,
+            created=in_use.created if in_use else None,
+            rotate_before=self._rotate_before(in_use),
+            refreshed=self._refreshed,
+            next_refresh=due,
+            last_error=reason,
+            remedy=failure.remedy if failure else None,
+            candidate=keys.candidate.fingerprint if keys.candidate else None,
+            candidate_rejected=keys.candidate_rejected,
+            previous=keys.fallback.fingerprint if keys.fallback else None,
+        )
 
 
 _STATES: Final = {

@@ -3,27 +3,30 @@
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.core.life_events import (
+from sidecar.core.life_commands import (
     Answer,
     Arm,
+    Command,
+    Describe,
+    Disarm,
+    Fetch,
+    Looked,
+    Probe,
+    Record,
+    Use,
+)
+from sidecar.core.life_events import (
     Asked,
     Challenged,
-    Command,
     Cutover,
-    Describe,
     Described,
-    Disarm,
     Event,
     Failed,
-    Fetch,
     LimitReached,
     Loaded,
     LookDue,
-    Looked,
-    Probe,
     Probed,
     ProbeDue,
-    Record,
     RoundDue,
     Spoiled,
     Stage,
@@ -31,7 +34,6 @@ from sidecar.core.life_events import (
     State,
     Timer,
     Tried,
-    Use,
     Verdict,
     Withdrawn,
 )

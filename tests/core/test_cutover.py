@@ -2,7 +2,8 @@
 
 import pytest
 
-from sidecar.core.life_events import Cutover, PassThrough, Probe, Replay, State, Timer
+from sidecar.core.life_commands import Probe
+from sidecar.core.life_events import Cutover, PassThrough, Replay, State, Timer
 from tests.core.living import PREVIOUS, Living, key, serving
 
 

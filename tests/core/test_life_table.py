@@ -8,18 +8,16 @@ from typing import Final, get_args
 
 import pytest
 
+from sidecar.core.life_commands import Describe, Fetch, Probe
 from sidecar.core.life_events import (
     Asked,
     Challenged,
-    Describe,
     Described,
     Event,
     Failed,
-    Fetch,
     LimitReached,
     Loaded,
     LookDue,
-    Probe,
     Probed,
     ProbeDue,
     Replay,

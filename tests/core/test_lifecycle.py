@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.core.life_events import Cutover, Describe, Fetch, State, Timer
+from sidecar.core.life_commands import Describe, Fetch
+from sidecar.core.life_events import Cutover, State, Timer
 from sidecar.errors import Code, RefreshResult
 from tests.core.living import CURRENT, PREVIOUS, Living, key, serving
 
@@ -56,7 +57,7 @@ def test_without_a_probe_a_changed_key_serves_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("failures", "seconds"),
-    [(1, 0.5), (2, 1.0), (3, 2.0), (6, 16.0), (7, 30.0), (100, 30.0)],
+    [(1, 0.5), (2, 1.0), (3, 2.0), (6, 16.0), (7, 24.0), (100, 24.0)],
 )
 def test_a_missing_key_is_sought_with_backoff(failures: int, seconds: float) -> None:
     """From half a second to half a minute, for ever."""

@@ -1,6 +1,6 @@
 """One look at a time, and which one will do."""
 
-from sidecar.core.life_events import Describe
+from sidecar.core.life_commands import Describe
 from sidecar.core.looks import Looks
 
 

@@ -2,10 +2,9 @@
 
 import pytest
 
+from sidecar.core.life_commands import Describe, Fetch
 from sidecar.core.life_events import (
     Cutover,
-    Describe,
-    Fetch,
     Loaded,
     PassThrough,
     Probed,

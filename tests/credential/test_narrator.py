@@ -108,7 +108,7 @@ def test_each_change_of_state_is_told_once(
     told = 0 if (old, new) == (State.MISSING, State.FRESH) else 1
     assert len(lines) == told
     assert metrics.states == [new]
-    assert (narrator.trouble is None) is (new is State.FRESH)
+    assert (narrator._trouble is None) is (new is State.FRESH)
 
 
 def test_a_refused_key_is_told_apart_from_a_refused_candidate(
@@ -171,7 +171,7 @@ def test_a_key_without_a_date_has_no_age(
 
     assert metrics.times["created"] is metrics.times["rotate_before"] is None
     assert metrics.cutovers == [("promoted", None)]
-    assert narrator.rotate_before(None) is None
+    assert narrator._rotate_before(None) is None
 
 
 def test_what_broke_is_told_by_its_type_only(
