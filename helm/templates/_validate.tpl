@@ -12,6 +12,9 @@ that says what to do.
 {{- end -}}
 {{- range $name, $upstream := $settings.upstreams -}}
 {{- include "sidecar.validate.secret" (dict "at" (printf "settings.upstreams.%s.credential" $name) "secret" $upstream.credential) -}}
+{{- if and (hasPrefix "unix:" (default "" $upstream.listen)) (not $upstream.allow_uids) -}}
+{{- fail (printf "\n\nsettings.upstreams.%s listens on a Unix socket, but its allow_uids is empty: name the user of your application, for example [1000]\n" $name) -}}
+{{- end -}}
 {{- end -}}
 {{- range $name, $webhook := $settings.webhooks -}}
 {{- include "sidecar.validate.secret" (dict "at" (printf "settings.webhooks.%s" $name) "secret" $webhook) -}}

@@ -76,7 +76,8 @@ def test_annotations_for_prometheus_are_off_until_asked_for() -> None:
 
 def test_a_unix_socket_is_shared_with_the_application() -> None:
     """Both containers mount the folder of the socket; it is memory, not disk."""
-    values = {"sidecar": {"settings": {"upstreams": {"flownally": {"listen": SOCKET}}}}}
+    upstream = {"listen": SOCKET, "allow_uids": [1000]}
+    values = {"sidecar": {"settings": {"upstreams": {"flownally": upstream}}}}
     _, pod = pod_of(example("helm", values), "Deployment")
     mount = {"name": "sidecar-run", "mountPath": "/run/sidecar"}
 

@@ -76,7 +76,7 @@ def refusal(name: str, values: dict[str, Any], tmp_path: Path) -> str:
             "settings.admin.listen", "127.0.0.1:8701", "pod IP", id="admin-on-loopback"
         ),
         pytest.param(
-            f"{UPSTREAM}.listen", "unix:/tmp/a.sock", "/run/sidecar", id="socket-place"
+            f"{UPSTREAM}.listen", "unix:/run/sidecar/a", "[1000]", id="socket-users"
         ),
         # Wrong in name or type.
         pytest.param("imag", {}, "imag", id="unknown-value"),
@@ -100,6 +100,15 @@ def test_wrong_values_are_refused(
 ) -> None:
     """The sentence names the value and what would be right."""
     assert says in refusal(name, changed(path, value), tmp_path)
+
+
+@pytest.mark.parametrize("name", HELMS)
+def test_a_socket_lies_in_the_shared_folder(name: str, tmp_path: Path) -> None:
+    """The application could not see it anywhere else."""
+    values = changed(f"{UPSTREAM}.listen", "unix:/tmp/a.sock")
+    values["settings"]["upstreams"]["flownally"]["allow_uids"] = [1000]
+
+    assert "must lie in /run/sidecar" in refusal(name, values, tmp_path)
 
 
 @pytest.mark.parametrize("name", HELMS)
