@@ -214,8 +214,9 @@ def proof_of(status: int) -> bool | None:
 
     401 refuses it. 403 and 404 prove it: the API knew who asked. An overloaded or
     broken API, or a gateway before it, may answer before it looked at the key, so
-    408, 429 and 5xx say nothing.
+    408, 429 and 5xx say nothing, and neither does 0, the absence of an answer.
     """
     if status == 401:  # noqa: PLR2004 - RFC 9110, 15.5.2
         return False
-    return None if status in {408, 429} or status >= 500 else True  # noqa: PLR2004
+    answered = 200 <= status < 500 and status not in {408, 429}  # noqa: PLR2004
+    return True if answered else None

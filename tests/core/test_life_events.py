@@ -17,6 +17,8 @@ from sidecar.core.life_events import proof_of
         pytest.param(404, True, id="not-found-knew-who-asked"),
         pytest.param(408, None, id="timeout"),
         pytest.param(429, None, id="too-many"),
+        pytest.param(0, None, id="no-answer"),
+        pytest.param(100, None, id="not-yet"),
         pytest.param(500, None, id="broken"),
         pytest.param(503, None, id="gateway"),
     ],
