@@ -16,7 +16,7 @@ from sidecar.posture import harden
 from sidecar.rotation.aws_errors import Conflict
 from sidecar.rotation.parts import Parts
 from sidecar.rotation.revoke import Wish, revoke, uses_of
-from sidecar.rotation.store import NotThere, SecretStore
+from sidecar.rotation.store import NotThere
 from sidecar.rotation.workflow import Workflow
 from sidecar.settings import Settings
 from sidecar.settings.names import check_job_name
@@ -111,8 +111,6 @@ def _ensure_secret(parts: Parts) -> None:
     try:
         store.describe()
     except NotThere:
-        if not isinstance(store, SecretStore):
-            raise
         parts.say(f"make the secret {parts.options.secret_id}")
         try:
             store.make(parts.options.tags)

@@ -43,10 +43,6 @@ def options_of(settings: Settings) -> RotationOptions:
     name = rotation.upstream or next(iter(settings.upstreams))
     upstream = settings.upstreams[name]
     credential = upstream.credential
-    if credential.json_key is None:
-        reason = "is required to rotate: the key's id is stored beside the key"
-        path = f"upstreams.{name}.credential.json_key"
-        raise SettingsInvalid([Problem(path, reason, '"api_key"')])
     grace = rotation.grace_seconds
     refresh = credential.refresh_seconds
     return RotationOptions(
@@ -125,8 +121,7 @@ def guarded(act: Callable[[], None]) -> Exit:
         act()
     except RotationStopped as exc:
         print(f"sidecar: {exc.reason}", file=sys.stderr)
-        if exc.remedy:
-            print(f"sidecar: what to do: {exc.remedy}", file=sys.stderr)
+        print(f"sidecar: what to do: {exc.remedy}", file=sys.stderr)
         return exc.exit
     except KeyboardInterrupt:
         print("sidecar: interrupted; the next run goes on from here", file=sys.stderr)

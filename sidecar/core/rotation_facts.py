@@ -239,13 +239,14 @@ class Refuse:
         return f"stop: {self.reason}; {self.remedy}"
 
 
-Step = Create | Store | Fence | Prove | Promote | Unmark | Wait | Revoke | Done | Refuse
+Action = Create | Store | Fence | Prove | Promote | Unmark | Wait | Revoke
+Step = Action | Done | Refuse
 
 
 class RotationStopped(SidecarError):
     """A rotation cannot go on; the next run takes it up where it is."""
 
-    def __init__(self, code: Exit, reason: str, remedy: str = "") -> None:
+    def __init__(self, code: Exit, reason: str, remedy: str) -> None:
         super().__init__(code, reason)
         self.exit = code
         self.reason = reason
@@ -253,4 +254,4 @@ class RotationStopped(SidecarError):
 
     def __str__(self) -> str:
         """What happened and what to do; never a value."""
-        return f"{self.reason}; {self.remedy}" if self.remedy else self.reason
+        return f"{self.reason}; {self.remedy}"

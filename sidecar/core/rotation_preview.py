@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final, assert_never
+from typing import assert_never
 
 from sidecar.core.rotation import plan
 from sidecar.core.rotation_facts import (
+    Action,
     Create,
     Done,
     Facts,
@@ -25,23 +26,18 @@ from sidecar.core.rotation_facts import (
     Why,
 )
 
-# Far above any plan: a bound, so that a mistake in `plan` cannot run for ever.
-MAX_STEPS: Final = 200
-
 
 def preview(facts: Facts, order: Order, grace_seconds: float) -> Iterator[Step]:
     """Yield every step up to `Done` or `Refuse`, if the API accepts every key."""
-    for _ in range(MAX_STEPS):
+    while True:
         step = plan(facts, order)
         yield step
         if isinstance(step, Done | Refuse):
             return
         facts = after(step, facts, grace_seconds)
-    message = "the plan does not end"
-    raise AssertionError(message)
 
 
-def after(step: Step, facts: Facts, grace_seconds: float) -> Facts:
+def after(step: Action, facts: Facts, grace_seconds: float) -> Facts:
     """Apply what a step brings about when nothing goes wrong."""
     facts = _memory(step, _outside(step, facts), grace_seconds)
     current = facts.current.version_id if facts.current else ""
@@ -53,7 +49,7 @@ def after(step: Step, facts: Facts, grace_seconds: float) -> Facts:
     )
 
 
-def _outside(step: Step, facts: Facts) -> Facts:  # noqa: PLR0911  (one per step)
+def _outside(step: Action, facts: Facts) -> Facts:  # noqa: PLR0911  (one per step)
     """Change what Secrets Manager and the API hold."""
     match step:
         case Create():
@@ -89,27 +85,30 @@ def _outside(step: Step, facts: Facts) -> Facts:  # noqa: PLR0911  (one per step
                 for key in facts.keys
             )
             return replace(facts, keys=keys)
-        case Prove() | Wait() | Done() | Refuse():
+        case Prove() | Wait():
             return facts
         case other:
             assert_never(other)
 
 
-def _memory(step: Step, facts: Facts, grace_seconds: float) -> Facts:
+def _memory(step: Action, facts: Facts, grace_seconds: float) -> Facts:
     """Change what the run remembers."""
     match step:
         case Create():
-            return replace(facts, begun=True)
+            facts = replace(facts, begun=True)
         case Store():
-            return replace(facts, held="", attempted=False)
+            facts = replace(facts, held="", attempted=False)
         case Prove():
-            return prove(facts, step.version_id, Proof.PROVEN)
+            facts = prove(facts, step.version_id, Proof.PROVEN)
         case Promote():
-            return replace(facts, begun=True, grace_left=grace_seconds)
+            facts = replace(facts, begun=True, grace_left=grace_seconds)
         case Wait():
-            return waited(replace(facts, grace_left=0.0))
+            facts = waited(replace(facts, grace_left=0.0))
+        case Revoke(why=Why.SUPERSEDED):
+            facts = replace(facts, finished=True)
         case _:
-            return remember_revoked(step, facts) if isinstance(step, Revoke) else facts
+            pass
+    return facts
 
 
 def waited(facts: Facts) -> Facts:
@@ -127,12 +126,3 @@ def prove(facts: Facts, version_id: str, proof: Proof) -> Facts:
         return replace(version, proof=proof)
 
     return replace(facts, current=noted(facts.current), pending=noted(facts.pending))
-
-
-def remember_revoked(step: Revoke, facts: Facts) -> Facts:
-    """Note what a revocation means for the rest of the run."""
-    if step.why is Why.LOST:
-        return replace(facts, held="", lost=True)
-    if step.why is Why.REJECTED:
-        return replace(facts, rejected=True)
-    return replace(facts, finished=facts.finished or step.why is Why.SUPERSEDED)

@@ -4,17 +4,15 @@ from dataclasses import replace
 from typing import Final, assert_never
 
 from sidecar.core.rotation_facts import (
+    Action,
     Create,
-    Done,
     Facts,
     Fence,
     Promote,
     Proof,
     Prove,
-    Refuse,
     Revoke,
     RotationStopped,
-    Step,
     Store,
     Unmark,
     Wait,
@@ -24,7 +22,7 @@ from sidecar.core.secret import Secret, parse_secret
 from sidecar.errors import Exit, SecretRejected
 from sidecar.rotation.observe import Memory
 from sidecar.rotation.parts import Parts
-from sidecar.rotation.value import FENCE, Made, successor
+from sidecar.rotation.value import FENCE, NOTHING, Made, successor
 
 TICK_SECONDS: Final = 1.0
 
@@ -42,7 +40,7 @@ class Actions:
         self._parts = parts
         self._memory = memory
 
-    def do(self, step: Step, facts: Facts) -> Facts | None:
+    def do(self, step: Action, facts: Facts) -> Facts | None:
         """Obey; returns the facts where they are still known, else None: look again."""
         match step:
             case Create():
@@ -61,15 +59,13 @@ class Actions:
                 self._wait(step.seconds)
             case Revoke():
                 self._revoke(step)
-            case Done() | Refuse():
-                raise AssertionError
             case other:
                 assert_never(other)
         return None
 
     def _create(self, step: Create, facts: Facts) -> Facts:
         """Make a key, once it is sure that it has a place to go to."""
-        self._successor(facts, Made("", Secret(""), ""))
+        self._successor(facts, NOTHING)
         made = self._parts.keys.create(step.name)
         self._memory.made = made
         self._memory.begun = True
@@ -86,10 +82,7 @@ class Actions:
 
     def _put(self, step: Store, facts: Facts) -> None:
         """Store the held key."""
-        made = self._memory.made
-        if made is None:
-            raise AssertionError
-        value = self._successor(facts, made)
+        value = self._successor(facts, self._memory.made)
         self._memory.attempted = True
         self._parts.store.put(step.version_id, value)
 
@@ -132,13 +125,10 @@ class Actions:
     def _revoke(self, step: Revoke) -> None:
         """Revoke a key, and note what that means for the run."""
         self._parts.keys.revoke(step.key_id)
-        match step.why:
-            case Why.LOST:
-                self._memory.made = None
-                self._memory.lost = True
-            case Why.REJECTED:
-                self._memory.rejected = True
-            case Why.SUPERSEDED:
-                self._memory.finished = True
-            case Why.ORPHANED | Why.OVERTAKEN:
-                pass
+        if step.why is Why.LOST:
+            self._memory.made = NOTHING
+            self._memory.lost = True
+        elif step.why is Why.REJECTED:
+            self._memory.rejected = True
+        elif step.why is Why.SUPERSEDED:
+            self._memory.finished = True

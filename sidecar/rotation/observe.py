@@ -9,7 +9,7 @@ from sidecar.core.rotation_facts import Facts, Proof, RotationStopped, Version
 from sidecar.errors import Exit
 from sidecar.rotation.parts import Parts
 from sidecar.rotation.store import CURRENT, PENDING, PREVIOUS, Described
-from sidecar.rotation.value import Made, read_label
+from sidecar.rotation.value import NOTHING, Made, read_label
 
 MAX_LOOKS: Final = 5
 
@@ -18,7 +18,8 @@ MAX_LOOKS: Final = 5
 class Memory:
     """What one run remembers; the next run has none of it."""
 
-    made: Made | None = None
+    made: Made = NOTHING
+    """The key that this run has made, until it is seen stored or is given up."""
     attempted: bool = False
     lost: bool = False
     begun: bool = False
@@ -93,7 +94,7 @@ class Observer:
             fenced=frozenset(v for v in slots if self._is_fence(v)),
             keys=self._keys.list_keys(),
             grace_left=self._grace_left(described, memory),
-            held=memory.made.key_id if memory.made else "",
+            held=memory.made.key_id,
             attempted=memory.attempted,
             seen=memory.seen,
             lost=memory.lost,

@@ -40,6 +40,9 @@ class Store(Protocol):
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
 
+    def make(self, tags: Mapping[str, str]) -> None:
+        """Make the secret, without a value."""
+
 
 class Keys(Protocol):
     """What a rotation needs of the API: see `sidecar.rotation.key_api.KeyApi`."""

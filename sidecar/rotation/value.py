@@ -37,6 +37,10 @@ class Made:
     """ISO 8601, UTC."""
 
 
+NOTHING: Final = Made("", Secret(""), "")
+"""No key."""
+
+
 def read_label(raw: Secret) -> Label:
     """Read what is written beside a key; empty where the value does not tell."""
     if raw == FENCE:

@@ -29,7 +29,7 @@ from sidecar.rotation.aws_errors import Conflict
 from sidecar.rotation.key_answers import CreateUnsure
 from sidecar.rotation.observe import Memory, Observer
 from sidecar.rotation.parts import Parts
-from sidecar.rotation.value import Made
+from sidecar.rotation.value import NOTHING, Made
 
 # Several times what the longest rotation takes, races included.
 MAX_STEPS: Final = 80
@@ -90,7 +90,7 @@ class Workflow:
             # It is seen stored: whatever storing it said, and the plaintext has no
             # further business here.
             self._failure = None
-            self._memory.made = None
+            self._memory.made = NOTHING
             self._memory.attempted = False
             facts = replace(facts, held="", attempted=False)
         return facts
@@ -141,17 +141,16 @@ class Workflow:
         made = self._memory.made
         if self._failure is not None:
             raise self._with_hint(self._failure, made)
-        if made is None and not isinstance(exc, CreateUnsure):
+        if made is NOTHING and not isinstance(exc, CreateUnsure):
             raise exc
         self._parts.say(f"failed: {exc.reason}; clearing away")
         self._failure = exc
-        return order if made is not None else replace(order, begin=False)
+        return order if made is not NOTHING else replace(order, begin=False)
 
-    def _with_hint(
-        self, failure: RotationStopped, made: Made | None
-    ) -> RotationStopped:
+    def _with_hint(self, failure: RotationStopped, made: Made) -> RotationStopped:
         """Tell what is left behind, and that it is not left for ever."""
-        which = f"key {made.key_id}" if made else "a key that it may have made"
+        known = made is not NOTHING
+        which = f"key {made.key_id}" if known else "a key that it may have made"
         hint = f"the next run clears away {which}"
         return RotationStopped(
             failure.exit, failure.reason, f"{failure.remedy}; {hint}"

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.commands import keys
 from sidecar.demo.api import EmulatedApi
 from sidecar.demo.aws import AwsClient
 from sidecar.errors import Exit
+from sidecar.rotation.store import NotThere
 from tests.commands.rotating import Run, runner
 from tests.integration.rotation_stage import Stage
 from tests.integration.support import SECRET_ID
+from tests.rotation.fakes import World
 
 NEW_SECRET = "prod/flownally/export"
 
@@ -58,6 +61,23 @@ def test_a_first_key_goes_into_a_secret_without_a_value(stage: Stage, run: Run) 
     stage.moto.secrets.create_secret(Name=NEW_SECRET)
 
     assert create(stage, run) == Exit.OK
+
+
+def test_a_secret_that_somebody_else_makes_at_the_same_time_will_do() -> None:
+    """There is one: that was the wish."""
+    world = World()
+    missing = [NotThere(Exit.CREDENTIAL, "there is no such secret", "make it")]
+
+    def hook(name: str, when: str) -> None:
+        if (name, when) == ("DescribeSecret", "before") and missing:
+            raise missing.pop()
+
+    world.hook = hook
+
+    keys.create(world.parts())
+
+    assert "somebody else has just made it" in world.said
+    assert world.works()
 
 
 def test_a_secret_with_a_key_is_left_alone(stage: Stage, run: Run) -> None:

@@ -37,7 +37,7 @@ from sidecar.core.rotation_facts import (
     Wait,
     Why,
 )
-from sidecar.core.rotation_preview import after, prove
+from sidecar.core.rotation_preview import after, preview, prove
 from tests.rotation.facts import (
     AWS_TOKEN,
     C0,
@@ -213,7 +213,7 @@ def test_the_next_step(facts: Facts, order: Order, step: Step) -> None:
 
 def test_every_order_in_every_situation_keeps_the_rules_and_ends() -> None:
     """No key that serves is revoked, and a run that ends well leaves one key."""
-    for name, facts in situations():
+    for name, facts in situations(GRACE):
         for kind, order in ORDERS.items():
             end = play(facts, order, f"{kind}: {name}")[-1][0]
             if plan(end, order) == Done():
@@ -222,8 +222,8 @@ def test_every_order_in_every_situation_keeps_the_rules_and_ends() -> None:
 
 def test_a_run_killed_after_any_step_is_taken_up_by_the_next() -> None:
     """Nothing is lost, nothing is left, and never more than one key serves."""
-    for name, facts in situations():
-        if facts.grace_left or facts.current is None:
+    for name, facts in situations(0.0):
+        if facts.current is None:
             continue
         for reached, _ in play(facts, Order(), name):
             found = forget(reached)
@@ -276,6 +276,20 @@ def check_tidy(facts: Facts, name: str) -> None:
 
     assert live == ours, name
     assert facts.pending is None, name
+
+
+def test_every_step_is_said_in_a_line() -> None:
+    """For people who read along, and for a dry run."""
+    said = [
+        str(step)
+        for facts in (make(orphan="orphan-of-the-slot", previous="previous-live"),)
+        for step in [*preview(facts, Order(again=True), GRACE), FOREIGN]
+    ]
+
+    assert all("\n" not in line for line in said)
+    assert said[-1].startswith("stop: AWSPENDING")
+    begins = ["close", "revoke", "prove", "create", "store", "move", "take", "wait"]
+    assert {line.split()[0] for line in said} == {*begins, "done", "stop:"}
 
 
 def test_keys_that_nobody_names_are_shown_not_revoked() -> None:

@@ -123,12 +123,9 @@ def untried(version: Version | None) -> Version | None:
     return version and replace(version, proof=Proof.UNTRIED)
 
 
-def situations() -> Iterator[tuple[str, Facts]]:
+def situations(grace_left: float) -> Iterator[tuple[str, Facts]]:
     """Every combination of what a run can find before it has done anything."""
     for names in itertools.product(CURRENTS, PENDINGS, PREVIOUSES, ORPHANS):
         current, pending, previous, orphan = names
-        for grace in (0.0, 600.0):
-            yield (
-                " ".join(names),
-                make(current, pending, previous, orphan, grace_left=grace),
-            )
+        facts = make(current, pending, previous, orphan, grace_left=grace_left)
+        yield " ".join(names), facts

@@ -159,7 +159,9 @@ class FakeStore:
         world = self._world
         with world.call("DescribeSecret"):
             if world.deleted:
-                raise RotationStopped(Exit.CREDENTIAL, "the secret is to be deleted")
+                raise RotationStopped(
+                    Exit.CREDENTIAL, "the secret is to be deleted", "restore it"
+                )
             return Described(
                 arn=ARN,
                 labels=dict(world.labels),
@@ -177,7 +179,9 @@ class FakeStore:
         """Read a version."""
         with self._world.call("GetSecretValue"):
             if version_id not in self._world.versions:
-                raise NotThere(Exit.CREDENTIAL, "there is no such version")
+                raise NotThere(
+                    Exit.CREDENTIAL, "there is no such version", "look again"
+                )
             return self._world.versions[version_id]
 
     def put(self, token: str, value: Secret) -> None:
@@ -214,6 +218,11 @@ class FakeStore:
         """Set tags."""
         with self._world.call("TagResource"):
             self._world.tags |= tags
+
+    def make(self, tags: Mapping[str, str]) -> None:
+        """Make the secret: it is there."""
+        del tags
+        raise Conflict
 
 
 class FakeKeys:

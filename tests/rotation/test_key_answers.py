@@ -105,6 +105,13 @@ def test_a_name_that_is_no_text_is_none() -> None:
     assert listed(name=7).name == ""
 
 
+@pytest.mark.parametrize("item", [{}, {"id": 7}, {"id": ""}, "k", None])
+def test_a_key_without_an_id_is_refused(item: object) -> None:
+    """A key that cannot be named could never be revoked."""
+    with pytest.raises(Unreadable, match="a key without id"):
+        read_keys(json.dumps({"data": [item]}).encode(), OPTIONS, NOW)
+
+
 def test_the_list_may_be_the_answer_itself() -> None:
     """`list_field = ""`."""
     options = ApiOptions(base_url="https://api.example", account="sa", list_field="")

@@ -131,6 +131,16 @@ def test_a_key_that_is_gone_or_misspelt_is_told(lists_dead: bool) -> None:
             revoke(world.parts(), Wish(key_id, emergency=True))
 
 
+def test_a_key_is_revoked_though_the_secret_has_no_value() -> None:
+    """Nothing can be in use then."""
+    world = World()
+    world.keys["k9"] = ("by-hand", "fln_live_nine", True)
+
+    revoke(world.parts(), Wish("k9"))
+
+    assert world.live() == []
+
+
 def test_an_emergency_for_a_key_that_is_not_current_needs_no_replacement() -> None:
     """The key before has leaked: it is revoked, the current one stays."""
     world = World.ready()

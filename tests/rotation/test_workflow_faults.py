@@ -1,6 +1,7 @@
 """A rotation whose peers answer badly: a clear message, an exit code, nothing lost."""
 
 import contextlib
+import itertools
 import json
 from dataclasses import replace
 
@@ -346,6 +347,70 @@ def test_a_grace_that_was_cut_short_is_waited_to_its_end(
 
     check_tidy(world)
     assert world.time.slept == slept
+
+
+def test_a_stored_value_that_cannot_be_used_is_never_promoted() -> None:
+    """Somebody has filled our version with something else."""
+    world = World.ready()
+    world.proofs["fln_live_1"] = Proof.SILENT
+    stopped(world)
+    token = world.labels["AWSPENDING"]
+    value = {"api_key": "Bearer x", "key_id": "k1", "service_account_id": ACCOUNT}
+    world.versions[token] = Read(Secret(json.dumps(value)), token, world.time.now())
+
+    assert "refused the new key" in stopped(world).reason
+    check_untouched(world)
+    assert any("cannot be used: the key already begins" in line for line in world.said)
+
+
+def test_a_version_that_has_lost_its_value_proves_nothing() -> None:
+    """Removed between two looks."""
+    world = World.ready()
+    world.proofs["fln_live_1"] = Proof.SILENT
+    stopped(world)
+    token = world.labels["AWSPENDING"]
+    reads = []
+
+    def hook(name: str, when: str) -> None:
+        if (name, when) == ("GetSecretValue", "before"):
+            reads.append(name)
+            if len(reads) == 3:
+                world.versions[token] = None
+
+    world.hook = hook
+
+    assert "did not make" in stopped(world).reason
+    assert world.labels["AWSCURRENT"] == FIRST
+
+
+def test_a_step_that_changes_nothing_does_not_last_for_ever() -> None:
+    """Secrets Manager says yes, and does not do it."""
+    world = World.ready()
+    world.labels["AWSPENDING"] = FIRST
+
+    def hook(name: str, when: str) -> None:
+        if (name, when) == ("UpdateSecretVersionStage", "after"):
+            world.labels["AWSPENDING"] = FIRST
+
+    world.hook = hook
+
+    error = stopped(world)
+    assert error.exit is Exit.UNEXPECTED
+    assert "does not come to an end" in error.reason
+
+
+def test_a_secret_that_never_holds_still_is_told() -> None:
+    """Labels that differ at every look do not belong with the list of keys."""
+    world = World.ready()
+    looks = itertools.count()
+
+    def hook(name: str, when: str) -> None:
+        if (name, when) == ("DescribeSecret", "before"):
+            world.labels["other"] = str(next(looks))
+
+    world.hook = hook
+
+    assert "changes faster" in stopped(world).reason
 
 
 def test_attempts_are_bounded() -> None:
