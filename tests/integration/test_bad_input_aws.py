@@ -1,0 +1,205 @@
+"""
+What Secrets Manager may get wrong, in front of a real process with a real botocore.
+
+Once there is a key, none of it costs a call: the last good key serves on, readiness stays
+green, and metrics, log and status say what is wrong and what to do. What it means before
+there is a key is in `test_bad_input_start.py`.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from sidecar.demo.api import EmulatedApi
+from sidecar.demo.aws import EmulatedAws
+from sidecar.demo.ca import Certificate
+from sidecar.demo.keys import Issued
+from sidecar.errors import RefreshResult
+from tests.integration.aws_shim import AwsFault, AwsShim
+from tests.integration.bad_input import Witness, no_bug, serves
+from tests.integration.support import SECRET_ID, UPSTREAM, SidecarProcess
+
+AWS_TEXT: Final = "as the test asked for"
+"""What the shim says in its errors: AWS's own words are never ours."""
+DENIED, THROTTLED = RefreshResult.DENIED, RefreshResult.THROTTLED
+UNREACHABLE, NOT_FOUND = RefreshResult.UNREACHABLE, RefreshResult.NOT_FOUND
+DESCRIBE, GET_VALUE = "DescribeSecret", "GetSecretValue"
+
+
+@dataclass
+class World:
+    """A sidecar with its key from an emulated Secrets Manager behind a shim."""
+
+    api: EmulatedApi
+    moto: EmulatedAws
+    shim: AwsShim
+    process: SidecarProcess
+    keys: list[Issued]
+
+    def reload(self) -> dict[str, str]:
+        """Make it look now; returns how the looks ended."""
+        ended: dict[str, str] = self.process.admin("/-/reload", "POST").json()["reload"]
+        return ended
+
+    def rotate(self) -> None:
+        """Store a new key that works, as AWSCURRENT."""
+        self.keys.append(self.api.issue())
+        self.moto.rotate(SECRET_ID, self.keys[-1].key)
+
+    def state(self) -> str:
+        """Return the state that the metrics show; there is exactly one."""
+        metrics = self.process.metrics()
+        name = "sidecar_credential_state"
+        (state,) = [
+            labels["state"]
+            for labels in metrics.labels(name)
+            if metrics.value(name, **labels)
+        ]
+        return state
+
+
+@pytest.fixture(name="behind", scope="module")
+def _behind(
+    moto_server: EmulatedAws,
+    certificate: Certificate,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[World]:
+    """One process for all rows, on the newest key."""
+    moto_server.reset()
+    directory = tmp_path_factory.mktemp("aws")
+    with ExitStack() as stack:
+        api = stack.enter_context(
+            EmulatedApi(directory / "api", certificate=certificate)
+        )
+        shim = stack.enter_context(AwsShim(moto_server.endpoint))
+        key = api.issue()
+        moto_server.put_secret(SECRET_ID, key.key)
+        settings = {
+            "job": {"name": "staging-crm-sync", "environment": "staging"},
+            "upstreams": {
+                UPSTREAM: {
+                    "listen": "127.0.0.1:0",
+                    "base_url": api.base_url,
+                    "ca_file": str(certificate.ca_file),
+                    "credential": {"secret_id": SECRET_ID},
+                }
+            },
+            "admin": {"listen": "127.0.0.1:0"},
+            "aws": {"region": "eu-west-1", "endpoint_url": shim.endpoint},
+            "log": {"level": "debug"},
+        }
+        process = SidecarProcess(directory / "sidecar", settings)
+        stack.callback(process.close)
+        process.wait_ready()
+        world = World(api, moto_server, shim, process, [key])
+        yield world
+        process.assert_never_shown(*(one.key for one in world.keys))
+        assert AWS_TEXT not in process.output()
+        no_bug(process)
+    moto_server.reset()
+
+
+def fault(name: str, fault: AwsFault, result: RefreshResult, words: str) -> Any:
+    """Make a row: what AWS does, the result that is counted, words of the log line."""
+    return pytest.param(fault, result, words, id=name)
+
+
+def error(code: str, operation: str = DESCRIBE, status: int = 400) -> AwsFault:
+    """Return a fault by AWS's name for it."""
+    return AwsFault(error=code, operation=operation, status=status)
+
+
+FAULTS: Final = [
+    fault("not-found", error("ResourceNotFoundException"), NOT_FOUND, "does not exist"),
+    fault("deleted", error("InvalidRequestException"), NOT_FOUND, "scheduled for deletion"),
+    fault("denied", error("AccessDeniedException"), DENIED, "AWS denies DescribeSecret"),
+    fault("denied-value", error("AccessDeniedException", GET_VALUE), DENIED, "AWS denies GetSecretValue"),
+    fault("kms", error("DecryptionFailure", GET_VALUE), DENIED, "KMS key"),
+    fault("kms-denied", error("KMSAccessDeniedException", GET_VALUE), DENIED, "KMS key"),
+    fault("expired", error("ExpiredTokenException"), DENIED, "credentials have expired"),
+    fault("unknown-client", error("UnrecognizedClientException"), DENIED, "does not know the credentials"),
+    fault("signature", error("InvalidSignatureException"), DENIED, "signature"),
+    fault("throttled", error("ThrottlingException"), THROTTLED, "AWS throttles DescribeSecret"),
+    fault("throttled-value", error("TooManyRequestsException", GET_VALUE, 429), THROTTLED, "AWS throttles GetSecretValue"),
+    fault("server-error", error("InternalServiceError", status=500), UNREACHABLE, "error of its own (500)"),
+    fault("cut", AwsFault(cut=True), UNREACHABLE, "AWS"),
+    fault("html", AwsFault(body=b"<html>proxy</html>"), UNREACHABLE, "unreadable"),
+    fault("empty", AwsFault(body=b"{}"), UNREACHABLE, "unreadable"),
+    fault("no-value", AwsFault(body=b'{"VersionId": "v"}', operation=GET_VALUE), UNREACHABLE, "unreadable"),
+    fault("no-current", AwsFault(body=b'{"ARN": "a", "VersionIdsToStages": {"v": ["AWSPENDING"]}}', operation=DESCRIBE), NOT_FOUND, "AWSCURRENT"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fault", "result", "words"), FAULTS)
+def test_a_fault_of_aws_costs_no_call(
+    behind: World, fault: AwsFault, result: RefreshResult, words: str
+) -> None:
+    """The last good key serves on; result, log line, status and state tell why."""
+    if fault.operation == GET_VALUE:  # asked only for a version that is new
+        behind.rotate()
+    behind.shim.fail(fault)
+    before = Witness(behind.process)
+
+    assert behind.reload() == {UPSTREAM: result}
+    told(behind, before, result, words)
+
+    behind.shim.fail()
+    looked = "changed" if fault.operation == GET_VALUE else "unchanged"
+    assert behind.reload() == {UPSTREAM: looked}
+    mended(behind)
+
+
+def told(behind: World, before: Witness, result: RefreshResult, words: str) -> None:
+    """Hold metrics, log, status and readiness to what a failed look must show."""
+    assert before.grew("sidecar_credential_refreshes_total", result=result) >= 1
+    line = before.wait_told("credential_look_failed")
+    assert words in line["reason"]
+    assert line["effect"] == "the last good key serves on"
+    assert (line["level"], line["upstream"]) == ("warning", UPSTREAM)
+    status = behind.process.status()["upstreams"][UPSTREAM]
+    assert words in status["last_error"]
+    assert status["remedy"]
+    assert status["state"] == behind.state() == "stale"
+    assert behind.process.admin("/readyz").status == 200
+    serves(behind.process.address())
+
+
+def mended(behind: World) -> None:
+    """Hold everything to being as it was, on the newest key."""
+    version = behind.moto.version(SECRET_ID, "AWSCURRENT")
+    status = behind.process.status()["upstreams"][UPSTREAM]
+    assert (status["state"], status["last_error"]) == ("fresh", None)
+    assert status["fingerprint"] == version[:8]
+    serves(behind.process.address())
+
+
+def test_an_aws_that_does_not_listen_costs_no_call(behind: World) -> None:
+    """Refused connections: counted as unreachable, with the network as the remedy."""
+    behind.shim.refuse()
+    try:
+        before = Witness(behind.process)
+        assert behind.reload() == {UPSTREAM: UNREACHABLE}
+        told(behind, before, UNREACHABLE, "cannot be reached")
+    finally:
+        behind.shim.listen()
+
+    assert behind.reload() == {UPSTREAM: "unchanged"}
+    mended(behind)
+
+
+def test_an_aws_that_never_answers_costs_no_call(behind: World) -> None:
+    """The look ends in its time; until then the admin port says that it goes on."""
+    behind.shim.fail(AwsFault(hang=True))
+    before = Witness(behind.process)
+    asked = behind.process.admin("/-/reload", "POST")
+    serves(behind.process.address())
+
+    assert (asked.status, asked.json()) == (202, {"reload": "under way"})
+    before.wait_told("credential_look_failed")
+    told(behind, before, UNREACHABLE, "did not answer in time")
+    behind.shim.fail()
+    assert behind.reload() == {UPSTREAM: "unchanged"}
+    mended(behind)
