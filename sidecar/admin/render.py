@@ -14,14 +14,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sidecar.admin import words
+from sidecar.core.history import MINUTES
 
 Document = Mapping[str, Any]
 
 BAR_WIDTH: Final = 5
 BAR_HEIGHT: Final = 28
-MINUTES: Final = 60
-HOW: Final = ("replay", "rollback")
-"""The ways in which a 401 is recovered."""
 
 
 def body(document: Document) -> str:
@@ -59,7 +57,7 @@ def overall(document: Document) -> tuple[str, str]:
     if document.get("draining"):
         return words.WARN, words.OVERALL["draining"]
     levels = {
-        words.STATES.get(status.get("state"), words.UNKNOWN)[0]
+        words.STATES.get(state_of(status), words.UNKNOWN)[0]
         for status in (document.get("upstreams") or {}).values()
     }
     for level in (words.BAD, words.WARN):
@@ -68,12 +66,20 @@ def overall(document: Document) -> tuple[str, str]:
     return words.GOOD, words.OVERALL[words.GOOD]
 
 
+def state_of(status: Document) -> str:
+    """The state that the page tells: a refused key is worse when calls feel it."""
+    state = str(status.get("state") or "")
+    unproven = (status.get("minutes") or {}).get("401") or []
+    burned = state == "rejected" and sum(unproven[-words.RECENT_MINUTES :]) > 0
+    return words.BURNED if burned else state
+
+
 def _upstream(number: int, name: str, status: Document, now: float) -> str:
     at = ["upstreams", name]
-    level, word, sentence = words.STATES.get(status.get("state", ""), words.UNKNOWN)
+    level, word, sentence = words.STATES.get(state_of(status), words.UNKNOWN)
     return (
         f'<section aria-labelledby="u{number}"><h2 id="u{number}">{_text(name)}</h2>'
-        f'<p class="state {level}" data-path="{_attr([*at, "state"])}" data-as="state"'
+        f'<p class="state {level}" data-path="{_attr(at)}" data-as="state"'
         f' role="status"><b>{_text(word)}</b> <span>{_text(sentence)}</span></p>'
         f"{_trouble(at, status)}"
         f"<dl>{''.join(_facts(at, status, now))}</dl>"
@@ -110,7 +116,7 @@ def _facts(at: list[str], status: Document, now: float) -> list[str]:
         ("Next look", _moment([*at, "next_refresh"], status.get("next_refresh"), now)),
         ("New key", _value([*at, "candidate"], "text", status.get("candidate"))),
         ("Calls in flight", _value([*at, "inflight"], "count", status.get("inflight"))),
-        ("401s recovered", _total("span", at, "recovered", status, HOW)),
+        ("401s recovered", _total("span", at, "recovered", status, words.RECOVERED)),
     ]
     return [f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts]
 

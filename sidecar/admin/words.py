@@ -12,6 +12,10 @@ GOOD: Final = "good"
 WARN: Final = "warn"
 BAD: Final = "bad"
 
+BURNED: Final = "burned"
+"""`rejected`, and the service has seen 401s of late: no older key works either."""
+RECENT_MINUTES: Final = 3
+
 STATES: Final = {
     "fresh": (GOOD, "Working", "The key is current, and calls go out with it."),
     "stale": (
@@ -31,6 +35,14 @@ STATES: Final = {
         ),
     ),
     "rejected": (
+        WARN,
+        "Newest key refused",
+        (
+            "The API, or our rules for keys, refuse the newest key; an older one serves"
+            " on. Do not revoke that one; store a good new key."
+        ),
+    ),
+    BURNED: (
         BAD,
         "Key refused",
         (
@@ -85,6 +97,9 @@ ANSWERS: Final = {
 }
 """Class of answers -> its name; the order on the page."""
 
+RECOVERED: Final = ("replay", "rollback")
+"""The ways in which a 401 is recovered."""
+
 DELIVERIES: Final = {
     "delivered": ("delivered",),
     "duplicate": ("duplicate", "in_flight"),
@@ -99,6 +114,7 @@ NEVER: Final = "\u2013"
 
 TABLES: Final = {
     "states": STATES,
+    "recent": RECENT_MINUTES,
     "unknown": UNKNOWN,
     "overall": OVERALL,
     "events": EVENTS,
