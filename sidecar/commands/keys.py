@@ -54,9 +54,13 @@ def run(args: argparse.Namespace) -> Exit:
     settings = settings_of(args)
     if args.action == "create":
         return _create(settings, args)
-    parts = parts_of(settings, (waiting := Waiting()).say, waiting.tick)
+    waiting = Waiting()
+
+    def connect() -> Parts:
+        return parts_of(settings, waiting.say, waiting.tick)
+
     if args.action == "list":
-        return guarded(lambda: show(parts, Workflow(parts).observe()))
+        return guarded(lambda: show(connect()))
     wish = Wish(args.key_id, args.emergency, args.replace)
     if wish.replace and not wish.emergency:
         reason = "belongs to --emergency; in its order: sidecar rotate"
@@ -64,7 +68,7 @@ def run(args: argparse.Namespace) -> Exit:
     if not wish.key_id and not wish.emergency:
         reason = "is required: which key is to be revoked (see sidecar keys list)"
         raise SettingsInvalid([Problem("KEY_ID", reason)])
-    return guarded(lambda: revoke(parts, wish))
+    return guarded(lambda: revoke(connect(), wish))
 
 
 def _create(settings: Settings, args: argparse.Namespace) -> Exit:
@@ -78,8 +82,10 @@ def _create(settings: Settings, args: argparse.Namespace) -> Exit:
         api=replace(options.api, account=args.service_account or options.api.account),
         tags={**options.tags, "service": name},
     )
-    parts = parts_of(settings, (waiting := Waiting()).say, waiting.tick, options)
-    return guarded(lambda: create(parts))
+    waiting = Waiting()
+    return guarded(
+        lambda: create(parts_of(settings, waiting.say, waiting.tick, options))
+    )
 
 
 def _name(settings: Settings, name: str | None) -> str:
@@ -118,8 +124,9 @@ def _ensure_secret(parts: Parts) -> None:
             parts.say("somebody else has just made it")
 
 
-def show(parts: Parts, facts: Facts) -> None:
+def show(parts: Parts) -> None:
     """Print a table of the keys."""
+    facts = Workflow(parts).observe()
     rows = [HEADINGS, *(_row(facts, key) for key in facts.keys)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     for row in rows:

@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> Exit:
         reason = "is required for --if-due"
         raise SettingsInvalid([Problem("job.rotate_every_days", reason, "90")])
     waiting = Waiting()
-    parts = parts_of(settings, waiting.say, waiting.tick)
 
     def act() -> None:
+        parts = parts_of(settings, waiting.say, waiting.tick)
         begin = not args.finish
         if args.if_due:
             begin = is_due(Workflow(parts).observe(), time.time(), days or 0)

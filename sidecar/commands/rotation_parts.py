@@ -9,6 +9,7 @@ from sidecar.core.rotation_facts import RotationStopped
 from sidecar.core.secret import SecretRules
 from sidecar.errors import Exit, Problem, SettingsInvalid
 from sidecar.rotation.assemble import assemble
+from sidecar.rotation.aws_errors import Asker
 from sidecar.rotation.client import secrets_manager
 from sidecar.rotation.options import (
     ApiOptions,
@@ -109,9 +110,13 @@ def parts_of(
 
     Raises:
         SettingsInvalid: something that only a rotation needs is missing.
+        RotationStopped: the AWS set-up of this machine cannot be used.
     """
     chosen = options or options_of(settings)
-    client = secrets_manager(settings.aws.region, settings.aws.endpoint_url)
+    aws = settings.aws
+    client = Asker(CLOCK.now).ask(
+        "setting up AWS", lambda: secrets_manager(aws.region, aws.endpoint_url)
+    )
     return assemble(chosen, client, CLOCK, say, tick)
 
 

@@ -5,6 +5,7 @@ import contextlib
 import sys
 from pathlib import Path
 
+import boto3
 import pytest
 
 from sidecar.commands import rotate
@@ -168,6 +169,19 @@ def test_what_goes_wrong_is_told_with_a_remedy(
     assert "what to do:" in ended.err
     assert "fln_live" not in ended.out + ended.err
     assert stage.live() == [stage.first.id]
+
+
+def test_an_aws_set_up_that_cannot_be_used_is_told(
+    stage: Stage, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is called."""
+    monkeypatch.setenv("AWS_PROFILE", "missing")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
+    ended = run(stage.settings(), "rotate")
+
+    assert ended.code == Exit.CREDENTIAL
+    assert "setting up AWS: the AWS profile cannot be read" in ended.err
 
 
 def test_the_jobs_own_key_may_manage_keys_where_the_api_lets_it(

@@ -3,7 +3,8 @@ A stage for rotations: emulated AWS and API, a manager's key, and a key in use.
 
 `Gate` stands before both. It lets calls through until the one that a test chooses, and
 never answers that one: a process that waits there can be killed exactly between two
-steps, after the step has been done and before it could know.
+steps, after the step has been done and before it could know. It also keeps a condition
+of AWS that the emulator does not keep: one value for one ClientRequestToken.
 """
 
 import http.client
@@ -131,6 +132,8 @@ class Gate:
         """Number of the change that is done, but never answered; 0 = none."""
         self.held = threading.Event()
         """Set when a process waits for that answer."""
+        self.meet: threading.Barrier | None = None
+        """Where those who create keys wait for one another, once they have one."""
         self._lock = threading.Lock()
         self._exits = ExitStack()
         self.aws_url = ""
@@ -153,6 +156,17 @@ class Gate:
         with self._lock:
             self.changes.append(call)
             return len(self.changes) == self.stop_at
+
+    def put(self, wanted: dict[str, Any]) -> bool:
+        """Store a value, unless its version has another one."""
+        secrets = self.stage.moto.secrets
+        token = wanted["ClientRequestToken"]
+        with self._lock:
+            found = secrets.list_secret_version_ids(SecretId=SECRET_ID)["Versions"]
+            if token in {version["VersionId"] for version in found}:
+                return False
+            secrets.put_secret_value(**wanted)
+            return True
 
     def __enter__(self) -> Self:
         trust = ssl.create_default_context(cafile=self.stage.api.certificate.ca_file)
@@ -199,21 +213,28 @@ class _Handler(BaseHTTPRequestHandler):
         """Pass one call on; keep its answer, if it is the chosen one."""
         operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         held = self.owner.holds(operation or self.command)
-        status, fields, body = self._ask()
+        status, kind, body = self._ask(operation)
+        if self.command == "POST" and not operation and self.owner.meet is not None:
+            self.owner.meet.wait(20.0)
         if held:
             self.owner.held.set()
             # Nothing comes back: the caller is about to be killed.
             self.connection.recv(1)
             return
         self.send_response(status)
-        self.send_header("Content-Type", fields)
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def _ask(self) -> tuple[int, str, bytes]:
+    def _ask(self, operation: str) -> tuple[int, str, bytes]:
         """Ask the peer behind."""
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if operation == "PutSecretValue":
+            if self.owner.put(json.loads(body)):
+                return 200, "application/x-amz-json-1.1", b"{}"
+            taken = b'{"__type": "ResourceExistsException"}'
+            return 400, "application/x-amz-json-1.1", taken
         fields = {k: v for k, v in self.headers.items() if k.lower() != "host"}
         with closing(self._connection()) as connection:
             connection.request(self.command, self.path, body or None, fields)

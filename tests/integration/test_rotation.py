@@ -1,6 +1,8 @@
 """`sidecar rotate` as a process, against real HTTP: done, killed anywhere, done."""
 
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -115,6 +117,24 @@ def test_a_process_killed_after_any_step_is_finished_by_the_next(
     stage.check_rotated()
 
 
+def test_of_two_processes_one_wins_and_the_other_says_so(
+    stage: Stage, gate: Gate, sidecar_process: Start
+) -> None:
+    """Both have made a key before either has stored it."""
+    gate.meet = threading.Barrier(2)
+    both = [
+        sidecar_process(gate.settings(), command=["rotate"], env=CONFIG)
+        for _ in range(2)
+    ]
+
+    codes = sorted(process.wait() for process in both)
+
+    output = "".join(process.output() for process in both)
+    assert codes == [Exit.OK, Exit.CREDENTIAL], output
+    assert "another run stored its key first" in output
+    stage.check_rotated()
+
+
 def test_a_process_killed_in_the_grace_leaves_the_old_key(
     stage: Stage, sidecar: Start, sidecar_process: Start
 ) -> None:
@@ -122,9 +142,15 @@ def test_a_process_killed_in_the_grace_leaves_the_old_key(
     patient = stage.settings({"rotation": {"grace_seconds": 300}})
     process = sidecar_process(patient, command=["rotate"], env=CONFIG)
     wait_until(lambda: "s left" in process.output(), "the grace", 20.0)
+    new = stage.value()
+    places = [process.config.parent, Path("/proc", str(process.pid))]
+    files = [places[1] / "environ", places[1] / "cmdline", *places[0].rglob("*")]
+    shown = b"".join(file.read_bytes() for file in files if file.is_file())
     process.process.kill()
     process.wait()
-    assert stage.live() == [stage.first.id, stage.value()["key_id"]]
+    assert stage.live() == [stage.first.id, new["key_id"]]
+    for key in (stage.first.key, new["api_key"], stage.manager.key):
+        assert key.encode() not in shown
 
     sidecar(stage.settings(), "rotate")
 
