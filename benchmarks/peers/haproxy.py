@@ -1,0 +1,59 @@
+"""HAProxy: a header set by `http-request`, reloaded by a signal."""
+
+import signal
+from dataclasses import dataclass
+
+from benchmarks.lab import BASE
+from benchmarks.peers.base import SPARE, Setup
+from benchmarks.process import HOST, Running
+
+
+@dataclass(frozen=True)
+class HAProxy:
+    """
+    One thread, upstream connections shared.
+
+    `reloads` runs it with a master, as a service manager does, so that a signal
+    reloads it.
+    """
+
+    name: str = "haproxy"
+    told: str = "HAProxy"
+    needs: tuple[str, ...] = ("haproxy",)
+    reloads: bool = False
+
+    def command(self, setup: Setup) -> list[str]:
+        """Write `haproxy.cfg`."""
+        config = setup.directory / "haproxy.cfg"
+        config.write_text(haproxy_config(setup))
+        master = ["-W"] if self.reloads else []
+        return ["haproxy", *master, "-f", str(config)]
+
+    def rekey(self, setup: Setup, running: Running) -> None:
+        """Write the new key, then reload."""
+        self.command(setup)
+        running.send(signal.SIGUSR2)
+
+
+def haproxy_config(setup: Setup) -> str:
+    """Write the configuration."""
+    target = setup.target
+    verify = f"ssl verify required ca-file {target.ca_file} verifyhost localhost"
+    return f"""global
+  nbthread 1
+  maxconn {int(setup.connections * SPARE)}
+defaults
+  mode http
+  timeout client 60s
+  timeout server 60s
+  timeout connect 5s
+  timeout http-keep-alive 600s
+  http-reuse always
+frontend service
+  bind {HOST}:{setup.port} backlog 8192
+  http-request set-header Authorization "Bearer {setup.key}"
+  http-request set-path {BASE}%[path]
+  default_backend api
+backend api
+  server api {HOST}:{target.port} {verify if target.tls else ""}
+"""
