@@ -7,7 +7,7 @@ from sidecar.core.fields import CHUNKED
 from sidecar.core.framing import LAST_CHUNK, encode_chunk
 from sidecar.core.headers import ACCEPT_JSON
 from sidecar.core.secret import Credential
-from sidecar.errors import Refused
+from sidecar.errors import Code, Refused
 from sidecar.proxy.answers import CONTINUE, body_too_large
 from sidecar.proxy.call import FOREVER, CallState
 
@@ -32,15 +32,14 @@ class Sending(CallState):
 
     async def _await_key(self) -> None:
         self._service.deadline = FOREVER
-        credential = await self._context.keys.wait(KEY_SECONDS)
+        keys = self._context.keys
+        # One that expired is not worth a wait: its source has been away for long.
+        expired = keys.absence is Code.CREDENTIAL_EXPIRED
+        credential = await keys.wait(0 if expired else KEY_SECONDS)
         if self.dead:
             return
         if credential is None:
-            self._refuse(
-                Refused(
-                    self._context.keys.absence, "there is no usable API key; try again"
-                )
-            )
+            self._refuse(Refused(keys.absence, "there is no usable API key; try again"))
         else:
             self._send(credential)
 

@@ -1,0 +1,77 @@
+"""Calls that come while there is no key: how long they wait, and what they are told."""
+
+import asyncio
+
+import pytest
+
+from sidecar.core.secret import Credential
+from sidecar.errors import Code
+from sidecar.proxy.sending import KEY_SECONDS
+from tests.proxy.harness import GET, FakeKeys, credential, post, running
+
+
+class LateKeys(FakeKeys):
+    """A keeper without a key, that says how long it was waited for."""
+
+    def __init__(self, absence: Code = Code.CREDENTIAL_UNAVAILABLE) -> None:
+        super().__init__()
+        self.current = None
+        self.absence = absence
+        self.asked = asyncio.Event()
+        self.waits: list[float] = []
+        self.found: asyncio.Future[Credential | None] = asyncio.Future()
+
+    async def wait(self, seconds: float) -> Credential | None:
+        """Wait for the test to find a key, or none."""
+        self.waits.append(seconds)
+        self.asked.set()
+        return await self.found
+
+
+async def test_a_call_waits_for_the_first_key_with_its_body_held() -> None:
+    """It is sent whole as soon as there is one."""
+    async with running() as proxy:
+        keys = proxy.server.keys = LateKeys()
+        client = await proxy.client()
+        await client.send(post(b"held"))
+        await keys.asked.wait()
+        assert proxy.connections == []
+        keys.found.set_result(credential())
+        answer = await client.answer()
+
+        assert answer.status == 200
+        assert proxy.requests[0].body == b"held"
+        assert keys.waits == [KEY_SECONDS]
+
+
+@pytest.mark.parametrize(
+    ("absence", "seconds"),
+    [(Code.CREDENTIAL_UNAVAILABLE, KEY_SECONDS), (Code.CREDENTIAL_EXPIRED, 0)],
+)
+async def test_an_expired_key_is_not_waited_for(absence: Code, seconds: float) -> None:
+    """A first key is due within seconds; one whose source is long away is not."""
+    async with running() as proxy:
+        keys = proxy.server.keys = LateKeys(absence)
+        keys.found.set_result(None)
+        answer = await proxy.call()
+
+        assert (answer.status, answer.code) == (503, absence)
+        assert b"retry-after" in answer.fields
+        assert keys.waits == [seconds]
+        assert proxy.connections == []
+
+
+async def test_a_service_that_leaves_does_not_wait() -> None:
+    """The key that comes then is used for nobody."""
+    async with running() as proxy:
+        keys = proxy.server.keys = LateKeys()
+        client = await proxy.client()
+        await client.send(GET)
+        await keys.asked.wait()
+        client.close()
+        while proxy.server.services:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.005)
+        keys.found.set_result(credential())
+
+        assert (await proxy.call()).status == 200
+        assert len(proxy.requests) == 1
