@@ -157,7 +157,7 @@ class Sidecar:
         problems: list[Problem] = []
         for name, (address, path) in wanted.items():
             try:
-                sockets[name] = assembly.bound(address, path)
+                sockets[name] = assembly.bound(address, path, self._mode(name))
             except SettingsInvalid as invalid:
                 problems += invalid.problems
             else:
@@ -165,6 +165,14 @@ class Sidecar:
         if problems:
             raise SettingsInvalid(problems)
         return sockets
+
+    def _mode(self, name: str) -> int:
+        """Return the permissions of a listener's Unix socket."""
+        upstream = self._settings.upstreams.get(name)
+        # Where the peer's uid is judged, the file must let it come so far: the app has
+        # a user of its own. Otherwise only our own user may connect.
+        listed = upstream is not None and upstream.allow_uids is not None
+        return 0o666 if listed else 0o600
 
     async def _start_upstream(
         self, name: str, sock: socket.socket, group: asyncio.TaskGroup

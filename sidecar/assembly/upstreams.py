@@ -112,20 +112,21 @@ def source_of(secret: SecretSettings, aws: AwsSettings, on_call: OnCall) -> Sour
     )
 
 
-def bound(address: Address, path: str) -> socket.socket:
+def bound(address: Address, path: str, mode: int = 0o600) -> socket.socket:
     """
     Bind a listener's socket.
 
     Args:
         address: Where.
         path: The setting's, for the error.
+        mode: Permissions of a Unix socket's file.
 
     Raises:
         SettingsInvalid: The address is in use, or not ours to take.
     """
     where = address.path or (address.host, address.port)
     try:
-        return bind(where)
+        return bind(where, mode=mode)
     except OSError as error:
         reason = f"cannot listen there: {(error.strerror or 'refused').lower()}"
         raise SettingsInvalid([Problem(path, reason)]) from None

@@ -60,22 +60,24 @@ class KnownLines:
         if start is None or len(lines) > MAX_FIELDS or method == b"HEAD":
             return None
         known = self._lines
-        kept = []
+        kept: list[bytes] = []
+        keep = kept.append
         framing = -1
         for line in lines[1:-2]:
-            verdict = known.get(line)
-            if verdict is None:
+            try:
+                verdict = known[line]
+            except KeyError:
                 verdict = self._judge(line)
-            if verdict == KEEP:
-                kept.append(line)
+            if not verdict:  # KEEP
+                keep(line)
             elif verdict >= _FIRST_LENGTH and framing < 0:
                 framing = verdict - _FIRST_LENGTH
-                kept.append(line)
+                keep(line)
             elif verdict != DROP:
                 return None
         if framing < 0:
             return None
-        kept.append(b"")
+        keep(b"")
         return _tuple(
             ResponseHead, (*start, b"\r\n".join(kept), framing, True, b"", None)
         )

@@ -52,6 +52,9 @@ class CallState:
     _resent = False
     _verdict: Replay | None = None
     _parked: tuple[ResponseHead, bytes, bool] | None = None
+    """A 401 that waits for the keeper's verdict, or for the rest of the body."""
+    _early = False
+    """The 401 came before the end of the body."""
     _credential: Credential | None = None
     _filter: AnswerFilter | None = None
     _chunked_out = False

@@ -45,9 +45,49 @@ class Exchange(Sending):
                 return
         elif head.status == 401 and not self._judged:  # noqa: PLR2004
             self._judged = True
+            if self._overtaken():
+                self._hold(head, body, whole=whole)
+                return
             if self._challenge(head, body, whole=whole):
                 return
         self._relay(head, body, back, whole=whole)
+
+    def _overtaken(self) -> bool:
+        """Tell whether a 401 came before the end of a body that can be held whole."""
+        announced = self._head.framing or 0
+        return (
+            not self._body_done
+            and self._held is not None
+            and announced <= self._context.limits.replay_body_bytes
+        )
+
+    def _hold(self, head: ResponseHead, body: bytes, *, whole: bool) -> None:
+        """Wait for the rest of the body: with it, the call can be sent again."""
+        # Many clients write head and body apart, and an API refuses by the head alone.
+        self._parked = (head, body, whole)
+        self._early = True
+        connection = self.connection
+        if connection is not None and whole:
+            self.connection = None
+            connection.abort()  # it is owed a body that it will not get
+        elif connection is not None:
+            connection.transport.pause_reading()
+        self._service.resume()
+
+    def body(self, data: bytes, *, done: bool) -> None:
+        """Take a piece of the service's body; see `Sending.body`."""
+        super().body(data, done=done)
+        if not self._early or self.dead or self._parked is None:
+            return
+        fits = self._body_bytes <= self._context.limits.replay_body_bytes
+        if done or not fits:
+            self._early = False
+            if not fits:
+                self._held = None
+            head, body, whole = self._parked
+            self._parked = None
+            if not self._challenge(head, body, whole=whole):
+                self._pass_on(head, body, whole=whole)
 
     def _challenge(self, head: ResponseHead, body: bytes, *, whole: bool) -> bool:
         """Report the 401; True when the answer is not to be relayed, or not yet."""
@@ -55,8 +95,7 @@ class Exchange(Sending):
         replayable = self._held is not None and self._body_done
         verdict = self._context.keys.challenge(self._credential, replayable=replayable)
         connection = self.connection
-        assert connection is not None  # noqa: S101 - for the type checker
-        if whole:
+        if whole and connection is not None:
             # It has done its work for this 401; the replay, or another call, may use it.
             self.connection = None
             connection.finish(self._context.now, request_sent=self._body_done)
@@ -64,8 +103,8 @@ class Exchange(Sending):
             return self._obey(verdict)
         self._parked = (head, body, whole)
         self._service.deadline = FOREVER  # the keeper bounds the wait
-        if not whole:
-            connection.transport.pause_reading()
+        if self.connection is not None:
+            self.connection.transport.pause_reading()
         verdict.add_done_callback(self._ruled)
         return True
 
@@ -73,18 +112,21 @@ class Exchange(Sending):
         """Go on after the keeper's verdict."""
         if self.dead or self._parked is None:
             return
-        back = self._context.clock()
         head, body, whole = self._parked
         self._parked = None
         if future.cancelled() or not self._obey(future.result()):
-            if self.connection is not None:
-                self.connection.transport.resume_reading()
-            elif not whole:
-                self._refuse(
-                    Refused(Code.UPSTREAM_PROTOCOL, "the API cut its answer short")
-                )
-                return
-            self._relay(head, body, back, whole=whole)
+            self._pass_on(head, body, whole=whole)
+
+    def _pass_on(self, head: ResponseHead, body: bytes, *, whole: bool) -> None:
+        """Relay a 401 that was held."""
+        back = self._context.clock()
+        if self.connection is not None:
+            self.connection.transport.resume_reading()
+        elif not whole:
+            cut = Refused(Code.UPSTREAM_PROTOCOL, "The API cut its answer short.")
+            self._refuse(cut)
+            return
+        self._relay(head, body, back, whole=whole)
 
     def _obey(self, verdict: Verdict) -> bool:
         if not isinstance(verdict, Replay):

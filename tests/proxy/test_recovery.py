@@ -128,6 +128,65 @@ async def test_a_body_that_is_not_held_is_not_replayed() -> None:
         assert len(proxy.keys.challenges) == 1
 
 
+@pytest.mark.parametrize("long", [False, True], ids=["short-401", "long-401"])
+async def test_a_401_that_overtakes_the_body_is_replayed(long: bool) -> None:
+    """The API refuses by the head alone; the body comes later, and then the replay."""
+    no = b"n" * (200_000 if long else 2)
+    async with running() as proxy:
+
+        async def script(peer: Peer) -> None:
+            head = await peer.head()
+            if KEY.encode() in head:
+                await peer.send(
+                    b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n%b" % (len(no), no)
+                )
+                await peer.rest()
+            else:
+                await peer.exactly(5)
+                await peer.send(ok(b"good"))
+
+        proxy.script = script
+        proxy.keys.verdict = Replay(NEW, "replay")
+        client = await proxy.client()
+        await client.send(post(b"hello")[:-5])
+        await proxy.connection(0)
+        await asyncio.sleep(0.05)
+        challenged = len(proxy.keys.challenges)
+        await client.send(b"he")
+        await client.send(b"llo")
+        answer = await client.answer()
+
+        assert challenged == 0
+        assert answer.body == b"good"
+        assert proxy.stats.recovered["replay"] == 1
+
+
+async def test_a_401_that_overtakes_a_growing_body_passes() -> None:
+    """Chunks that grow past replay_body_bytes: the 401 is the API's own."""
+    async with running(limits=Limits(replay_body_bytes=10)) as proxy:
+
+        async def script(peer: Peer) -> None:
+            await peer.head()
+            await peer.send(unauthorized())
+            await peer.rest()
+
+        proxy.script = script
+        proxy.keys.verdict = Replay(NEW, "replay")
+        client = await proxy.client()
+        await client.send(
+            b"POST /contacts HTTP/1.1\r\nHost: localhost\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        await proxy.connection(0)
+        await asyncio.sleep(0.05)
+        await client.send(b"b\r\nhello world\r\n")
+        answer = await client.answer()
+
+        assert answer.status == 401
+        assert answer.body == b"no"
+        assert len(proxy.keys.challenges) == 1
+
+
 async def test_a_chunked_body_is_replayed_in_chunks() -> None:
     """A held body is framed as it was the first time."""
     async with running() as proxy:
