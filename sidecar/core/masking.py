@@ -11,11 +11,12 @@ Rule 3: nothing is held back but an end that may be the beginning of a key. An e
 """
 
 from sidecar.core.needles import Needles, Span, token_end
+from sidecar.core.secret import Unpicklable
 
 __all__ = ["Masker", "Needles"]
 
 
-class Masker:
+class Masker(Unpicklable):
     """Masks the bytes of one answer, fed in pieces as they come."""
 
     __slots__ = ("_carried", "_held", "_needles", "_open", "hits")

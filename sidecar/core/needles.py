@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from sidecar.core.search import LARGE, holds
-from sidecar.core.secret import Secret
+from sidecar.core.secret import Secret, Unpicklable
 from sidecar.core.spellings import spellings
 
 MIN_NEEDLE: Final = 8
@@ -46,7 +46,7 @@ Groups = tuple[tuple[bytes, tuple[bytes, ...]], ...]
 """Needles, and what is looked for before them."""
 
 
-class Needles:
+class Needles(Unpicklable):
     """
     What must not be seen in an answer; made once per set of keys, never per call.
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from sidecar.core.patterns import PATTERNS, WORDS
-from sidecar.core.secret import MASK, Secret
+from sidecar.core.secret import MASK, Secret, Unpicklable
 
 # The current, previous and candidate key of each upstream, and the ones before them:
 # at one rotation a day a month of keys. Bounded, because a source may change its value
@@ -41,7 +41,7 @@ _BASE64_BEFORE: Final = re.compile(r"[A-Za-z0-9+/_\-]{0,3}\Z")
 Span = tuple[int, int]
 
 
-class _Known:
+class _Known(Unpicklable):
     """One learned key in the spellings that are searched for."""
 
     __slots__ = ("hexadecimal", "needles", "value")
@@ -84,7 +84,7 @@ class _Known:
             )
 
 
-class Redactor:
+class Redactor(Unpicklable):
     """Masks the keys it has learned, and whatever looks like one."""
 
     def __init__(self, on_hits: Callable[[int], None] | None = None) -> None:

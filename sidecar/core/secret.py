@@ -32,7 +32,17 @@ FINGERPRINT_LENGTH: Final = 8
 """Characters of a version that are shown: enough to tell two apart, useless to guess."""
 
 
-class Secret:
+class Unpicklable:
+    """The base of whatever holds a key: it cannot be pickled or copied away."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> Never:
+        message = f"a {type(self).__name__} cannot be pickled or copied"
+        raise TypeError(message)
+
+
+class Secret(Unpicklable):
     """A value that masks itself in `repr`, `str`, formats, pickles and copies."""
 
     __slots__ = ("__value",)
@@ -62,13 +72,9 @@ class Secret:
     # Unhashable: a hash would be a digest of the value, kept in every dict.
     __hash__ = None  # type: ignore[assignment]
 
-    def __reduce__(self) -> Never:
-        message = "a Secret cannot be pickled or copied"
-        raise TypeError(message)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Credential:
+class Credential(Unpicklable):
     """One key, ready to be sent: built once per key, never per call."""
 
     secret: Secret

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sidecar.core.secret import Unpicklable
+
 
 @dataclass(frozen=True, slots=True)
 class Versions:
@@ -24,7 +26,7 @@ class Versions:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Unpicklable):
     """One version's value."""
 
     raw: str | bytes = field(repr=False)
