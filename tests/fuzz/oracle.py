@@ -33,15 +33,15 @@ class Message:
 def requests(data: bytes) -> list[Message]:
     """Read requests, up to the first that is none."""
     found: list[Message] = []
-    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
-    parser.receive_data(data)
     while True:
+        while data.startswith(b"\r\n"):  # RFC 9112, 2.2: to be ignored
+            data = data[2:]
+        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
+        parser.receive_data(data)
         message = _one(parser, found)
         if message is None or not message.whole:
             return found
-        rest, _ = parser.trailing_data
-        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
-        parser.receive_data(rest)
+        data, _ = parser.trailing_data
 
 
 def answers(data: bytes, methods: list[bytes], *, ended: bool) -> list[Message]:
