@@ -188,8 +188,9 @@ class Recovery:
         """Another key is in use: send the waiting calls again."""
         if how == "replay":
             self.circuit.reset()
-            if self.round is not None:
-                self.allowance.give_back()
+            # The looks were spent on a key that is gone; what an outage used up must
+            # not be missing when the next key burns.
+            self.allowance.restore()
         self.quiet_until = self.innocent_until = -math.inf
         return self._end(self._replay(self._tickets()))
 

@@ -55,8 +55,8 @@ class Allowance:
     """
     How many looks at the source a burst of 401s may cost when they find nothing.
 
-    A bucket of `size` that gains one per `seconds`. A look that finds another key
-    is given back, so that a rotation is never too much.
+    A bucket of `size` that gains one per `seconds`. When a look finds another key it is
+    full again, so that a rotation is never too much: keys change rarely, whatever burns.
     """
 
     size: int
@@ -74,6 +74,6 @@ class Allowance:
         self.spent += 1
         return True
 
-    def give_back(self) -> None:
-        """Return one that was well spent."""
-        self.spent = max(0.0, self.spent - 1)
+    def restore(self) -> None:
+        """Return all: there is another key."""
+        self.spent = 0.0

@@ -107,7 +107,7 @@ class WebhookSecrets:
                 await self._look()
         changed = self.keys is not before
         if changed:
-            self._extra.give_back()
+            self._extra.restore()
         return changed
 
     async def _pause(self, seconds: float) -> None:

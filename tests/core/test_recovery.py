@@ -94,6 +94,18 @@ def test_a_changed_version_is_put_into_use_and_the_call_sent_again() -> None:
     assert living.records == [Cutover.PROMOTED]
 
 
+def test_another_key_restores_what_an_outage_spent() -> None:
+    """The next emergency finds every look that it may need."""
+    living = serving()
+    allowance = living.life.recovery.allowance
+    allowance.spent = allowance.size - 1.0
+    allowance.counted_at = living.at
+    living.challenge()
+    living.look("v3", "v2")
+
+    assert allowance.spent == 0
+
+
 def test_in_a_recovery_a_changed_key_is_not_probed_first() -> None:
     """Nothing is to lose, and the calls wait."""
     living = serving(probing=True)

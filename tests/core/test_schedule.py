@@ -103,19 +103,19 @@ def test_an_allowance_bounds_what_is_taken(waits: list[float]) -> None:
     assert taken <= 8 + at / 30 + 1e-6
 
 
-def test_an_allowance_that_is_given_back_can_be_taken_again() -> None:
-    """What was well spent costs nothing."""
+def test_an_allowance_that_is_restored_can_be_taken_again() -> None:
+    """Another key: what the last one cost is forgotten."""
     allowance = Allowance(1, 30.0)
     took = [allowance.take(0), allowance.take(0)]
-    allowance.give_back()
+    allowance.restore()
 
     assert took == [True, False]
     assert allowance.take(0)
 
 
-def test_giving_back_more_than_was_taken_gains_nothing() -> None:
+def test_restoring_a_full_allowance_gains_nothing() -> None:
     """The bucket has its size."""
     allowance = Allowance(1, 30.0)
-    allowance.give_back()
+    allowance.restore()
 
     assert [allowance.take(0), allowance.take(0)] == [True, False]
