@@ -7,20 +7,28 @@ one thing makes another appear, we go round again; when that does not end, the w
 is masked.
 Rule 2: what looks like a secret (`patterns.py`) is masked though nobody knows it.
 Rule 3: no input takes more than linear time, and a plain line takes microseconds.
+Rule 4: a key that nobody holds any more is forgotten in the end (`forget`): what it opens
+was revoked long ago, and memory that has no key in it can be shown to anybody.
 """
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from sidecar.core.patterns import PATTERNS, WORDS
 from sidecar.core.secret import MASK, Secret, Unpicklable
 
-# The current, previous and candidate key of each upstream, and the ones before them:
-# at one rotation a day a month of keys. Bounded, because a source may change its value
-# at every look and this set is searched for every line.
+# Keys that nobody holds, or nobody told of: at one rotation a day a month of keys.
+# Bounded, because a source may change its value at every look and this set is searched
+# for every line. Keys that are held are never dropped.
 KEPT: Final = 32
+
+REMEMBERED_SECONDS: Final = 86_400.0
+"""
+A key that nobody holds is masked for another day: an old line may still be rendered,
+and an old answer may still hold it.
+"""
 
 _LAYERS: Final = 4
 _ROUNDS: Final = 4
@@ -44,10 +52,14 @@ Span = tuple[int, int]
 class _Known(Unpicklable):
     """One learned key in the spellings that are searched for."""
 
-    __slots__ = ("hexadecimal", "needles", "value")
+    __slots__ = ("hexadecimal", "needles", "owned", "retired", "value")
 
     def __init__(self, value: str) -> None:
         self.value = value
+        self.owned = False
+        """Somebody held it, or holds it."""
+        self.retired: float | None = None
+        """Since when nobody holds it; None: somebody does, or nobody told."""
         raw = value.encode()
         self.hexadecimal = raw.hex() if len(raw) * 2 >= _MIN_ENCODED else ""
         encoded = [core for core in _base64_cores(raw) if len(core) >= _MIN_ENCODED]
@@ -55,6 +67,10 @@ class _Known(Unpicklable):
             *((one, False) for one in _worn(value)),
             *((one, True) for one in encoded),
         )
+
+    def spellings(self) -> list[str]:
+        """Every form of it that is kept."""
+        return [*(needle for needle, _ in self.needles), self.hexadecimal]
 
     def is_in(self, text: str, lower: str) -> bool:
         """Whether the text holds this key in any spelling; `lower` is its lower case."""
@@ -90,6 +106,7 @@ class Redactor(Unpicklable):
     def __init__(self, on_hits: Callable[[int], None] | None = None) -> None:
         self._on_hits = on_hits
         self._known: tuple[_Known, ...] = ()
+        self._held: dict[str, tuple[str, ...]] = {}
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._known)} known)"
@@ -98,13 +115,52 @@ class Redactor(Unpicklable):
         """
         Mask this key from now on, and keep it: an old line may still be rendered.
 
-        The last `KEPT` keys are kept. Safe while another thread redacts.
+        The last `KEPT` keys are kept, besides those that are held. Safe while another
+        thread redacts.
         """
         value = secret.reveal()
         if not value.strip("*"):
             return  # nothing to hide, and masking it would never end
-        others = tuple(known for known in self._known if known.value != value)
-        self._known = (*others, _Known(value))[-KEPT:]
+        same = [known for known in self._known if known.value == value]
+        others = [known for known in self._known if known.value != value]
+        self._known = _bounded([*others, *(same or [_Known(value)])])
+
+    def hold(self, owner: str, secrets: Sequence[Secret], now: float) -> None:
+        """
+        Mask these keys as long as their owner holds them, and a while longer.
+
+        Args:
+            owner: Whose keys they are, all of them: those held before are let go.
+            secrets: What it holds now.
+            now: Seconds that never step, for `forget`.
+        """
+        self._held[owner] = tuple(secret.reveal() for secret in secrets)
+        held = {value for values in self._held.values() for value in values}
+        for known in self._known:
+            if known.value in held:
+                known.owned, known.retired = True, None
+        for secret in secrets:
+            self.learn(secret)
+        for known in self._known:
+            if known.value in held:
+                known.owned, known.retired = True, None
+            elif known.owned and known.retired is None:
+                known.retired = now
+
+    def retired(self, before: float) -> list[str]:
+        """Return the keys that nobody has held since before this time."""
+        return [
+            known.value
+            for known in self._known
+            if known.retired is not None and known.retired <= before
+        ]
+
+    def forget(self, now: float) -> list[str]:
+        """Drop what nobody has held for long; return it, in every spelling kept."""
+        limit = now - REMEMBERED_SECONDS
+        gone = [k for k in self._known if k.retired is not None and k.retired <= limit]
+        self._known = tuple(known for known in self._known if known not in gone)
+        return [text for known in gone for text in known.spellings() if text]
 
     def redact(self, text: str) -> str:
         """Return the text with `MASK` for every secret; idempotent."""
@@ -143,6 +199,13 @@ class Redactor(Unpicklable):
                     if not pattern.words.isdisjoint(words):
                         found += _traced(_matches(pattern.regex, layer), origin)
         return _merged(text, found)
+
+
+def _bounded(known: list[_Known]) -> tuple[_Known, ...]:
+    """Leave out the oldest of those that nobody holds, when there are too many."""
+    loose = [one for one in known if one.retired is not None or not one.owned]
+    surplus = loose[: max(0, len(loose) - KEPT)]
+    return tuple(one for one in known if one not in surplus)
 
 
 def _matches(regex: re.Pattern[str], text: str) -> Iterator[Span]:
