@@ -135,9 +135,12 @@ class CallState:
         seconds = context.clock() - self._started
         stats = context.stats
         stats.inflight -= 1
-        stats.operation(self.operation.label).answered(
+        stats.operations[self.operation.label].answered(
             METHODS.get(self.method, OTHER_METHOD),
-            *(status, UPSTREAM, seconds, self._overhead),
+            status,
+            UPSTREAM,
+            seconds,
+            self._overhead,
         )
         if context.keys.doubted and self._credential is not None:
             context.keys.tried(self._credential, proof_of(status))

@@ -171,7 +171,13 @@ class ServiceConnection(asyncio.Protocol):
                 context.remember(raw[at - 9 :], head)
             self._partial = False
             exchange = Exchange(self, head, method, target, operation, started)
-            self._begin(exchange, head.framing, data)
+            self._exchange = exchange
+            context.stats.inflight += 1
+            if head.framing:
+                self._begin(exchange, head.framing, data)
+            else:
+                self._buffer = data
+                exchange.start()
             return
         self._wait()
 
@@ -219,13 +225,7 @@ class ServiceConnection(asyncio.Protocol):
 
     # Bodies.
 
-    def _begin(self, exchange: Exchange, framing: int | None, data: bytes) -> None:
-        self._exchange = exchange
-        self.context.stats.inflight += 1
-        if not framing:
-            self._buffer = data
-            exchange.start()
-            return
+    def _begin(self, exchange: Exchange, framing: int, data: bytes) -> None:
         self._body = framing if framing > 0 else Chunked()
         if data:
             self._take_body(data)  # first, so that head and body leave in one write
@@ -285,7 +285,7 @@ class ServiceConnection(asyncio.Protocol):
             if data:
                 self._take_heads(data)
             else:
-                self.deadline = self.context.now + self.context.limits.keepalive_seconds
+                self.deadline = self.context.idle_by
 
     def refuse(self, refused: Refused, method: bytes, *, whole: bool) -> None:
         """Answer the present call ourselves; `whole`: its body has been read."""

@@ -24,11 +24,18 @@ class Sending(CallState):
 
     def start(self) -> None:
         """Send the call as soon as there are a key and a connection."""
-        credential = self._context.keys.current
+        context = self._context
+        credential = context.keys.current
         if credential is None:
-            self._context.spawn(self._await_key())
-        else:
-            self._send(credential)
+            context.spawn(self._await_key())
+            return
+        self._credential = credential
+        connection = context.pool.take()
+        if connection is None:
+            self._queue()
+            return
+        self.connection = connection
+        self._send_on(connection)
 
     async def _await_key(self) -> None:
         self._service.deadline = FOREVER
@@ -84,7 +91,7 @@ class Sending(CallState):
             CHUNKED_LINE if head.framing == CHUNKED else b"\r\n",
         )
         if not head.framing:
-            self._service.deadline = context.now + context.limits.response_seconds
+            self._service.deadline = context.answer_by
             connection.begin(self, b"".join(pieces))  # type: ignore[arg-type]  # an Exchange
             self._sent = context.clock()
             return

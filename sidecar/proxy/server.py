@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Final, Protocol
 
-from sidecar.core.headers import RequestHead, RequestRules
+from sidecar.core.headers import ACCEPT_JSON, RequestHead, RequestRules
 from sidecar.core.life_events import Verdict
 from sidecar.core.needles import Needles
 from sidecar.core.operations import Operation, Operations
@@ -90,6 +90,10 @@ class ProxyServer:
         self.stats = stats
         self.clock = clock
         self.now = monotonic()
+        self.answer_by = self.now + upstream.limits.response_seconds
+        """When an answer must have begun to a call that is sent now."""
+        self.idle_by = self.now + upstream.limits.keepalive_seconds
+        """When a connection of the service that is idle from now is closed."""
         self.needles: Needles | None = None
         """What no answer may hold; None: the reflection guard is off."""
         self._forbidden: Needles | None = None
@@ -162,7 +166,10 @@ class ProxyServer:
         if len(block) <= LONGEST_BLOCK and not self._warn_only:
             if len(self.blocks) >= REMEMBERED_BLOCKS:
                 self.blocks.clear()
-            self.blocks[block] = head
+            self.blocks[block] = head._replace(
+                forward=head.forward if head.has_accept else head.forward + ACCEPT_JSON,
+                has_accept=True,
+            )
 
     def holds_key(self, data: bytes) -> bool:
         """Tell whether a body of the service's has a key in it."""
@@ -270,6 +277,8 @@ class ProxyServer:
 
     def _sweep(self) -> None:
         now = self.now = self._monotonic()
+        self.answer_by = now + self.limits.response_seconds
+        self.idle_by = now + self.limits.keepalive_seconds
         for service in tuple(self.services):
             if service.deadline <= now:
                 service.expired()
