@@ -85,9 +85,11 @@ class Connector:
                 Code.UPSTREAM_UNREACHABLE, "the name of the API cannot be resolved"
             ) from None
         except ssl.SSLCertVerificationError as error:
+            # After a comma OpenSSL's sentence goes on with the name or the address.
+            reason = error.verify_message.partition(",")[0]
             raise Refused(
                 Code.UPSTREAM_TLS,
-                f"the certificate of the API is not trusted: {error.verify_message}",
+                f"the certificate of the API is not trusted: {reason}",
             ) from None
         except ssl.SSLError:
             raise Refused(

@@ -6,6 +6,7 @@ after it, from outside: answers, `/metrics`, the log. After every row a call mus
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from tests.integration.raw import RawClient, Seen
 from tests.integration.support import UPSTREAM, SidecarProcess, wait_until
 
 HOST: Final = b"Host: localhost\r\n"
+ADDRESS: Final = re.compile(rb"\d+\.\d+\.\d+|[a-z]://|\.(?:example|invalid|com)\b")
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
 
 
@@ -64,6 +66,7 @@ class Witness:
         error = json.loads(seen.body)["error"]
         assert error["code"] == code
         assert want.words in error["message"]
+        assert not ADDRESS.search(seen.body), "an address of the inside"
         retry = RETRY_AFTER_SECONDS.get(want.code)
         assert seen.field(b"retry-after") == (str(retry).encode() if retry else b"")
 
