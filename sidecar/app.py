@@ -32,6 +32,7 @@ from sidecar import __version__
 from sidecar.admin.app import AdminHooks, admin_app
 from sidecar.admin.page import StatusPage
 from sidecar.assembly import upstreams as assembly
+from sidecar.assembly.forgetting import Forgetter
 from sidecar.assembly.report import Report
 from sidecar.core.answers import ResponseRules
 from sidecar.core.headers import RequestRules
@@ -88,6 +89,7 @@ class Sidecar:
         posture = harden()
         self.metrics = Metrics(__version__)
         self._redactor = Redactor(self.metrics.log_redacted)
+        self._forgetter = Forgetter(self._redactor, time.monotonic)
         configure(settings.log.level, settings.log.format, self._redactor)
         self._log = get_logger("sidecar.app")
         canary = Secret(f"canary_{secrets.token_urlsafe(24)}")
@@ -132,6 +134,7 @@ class Sidecar:
                 if self._settings.webhooks:
                     runners.append(await self._start_webhooks(sockets, stack))
                 background.append(group.create_task(self._report.watch.run()))
+                background.append(group.create_task(self._forgetter.run()))
                 self._tell(sockets, on_ready)
                 await stop.wait()
                 await self._drain(runners)
@@ -258,8 +261,7 @@ class Sidecar:
 
     def _learn(self, name: str, held: tuple[Secret, ...]) -> None:
         """Let every guard know the keys of an upstream before one of them is used."""
-        for secret in held:
-            self._redactor.learn(secret)
+        self._forgetter.hold(name, held)
         credential = self._settings.upstreams[name].credential
         self._report.proxies[name].learn(Needles(held, credential.key_prefix or ""))
 

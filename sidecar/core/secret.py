@@ -45,7 +45,7 @@ class Unpicklable:
 class Secret(Unpicklable):
     """A value that masks itself in `repr`, `str`, formats, pickles and copies."""
 
-    __slots__ = ("__value",)
+    __slots__ = ("__value", "__weakref__")
 
     def __init__(self, value: str) -> None:
         self.__value = value

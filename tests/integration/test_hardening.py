@@ -1,0 +1,321 @@
+"""
+Whether the key can be taken out of the process: by its own uid, by a core, by a dump.
+
+The attacker is another process with the same, non-root uid: an app that was taken over
+in the same pod. A control shows that each attack works on a process that is not hardened.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from sidecar.demo.aws import AwsClient
+from tests.integration.attack_rig import HOST
+from tests.integration.memory import found, may_look, needs_root
+from tests.integration.raw import (
+    KEY,
+    OK,
+    RawApi,
+    RawClient,
+    always,
+    file_settings,
+)
+from tests.integration.support import (
+    SECRET_ID,
+    UPSTREAM,
+    SidecarProcess,
+    merge,
+    wait_until,
+)
+
+UID: Final = 61_234
+"""Nobody's; tests run as root, and root is not who we defend against."""
+GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
+# As root in a home that others cannot enter, the interpreter itself must be readable.
+AS_USER: Final = [
+    "setpriv",
+    f"--reuid={UID}",
+    f"--regid={UID}",
+    "--clear-groups",
+    "--inh-caps=-all,+dac_read_search",
+    "--ambient-caps=-all,+dac_read_search",
+    "--bounding-set=-all,+dac_read_search",
+]
+
+
+def as_user(*command: str) -> list[str]:
+    """Run a command as the user, with nothing of root but reading files."""
+    return [*AS_USER, *command] if os.geteuid() == 0 else list(command)
+
+
+class UserProcess(SidecarProcess):
+    """A sidecar that runs as the user."""
+
+    def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
+        super().__init__(directory, settings)
+        super().close()
+        self._out = directory / "user.log"
+        with self._out.open("wb") as out:
+            self.process = subprocess.Popen(
+                as_user(
+                    *(sys.executable, "-m", "sidecar", "run"),
+                    *("--config", str(self.config)),
+                ),
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=directory,
+            )
+
+
+@pytest.fixture(name="process", scope="module")
+def _process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
+    """A sidecar with a key in it, run by a user who is not root."""
+    directory = tmp_path_factory.mktemp("hardening")
+    with RawApi() as api:
+        process = UserProcess(
+            directory / "sidecar", file_settings(directory, api.base_url)
+        )
+        try:
+            process.wait_ready()
+            with RawClient(process.address()) as client:
+                client.send(GET)
+                assert client.answer().status == 200
+            yield process
+        finally:
+            process.close()
+
+
+@pytest.fixture(name="soft", scope="module")
+def _soft() -> Iterator[int]:
+    """A process of the same user that is not hardened, with the key in it: the control."""
+    code = (
+        "import sys; held = sys.stdin.readline(); print('ready', flush=True); "
+        "sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        as_user(sys.executable, "-c", code),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(KEY + "\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "ready\n"
+        yield process.pid
+        process.kill()
+
+
+READ: Final = "open('/proc/%d/%s', 'rb').read(1)"
+SEIZE: Final = """
+import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+sys.exit(libc.ptrace(0x4206, %d, None, None) != 0)  # PTRACE_SEIZE
+"""
+COPY: Final = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+class Span(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+pid = %d
+# Where to read: maps is closed too, so any address will do to see whether it may.
+kept = ctypes.create_string_buffer(8)
+here, there = Span(ctypes.addressof(kept), 8), Span(4096, 8)
+libc.process_vm_readv(pid, ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
+sys.exit(ctypes.get_errno() == 1)  # EPERM; EFAULT: it may
+"""
+ATTACKS: Final = [
+    pytest.param(lambda pid: f"open('/proc/{pid}/mem', 'rb')", id="mem"),
+    pytest.param(lambda pid: READ % (pid, "maps"), id="maps"),
+    pytest.param(lambda pid: READ % (pid, "environ"), id="environ"),
+    pytest.param(lambda pid: f"import os; os.readlink('/proc/{pid}/fd/0')", id="fd"),
+    pytest.param(lambda pid: f"import os; os.listdir('/proc/{pid}/map_files')", id="map_files"),
+    pytest.param(lambda pid: f"import os; os.readlink('/proc/{pid}/cwd')", id="cwd"),
+    pytest.param(lambda pid: READ % (pid, "auxv"), id="auxv"),
+    pytest.param(lambda pid: READ % (pid, "stack"), id="stack"),
+    pytest.param(lambda pid: SEIZE % pid, id="ptrace"),
+    pytest.param(lambda pid: COPY % pid, id="process_vm_readv"),
+]  # fmt: skip
+
+
+def succeeds(code: str) -> bool:
+    """Run an attack as the user; tell whether it got through."""
+    done = subprocess.run(
+        as_user(sys.executable, "-c", code), check=False, capture_output=True
+    )
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_process_of_the_same_user_cannot_look_into_it(
+    process: SidecarProcess, soft: int, attack: Any, request: pytest.FixtureRequest
+) -> None:
+    """Memory, map, environment and descriptors belong to root; nobody may trace."""
+    name = request.node.callspec.id
+    assert not succeeds(attack(process.pid))
+    if name != "stack":  # root's in any case
+        assert succeeds(attack(soft)), "the control: this attack works elsewhere"
+
+
+def test_gcore_gets_nothing(process: SidecarProcess, soft: int, tmp_path: Path) -> None:
+    """A debugger of the same user cannot attach, so it dumps nothing."""
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents:
+        with contextlib.suppress(PermissionError):
+            if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+                parent.chmod(parent.stat().st_mode | 0o011)
+    for pid in (process.pid, soft):
+        subprocess.run(
+            as_user("gcore", "-o", str(tmp_path / "core"), str(pid)),
+            check=False,
+            capture_output=True,
+            timeout=50,
+        )
+
+    assert not (tmp_path / f"core.{process.pid}").exists()
+    control = tmp_path / f"core.{soft}"
+    assert KEY.encode() in control.read_bytes()
+
+
+def test_what_it_says_of_itself(process: SidecarProcess) -> None:
+    """`/status` tells how far hardening went."""
+    posture = process.status()["process"]
+
+    assert posture["dumpable"] is False
+    assert posture["core_bytes"] == 0
+    assert posture["no_new_privileges"] is True
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    assert "NoNewPrivs:\t1" in status
+    assert "Umask:\t0077" in status
+    limits = Path(f"/proc/{process.pid}/limits").read_text()
+    (core,) = (line for line in limits.splitlines() if line.startswith("Max core"))
+    assert core.split()[4:6] == ["0", "0"]
+
+
+def test_a_crash_leaves_no_core(tmp_path: Path) -> None:
+    """SIGABRT and SIGSEGV write no file that has the key in it."""
+    with RawApi() as api:
+        for number in (signal.SIGABRT, signal.SIGSEGV):
+            directory = tmp_path / number.name
+            process = UserProcess(
+                directory / "sidecar", file_settings(directory, api.base_url)
+            )
+            try:
+                process.wait_ready()
+                process.send(number)
+                process.wait()
+            finally:
+                process.close()
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path.name != "key":
+            assert KEY.encode() not in path.read_bytes(), path
+
+
+def test_no_child_inherits_anything(process: SidecarProcess) -> None:
+    """A sidecar starts no process; its threads are its own."""
+    children = [
+        Path(f"/proc/{process.pid}/task/{task.name}/children").read_text()
+        for task in Path(f"/proc/{process.pid}/task").iterdir()
+    ]
+
+    assert "".join(children) == ""
+
+
+# Rounds of a second and a memory of three, instead of half a minute and a day.
+HASTY: Final = """
+import sys
+from sidecar.assembly import forgetting
+from sidecar.core import redaction
+forgetting.ROUND_SECONDS, redaction.REMEMBERED_SECONDS = 0.2, float(sys.argv.pop(1))
+from sidecar.cli import main
+sys.exit(main())
+"""
+KEYS: Final = [f"fln_live_{name}" for name in ("0neOfManyKeysA1b2C3", "Tw0OfManyKeysD4e5F6", "Thr3eOfManyKeysG7h8")]  # fmt: skip
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("remembered", "left"), [(3600.0, 1), (0.5, 0)], ids=["in-the-redactor", "nowhere"]
+)
+def test_an_old_key_is_found_at_most_in_the_redactor(
+    moto: AwsClient, tmp_path: Path, remembered: float, left: int
+) -> None:
+    """After two rotations nobody holds the first key; and at last it is nowhere."""
+    assert may_look()
+    moto.put_secret(SECRET_ID, KEYS[0])
+    credential = {"file": None, "secret_id": SECRET_ID, "refresh_seconds": 0.1}
+    with RawApi() as api:
+        api.script = always(OK)
+        changes = {
+            "upstreams": {UPSTREAM: {"credential": credential}},
+            "aws": {"region": "eu-west-1", "endpoint_url": moto.endpoint},
+            "log": {"access": "all"},
+        }
+        settings = merge(file_settings(tmp_path, api.base_url), changes)
+        written = SidecarProcess(tmp_path / "sidecar", settings)
+        written.close()
+        out = tmp_path / "out"
+        arguments = [str(remembered), "run", "--config", str(written.config)]
+        with out.open("wb") as log:
+            written.process = subprocess.Popen(
+                [sys.executable, "-c", HASTY, *arguments],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+            )
+        written._out = out
+        try:
+            written.wait_ready()
+            use(written)
+            assert len(copies(written, KEYS[0])) > 1
+            for key in KEYS[1:]:
+                moto.rotate(SECRET_ID, key)
+                version = moto.version(SECRET_ID, "AWSCURRENT")[:8]
+                wait_for(written, version)
+                use(written)
+
+            wait_until(lambda: len(copies(written, KEYS[0])) <= left, "the wipe", 20)
+            assert len(copies(written, KEYS[2])) >= 1, "the control: the key in use"
+            use(written)
+        finally:
+            written.close()
+
+
+def wait_for(process: SidecarProcess, version: str) -> None:
+    """Wait until this version is in use."""
+    wait_until(lambda: fingerprint(process) == version, "the new key")
+
+
+def _environment() -> dict[str, str]:
+    """Return what emulated AWS needs."""
+    from sidecar.demo.aws import environment  # noqa: PLC0415 - moto's extras
+
+    return environment(dict(os.environ))
+
+
+def use(process: SidecarProcess) -> None:
+    """Make some calls."""
+    for _ in range(10):
+        with RawClient(process.address()) as client:
+            client.send(GET)
+            assert client.answer().status == 200
+
+
+def copies(process: SidecarProcess, key: str) -> list[str]:
+    """Find a key in the memory of a process."""
+    value = key.encode()
+    return found(process.pid, value)[value]
+
+
+def fingerprint(process: SidecarProcess) -> str:
+    """Return that of the key in use."""
+    return str(process.status()["upstreams"][UPSTREAM]["fingerprint"])

@@ -1,0 +1,102 @@
+"""When keys are wiped: as soon as nobody holds them, and for good a day later."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from sidecar.assembly import forgetting
+from sidecar.assembly.forgetting import ROUND_SECONDS, Forgetter
+from sidecar.core.redaction import REMEMBERED_SECONDS, Redactor
+from sidecar.core.secret import Secret
+
+
+def key(number: int) -> str:
+    """Make a key."""
+    return f"fln_live_forgetting_{number:010}"
+
+
+class Rig:
+    """A forgetter whose searches are only noted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+        self.searches: list[tuple[list[str], list[str]]] = []
+        self.steps = [1, 0]
+        self.redactor = Redactor()
+        self.forgetter = Forgetter(self.redactor, lambda: self.now, self.pause)
+        monkeypatch.setattr(forgetting, "wipe", self.wipe)
+
+    async def pause(self, seconds: float) -> None:
+        """Note it; a long one ends the test."""
+        self.pauses.append(seconds)
+        if len(self.pauses) > 50:
+            raise TimeoutError
+
+    def wipe(self, values: list[str], keep: tuple[str, ...]) -> Iterator[int]:
+        """Note it."""
+        self.searches.append((list(values), list(keep)))
+        yield from self.steps
+
+
+@pytest.fixture(name="rig")
+def _rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
+    """One."""
+    return Rig(monkeypatch)
+
+
+async def test_a_key_that_was_let_go_is_wiped_once_but_in_the_redactor(
+    rig: Rig,
+) -> None:
+    """After a day it is wiped there, too, with all its spellings."""
+    rig.forgetter.hold("a", (Secret(key(1)),))
+    await rig.forgetter.round()
+    assert rig.searches == []
+
+    rig.forgetter.hold("a", (Secret(key(2)),))
+    await rig.forgetter.round()
+    await rig.forgetter.round()
+    assert rig.searches == [([key(1)], [key(1)])]
+
+    rig.now = REMEMBERED_SECONDS
+    await rig.forgetter.round()
+    (_, (gone, keep)) = rig.searches
+    assert key(1) in gone
+    assert key(1).encode().hex() in gone
+    assert keep == []
+
+
+async def test_a_key_that_a_call_still_holds_is_not_wiped(rig: Rig) -> None:
+    """It would be sent as zeros."""
+    old = Secret(key(1))
+    rig.forgetter.hold("a", (old,))
+    rig.forgetter.hold("a", (Secret(key(2)),))
+    await rig.forgetter.round()
+    assert rig.searches == []
+
+    del old
+    await rig.forgetter.round()
+
+    assert rig.searches == [([key(1)], [key(1)])]
+
+
+async def test_a_sandbox_that_forbids_it_is_told_of(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing else fails by it."""
+    rig.steps = [-1]
+    rig.forgetter.hold("a", (Secret(key(1)),))
+    rig.forgetter.hold("a", ())
+    with caplog.at_level(logging.WARNING):
+        await rig.forgetter.round()
+
+    assert "memory_not_wiped" in caplog.text
+
+
+async def test_it_goes_on_for_ever(rig: Rig) -> None:
+    """A round every half minute."""
+    with pytest.raises(TimeoutError):
+        await rig.forgetter.run()
+
+    assert set(rig.pauses) == {ROUND_SECONDS}
