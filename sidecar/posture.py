@@ -10,6 +10,12 @@ What the process does so that its memory is its own.
   allocation would fail.
 - No new privileges (PR_SET_NO_NEW_PRIVS): a set-uid program started by a bug gains none.
 
+Besides, a key is in no environment, argument, file or child process: it goes from the
+source into memory, and `sidecar.memory` wipes it there once nobody holds it. AWS
+credentials stay where botocore's chain finds them, in the environment too: no process
+is started that could inherit them (but a profile's own `credential_process`, by botocore),
+and the environment belongs to root as the memory does.
+
 Not defended: root on the node, and a debugger with CAP_SYS_PTRACE.
 """
 
@@ -58,15 +64,28 @@ def harden() -> Posture:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    locked = _may_lock() and (
-        libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0
-    )
+    if _may_lock():
+        libc.mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)
+    return look()
+
+
+def look() -> Posture:
+    """Read back what is in force: what was asked for may have been refused."""
+    libc = ctypes.CDLL(None, use_errno=True)
     return Posture(
         dumpable=libc.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0,
         core_bytes=resource.getrlimit(resource.RLIMIT_CORE)[0],
-        memory_locked=locked,
+        memory_locked=_locked_kilobytes() > 0,
         no_new_privileges=libc.prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1,
     )
+
+
+def _locked_kilobytes() -> int:
+    """Return how much memory is locked, as the kernel counts it."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmLck:"):
+            return int(line.split()[1])
+    return 0
 
 
 def _may_lock() -> bool:
