@@ -164,7 +164,9 @@ class ServiceConnection(asyncio.Protocol):
                 )
             except Refused as refused:
                 self._refuse_early(refused, method, started)
-                if not self._answer(refused, method, keep=not head.framing):
+                # A bad target may be a line that no parser has seen: not to be trusted.
+                keep = not head.framing and refused.code is not Code.BAD_TARGET
+                if not self._answer(refused, method, keep=keep):
                     return
                 continue
             if not known:
