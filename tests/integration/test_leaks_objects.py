@@ -1,0 +1,177 @@
+"""
+Whether an object that holds a key shows it: in any way that Python shows objects.
+
+In a frame, too: debuggers, crash reporters and `TracebackException` with locals show
+the `repr` of everything that a function held when it failed.
+"""
+
+import copy
+import json
+import logging
+import pickle
+import pprint
+import reprlib
+import string
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from sidecar.core.coding import Inspector
+from sidecar.core.life_commands import Probe, Use
+from sidecar.core.life_events import Loaded, Probed, Replay, Stage, Tried
+from sidecar.core.lifecycle import Lifecycle, LifePolicy
+from sidecar.core.masking import Masker
+from sidecar.core.needles import Needles
+from sidecar.core.redaction import Redactor
+from sidecar.core.secret import Credential, Secret, SecretRules, header_line
+from sidecar.core.webhook_keys import parse_key
+from sidecar.credential.sources.base import Fetched
+from sidecar.rotation.store import Read
+from sidecar.rotation.value import Made
+from tests.fuzz.world import KEY as WORLD_KEY, World
+from tests.integration.test_leaks import KEY, assert_hidden
+
+SIGNING_KEY: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+NEEDLES: Final = Needles([Secret(KEY)], "fln_live_")
+
+
+def credential() -> Credential:
+    """Make one."""
+    secret = Secret(KEY)
+    return Credential(secret, header_line(SecretRules(), secret), 1, "v1", "v1")
+
+
+def redactor() -> Redactor:
+    """Make one that knows the key."""
+    made = Redactor()
+    made.hold("a", [Secret(KEY)], 0.0)
+    return made
+
+
+def masker() -> Masker:
+    """Make one that holds half a key."""
+    made = Masker(NEEDLES)
+    made.feed(KEY[:20].encode())
+    return made
+
+
+def inspector() -> Inspector:
+    """Make one."""
+    return Inspector(NEEDLES, b"gzip")
+
+
+def exchange() -> Any:
+    """Make a call that is under way, with its connections."""
+    world = World()
+    wire = world.service()
+    wire.feed(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhal")
+    world.settle()
+    (service,) = world.server.services
+    return [world.server, service, service._exchange, world.upstream[0]._protocol]
+
+
+MAKERS: Final[list[Callable[[], Any]]] = [
+    lambda: Secret(KEY),
+    credential,
+    lambda: Fetched(KEY, "v1"),
+    lambda: Fetched(KEY.encode(), "v1"),
+    lambda: Made("id", Secret(KEY), "a"),
+    lambda: Read(Secret(KEY), "v1", 0.0),
+    lambda: parse_key(SIGNING_KEY, "v1"),
+    lambda: NEEDLES,
+    masker,
+    inspector,
+    redactor,
+    lambda: Replay(credential(), "replay"),
+    lambda: Use(credential()),
+    lambda: Probe(credential()),
+    lambda: Loaded(0.0, Stage.CURRENT, credential()),
+    lambda: Probed(0.0, credential(), None),
+    lambda: Tried(0.0, credential(), None),
+    lambda: Lifecycle(LifePolicy(300, 0, probing=False)),
+    exchange,
+]
+WAYS: Final[dict[str, Callable[[Any], object]]] = {
+    "repr": repr,
+    "str": str,
+    "f-string": lambda held: f"{held}",
+    "f-string with =": lambda held: f"{held=}",
+    "conversion": lambda held: f"{held!r} {held!s} {held!a}",
+    "width": lambda held: f"{held!s:>99}",
+    "format": lambda held: str.format("{0} {0!r}", held),
+    "percent": lambda held: str.__mod__("%s %r %a", (held, held, held)),
+    "template": lambda held: string.Template("$a").substitute(a=held),
+    "in a container": lambda held: f"{[held]} {(held,)} { {1: held} }",
+    "pprint": pprint.pformat,
+    "reprlib": reprlib.repr,
+    "ascii": ascii,
+    "json": lambda held: json.dumps({"a": held}, default=str),
+    "an exception": lambda held: f"{ValueError(held)!r} {ValueError(held)}",
+    "a log record": lambda held: logging.LogRecord(
+        "a", 10, "a", 1, "%s %r", (held, held), None
+    ).getMessage(),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_no_way_to_print_it_shows_the_key(way: Callable[[Any], object]) -> None:
+    """Whatever object of ours it is."""
+    for make in MAKERS:
+        held = make()
+        assert_hidden(
+            {type(held).__name__: str(way(held))}, KEY, WORLD_KEY, SIGNING_KEY
+        )
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        pickle.dumps,
+        lambda held: pickle.dumps(held, protocol=0),
+        copy.deepcopy,
+    ],
+    ids=["pickle", "pickle-0", "deepcopy"],
+)
+def test_no_way_to_carry_it_off_works(way: Callable[[Any], object]) -> None:
+    """Nor for what holds such an object."""
+    for make in MAKERS[:11]:
+        with pytest.raises((TypeError, pickle.PicklingError)):
+            way({"a": [make()]})
+
+
+def failing(held: Any) -> None:
+    """Fail with an object among the locals, its container and its method."""
+    kept, method = {"a": [held]}, getattr(held, "reveal", None)
+    message = f"{kept is None} {method is None}"
+    raise RuntimeError(message, held)
+
+
+def test_a_traceback_with_locals_shows_no_key() -> None:
+    """A crash reporter looks at every frame."""
+    for make in MAKERS:
+        text = ""
+        try:
+            failing(make())
+        except RuntimeError as error:
+            shown = traceback.TracebackException.from_exception(
+                error, capture_locals=True
+            )
+            text = "".join(shown.format())
+            for frame, _ in traceback.walk_tb(error.__traceback__):
+                text += repr(frame.f_locals)
+        # The names of this module's own constants are not what is tested.
+        assert_hidden({make.__name__: text}, KEY, SIGNING_KEY)
+
+
+def test_the_standard_hooks_are_not_used_in_the_product() -> None:
+    """What prints frames with their locals, or raw exceptions, is named nowhere."""
+    root = Path(sys.modules["sidecar"].__path__[0])
+    banned = ("capture_locals", "print_exc", "format_exc", "cgitb", "rich.traceback")
+    for path in root.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        for name in banned:
+            assert name not in text, f"{name} in {path.name}"
