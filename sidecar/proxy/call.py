@@ -96,7 +96,9 @@ class CallState:
     def expired(self) -> None:
         """Give up: nobody did anything for too long (called by the sweep)."""
         if self._status:
-            self._cut(Code.UPSTREAM_TIMEOUT)
+            # Who is it that stopped? What we still hold, the service does not take.
+            slow = self._service.unread() > 0
+            self._cut(Code.REQUEST_TIMEOUT if slow else Code.UPSTREAM_TIMEOUT)
         elif not self._body_done and not self._service.paused:
             self._refuse(
                 Refused(Code.REQUEST_TIMEOUT, "the rest of the body did not come")

@@ -261,6 +261,10 @@ class ServiceConnection(asyncio.Protocol):
         """Send to the service; `pause_writing` tells when it is too much."""
         self._transport.write(data)
 
+    def unread(self) -> int:
+        """Return the bytes that wait because the service reads slowly."""
+        return self._transport.get_write_buffer_size()
+
     def pause(self) -> None:
         """Stop reading; the kernel's buffer then slows the service."""
         if not self.paused:

@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 
+from sidecar.errors import Code
 from sidecar.proxy.options import Limits
 from tests.proxy.harness import GET, Harness, Peer, ok, post, running, until
 
@@ -254,6 +255,24 @@ async def test_an_answer_that_stalls_is_cut() -> None:
         await client.send(GET)
 
         assert (await client.rest()).endswith(b"hal.")
+
+
+async def test_a_service_that_stops_reading_is_cut() -> None:
+    """A service that takes nothing for idle_seconds holds no connection to the API."""
+    async with running(limits=SHORT) as proxy:
+
+        async def script(peer: Peer) -> None:
+            await peer.request()
+            peer.writer.write(ok(b"y" * (32 << 20)))
+            assert await peer.ended()
+
+        proxy.script = script
+        client = await proxy.client()
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(GET)
+        await until(lambda: proxy.stats.rejections[Code.REQUEST_TIMEOUT])
+
+        assert proxy.stats.connections() == {"active": 0, "connecting": 0, "idle": 0}
 
 
 async def test_a_head_that_stalls_is_refused() -> None:
