@@ -52,7 +52,15 @@ async def serving(
         await site.start()
         yield int(runner.addresses[0][1])
     finally:
+        server = runner.server
+        connections = [] if server is None else server.connections
+        transports = [one.transport for one in connections]
         await runner.cleanup()
+        for transport in transports:
+            if transport is not None:
+                # It waits for the peer's close_notify, which may never come.
+                transport.abort()
+        await asyncio.sleep(0)  # the loop must see them closed before it ends
 
 
 class EmulatedApi:
