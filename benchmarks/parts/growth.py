@@ -8,7 +8,7 @@ from typing import Final
 
 from benchmarks import load, measure as costs
 from benchmarks.answers import Answers
-from benchmarks.lab import Lab
+from benchmarks.lab import CONNECTIONS, Lab
 from benchmarks.load import CONTACTS, SHAPES, Shape
 from benchmarks.openloop import request_of
 from benchmarks.parts.base import Numbers, Plan, Row, loaded, settled
@@ -26,7 +26,7 @@ def by_connections(plan: Plan, lab: Lab) -> list[Row]:
     more_files()
     for peer in plan.chosen():
         plan.say(f"connections: {peer.name}")
-        setup = numbers.setup(lab, peer, connections=max(plan.connections))
+        setup = numbers.setup(lab, peer, connections=max(CONNECTIONS, *plan.connections))
         with start(peer, setup) as started:
             settled(started, plan)
             load.run(setup.port, SHAPES["c32"], 1, lab.directory)
@@ -43,7 +43,7 @@ def idle_connections(plan: Plan, lab: Lab) -> list[Row]:
     count = plan.idle_connections
     for peer in plan.chosen():
         plan.say(f"idle connections: {peer.name}")
-        setup = numbers.setup(lab, peer, connections=count)
+        setup = numbers.setup(lab, peer, connections=max(CONNECTIONS, count))
         with start(peer, setup) as started:
             settled(started, plan)
             load.run(setup.port, SHAPES["c32"], 1, lab.directory)

@@ -1,0 +1,1 @@
+"""A fleet of sidecars in simulated time: the real rules, an emulated world."""

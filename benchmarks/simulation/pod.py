@@ -1,0 +1,270 @@
+"""
+One sidecar of the fleet: the real lifecycle, obeyed in simulated time.
+
+What `sidecar.credential.keeper` does with sockets and timers this does with a clock
+that jumps. A question takes half its time to get there: what is answered is what was
+true at that moment, which may be over when the answer arrives.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from benchmarks.simulation.world import API_SECONDS, AWS_SECONDS, World
+from sidecar.core.life_commands import (
+    Answer,
+    Arm,
+    Command,
+    Describe,
+    Disarm,
+    Fetch,
+    Probe,
+    Use,
+)
+from sidecar.core.life_events import (
+    Challenged,
+    Described,
+    Event,
+    Failed,
+    LimitReached,
+    Loaded,
+    LookDue,
+    PassThrough,
+    Probed,
+    ProbeDue,
+    RoundDue,
+    Stage,
+    Started,
+    Timer,
+    Tried,
+    Verdict,
+    Withdrawn,
+)
+from sidecar.core.lifecycle import Lifecycle, LifePolicy
+from sidecar.core.schedule import spread
+from sidecar.core.secret import Credential
+from sidecar.errors import RefreshResult
+
+CALL_SECONDS: Final = 10.0
+"""A call waits no longer for its verdict (`sidecar.credential.calls`)."""
+SHORTEST_SECONDS: Final = 0.001
+Late = Callable[[], Event]
+"""An answer on its way: the event that it is when it arrives."""
+ALARMS: Final[dict[Timer, Callable[[float], Event]]] = {
+    Timer.LOOK: LookDue,
+    Timer.PROBE: ProbeDue,
+    Timer.ROUND: RoundDue,
+    Timer.LIMIT: LimitReached,
+}
+
+
+@dataclass
+class Tally:
+    """What became of the calls of a fleet that met a 401."""
+
+    absorbed: int = 0
+    """Sent again, and the service saw no 401."""
+    failed: int = 0
+    """The service saw the 401."""
+    slowest: float = 0.0
+    """Seconds that an absorbed call took."""
+
+
+@dataclass
+class Pod:
+    """
+    A service with its sidecar.
+
+    The service's calls are simulated while they may draw a 401: all others are of no
+    interest here.
+    """
+
+    world: World
+    policy: LifePolicy
+    rate: float
+    """Calls per second; 0 = none."""
+    tally: Tally
+    life: Lifecycle = field(init=False)
+    current: Credential | None = None
+    moved: dict[str, float] = field(default_factory=dict)
+    """Version -> when it came into use."""
+    asked: int = 0
+    """Calls to Secrets Manager."""
+    _alarms: dict[Timer, object] = field(default_factory=dict)
+    _tickets: int = 0
+    _waiting: dict[int, float] = field(default_factory=dict)
+    _calling: bool = False
+
+    def __post_init__(self) -> None:
+        self.life = Lifecycle(self.policy)
+
+    def start(self) -> None:
+        """Begin."""
+        self._tell(Started(self.world.clock.now))
+
+    def expect_refusals(self) -> None:
+        """Make the service's calls, now that a key was revoked."""
+        if not self._calling and self.rate:
+            self._calling = True
+            self._call_later()
+
+    def _tell(self, event: Event) -> None:
+        """Tell the machine what happened, and do as it says."""
+        for command in self.life.handle(event):
+            self._obey(command)
+
+    def _obey(self, command: Command) -> None:
+        """Do one thing; what only informs is left to the keeper."""
+        match command:
+            case Describe():
+                self._ask(AWS_SECONDS, self._describe)
+            case Fetch():
+                self._ask(AWS_SECONDS, partial(self._fetch, command.stage))
+            case Probe():
+                self._ask(API_SECONDS, partial(self._probe, command.credential))
+            case Use():
+                self._use(command.credential)
+            case Answer():
+                for ticket in command.tickets:
+                    self._answer(ticket, command.verdict)
+            case Arm():
+                self._arm(command)
+            case Disarm():
+                self._alarms.pop(command.timer, None)
+            case _:
+                pass
+
+    def _ask(self, median: float, arrive: Callable[[], Late]) -> None:
+        """Send a question; `arrive` says what the other side answers."""
+        clock = self.world.clock
+
+        def arrived() -> None:
+            answer = arrive()
+            clock.later(self.world.delay(median), lambda: self._tell(answer()))
+
+        clock.later(self.world.delay(median), arrived)
+
+    def _describe(self) -> Late:
+        """DescribeSecret."""
+        self.asked += 1
+        if not self.world.admits("DescribeSecret"):
+            return self._throttled(None)
+        current, previous = self.world.current, self.world.previous
+        before = previous.version_id if previous else None
+        return lambda: Described(self.world.clock.now, current.version_id, before)
+
+    def _fetch(self, stage: Stage) -> Late:
+        """GetSecretValue."""
+        self.asked += 1
+        if not self.world.admits("GetSecretValue"):
+            return self._throttled(stage)
+        found = self.world.current if stage is Stage.CURRENT else self.world.previous
+        credential = found or self.world.current
+        return lambda: Loaded(self.world.clock.now, stage, credential)
+
+    def _throttled(self, stage: Stage | None) -> Late:
+        """Secrets Manager refuses: too many calls."""
+        result = RefreshResult.THROTTLED
+        return lambda: Failed(self.world.clock.now, stage, result)
+
+    def _probe(self, credential: Credential) -> Late:
+        """Ask the API about a key."""
+        self.world.probes += 1
+        proved = self.world.accepts(credential)
+        return lambda: Probed(self.world.clock.now, credential, proved)
+
+    def _use(self, credential: Credential | None) -> None:
+        """Give calls this key from now on."""
+        self.current = credential
+        if credential is not None:
+            self.moved.setdefault(credential.version_id, self.world.clock.now)
+
+    def _arm(self, command: Arm) -> None:
+        """Set an alarm, in place of an earlier one of that name."""
+        mark = object()
+        self._alarms[command.timer] = mark
+        chance = self.world.chance.random()
+        seconds = spread(command.seconds, command.spread, chance)
+
+        def ring() -> None:
+            if self._alarms.get(command.timer) is mark:
+                del self._alarms[command.timer]
+                self._tell(ALARMS[command.timer](self.world.clock.now))
+
+        self.world.clock.later(max(SHORTEST_SECONDS, seconds), ring)
+
+    def _call_later(self) -> None:
+        """Wait for the service's next call."""
+        pause = self.world.chance.expovariate(self.rate)
+        self.world.clock.later(pause, self._next_call)
+
+    def _next_call(self) -> None:
+        """Make a call, and the next one, for as long as one may draw a 401."""
+        credential = self.current
+        if credential is None or self.world.accepts(credential):
+            self._calling = False
+            return
+        self._send(credential, self.world.clock.now, None)
+        self._call_later()
+
+    def _send(
+        self, credential: Credential, began: float, replay: Verdict | None
+    ) -> None:
+        """Send a call to the API, or send it again."""
+        clock = self.world.clock
+
+        def arrived() -> None:
+            known = self.world.accepts(credential)
+            clock.later(
+                self.world.delay(API_SECONDS),
+                lambda: self._answered(credential, began, replay, known=known),
+            )
+
+        clock.later(self.world.delay(API_SECONDS), arrived)
+
+    def _answered(
+        self,
+        credential: Credential,
+        began: float,
+        replay: Verdict | None,
+        *,
+        known: bool,
+    ) -> None:
+        """Take in the API's answer to a call."""
+        now = self.world.clock.now
+        if replay is None and not known:
+            self._challenge(credential, began)
+            return
+        trial = not isinstance(replay, PassThrough | None) and replay.trial
+        if trial or (known and self.life.keys.refused):
+            self._tell(Tried(now, credential, known))
+        if replay is not None and known:
+            self.tally.absorbed += 1
+            self.tally.slowest = max(self.tally.slowest, now - began)
+        self.tally.failed += not known
+
+    def _challenge(self, used: Credential, began: float) -> None:
+        """Ask the machine what becomes of a call that drew a 401."""
+        clock = self.world.clock
+        self._tickets += 1
+        ticket = self._tickets
+        self._waiting[ticket] = began
+
+        def late() -> None:
+            if ticket in self._waiting:
+                self._answer(ticket, PassThrough())
+                self._tell(Withdrawn(clock.now, ticket))
+
+        clock.later(CALL_SECONDS, late)
+        self._tell(Challenged(clock.now, used, ticket))
+
+    def _answer(self, ticket: int, verdict: Verdict) -> None:
+        """Do with a waiting call what the machine says."""
+        began = self._waiting.pop(ticket, None)
+        if began is None:
+            return
+        if isinstance(verdict, PassThrough):
+            self.tally.failed += 1
+        else:
+            self._send(verdict.credential, began, verdict)
