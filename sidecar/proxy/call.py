@@ -56,6 +56,8 @@ class CallState:
     _early = False
     """The 401 came before the end of the body."""
     _credential: Credential | None = None
+    _doubted = False
+    """The key was in doubt when this call took it: how it ends is news."""
     _filter: AnswerFilter | None = None
     _chunked_out = False
     _until_close = False
@@ -144,7 +146,7 @@ class CallState:
             seconds,
             self._overhead,
         )
-        if context.keys.doubted and self._credential is not None:
+        if self._doubted and self._credential is not None:
             context.keys.tried(self._credential, proof_of(status))
         if status >= 400 or context.log_all:  # noqa: PLR2004 - RFC 9110, 15.5
             context.log_answer(self.operation, self.method, status, seconds)

@@ -30,6 +30,8 @@ class Sending(CallState):
             context.spawn(self._await_key())
             return
         self._credential = credential
+        if context.keys.doubted:
+            self._doubted = True
         connection = context.pool.take()
         if connection is None:
             self._queue()
@@ -52,6 +54,7 @@ class Sending(CallState):
 
     def _send(self, credential: Credential) -> None:
         self._credential = credential
+        self._doubted = self._context.keys.doubted
         connection = self._context.pool.take()
         if connection is None:
             self._queue()

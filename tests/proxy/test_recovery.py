@@ -290,3 +290,32 @@ async def test_a_burst_is_replayed_as_one() -> None:
 
         assert {answer.body for answer in answers} == {b"good"}
         assert proxy.stats.recovered["replay"] == 16
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [(True, True, 1), (True, False, 1), (False, True, 0)],
+    ids=["in-doubt", "cleared-meanwhile", "sent-before-the-doubt"],
+)
+async def test_a_call_tells_of_a_key_that_was_in_doubt(
+    before: bool, after: bool, told: int
+) -> None:
+    """Only what was sent after the doubt arose says something about it."""
+    async with running() as proxy:
+        go = asyncio.Event()
+
+        async def script(peer: Peer) -> None:
+            proxy.requests.append(await peer.request())
+            await go.wait()
+            await peer.send(ok())
+
+        proxy.script = script
+        proxy.keys.doubted = before
+        client = await proxy.client()
+        await client.send(GET)
+        await until(lambda: proxy.requests)
+        proxy.keys.doubted = after
+        go.set()
+        await client.answer()
+
+        assert [proved for _, proved in proxy.keys.trials] == [True] * told
