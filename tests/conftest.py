@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.fixtures"]
 
-REQUIRE_TOOLS: Final = os.environ.get("SIDECAR_REQUIRE_TOOLS") == "1"
+REQUIRE_TOOLS: Final = os.environ.get("TESTS_REQUIRE_TOOLS") == "1"
 """Set in CI: a skipped test is a failure, because every tool must be there."""
 
 settings.register_profile(
@@ -48,7 +48,7 @@ def pytest_terminal_summary(
     """Say so."""
     skipped = _skipped(config)
     if REQUIRE_TOOLS and skipped:
-        message = f"{skipped} skipped, but SIDECAR_REQUIRE_TOOLS=1 allows none"
+        message = f"{skipped} skipped, but TESTS_REQUIRE_TOOLS=1 allows none"
         terminalreporter.write_line(message, red=True)
 
 
