@@ -8,9 +8,12 @@ from types import TracebackType
 from typing import Final, Self
 
 BODY: Final = b'{"tags":["lead","demo"]}'
-Call = tuple[str, str, bytes | None]
+Body = bytes | Sequence[bytes] | None
+"""In one piece with a length, in pieces as chunks, or none."""
+Call = tuple[str, str, Body]
 WITHOUT_BODY: Final[Call] = ("GET", "/contacts?limit=5", None)
 WITH_BODY: Final[Call] = ("PATCH", "/contacts/c_00001", BODY)
+IN_CHUNKS: Final[Call] = ("PATCH", "/contacts/c_00001", (BODY[:9], BODY[9:]))
 
 
 class Traffic:

@@ -12,7 +12,8 @@ import pytest
 from sidecar.demo.api import EmulatedApi
 from sidecar.demo.aws import AwsClient
 from sidecar.demo.keys import Issued
-from sidecar.demo.traffic import WITH_BODY, WITHOUT_BODY, Call, Traffic
+from sidecar.demo.traffic import IN_CHUNKS, WITH_BODY, WITHOUT_BODY, Call, Traffic
+from tests.integration.aws_shim import AwsShim
 from tests.integration.support import (
     SECRET_ID,
     UPSTREAM,
@@ -25,6 +26,8 @@ from tests.integration.support import (
 CLIENTS = 16
 ROTATIONS = 3
 PATIENCE_SECONDS = 30.0
+MOST_LOOKS = 10
+"""At the start, and for a burst of 401s that finds nothing (`core.schedule`)."""
 
 
 @pytest.mark.parametrize("probe", [None, "GET /contacts?limit=1"])
@@ -33,6 +36,7 @@ PATIENCE_SECONDS = 30.0
     [
         pytest.param(WITHOUT_BODY, id="without-body"),
         pytest.param(WITH_BODY, id="with-body"),
+        pytest.param(IN_CHUNKS, id="in-chunks"),
     ],
 )
 def test_a_key_revoked_at_once_costs_no_call(
@@ -69,6 +73,77 @@ def test_a_key_revoked_at_once_costs_no_call(
         >= ROTATIONS
     )
     process.assert_never_shown(*(key.key for key in keys))
+    assert process.stop() == 0
+
+
+def test_what_the_service_sees_of_403_is_the_apis(
+    api: EmulatedApi,
+    moto: AwsClient,
+    issued: Issued,
+    settings: Settings,
+    sidecar_process: Callable[..., SidecarProcess],
+) -> None:
+    """Promise 1, while a key is replaced: each 403 is the API's, and there is no 401."""
+    process = sidecar_process(settings)
+    process.wait_ready()
+    forbidden: Call = ("GET", "/status/403", None)
+    new = api.issue()
+    with Traffic(process.address(), CLIENTS, [WITHOUT_BODY, forbidden]) as traffic:
+        move_on(api, issued, traffic)
+        moto.rotate(SECRET_ID, new.key)
+        api.revoke(issued.id)
+        move_on(api, new, traffic)
+
+    metrics = process.metrics()
+    given = api.world.by_status()
+    failures = "sidecar_auth_failures_total"
+    assert set(traffic.counts) == {"200", "403"}
+    assert traffic.counts["403"] == given[403]
+    assert metrics.value(failures, code="403") == given[403]
+    assert metrics.value(failures, code="401") == 0
+    assert metrics.value("sidecar_recovered_401_total") == given[401] >= 1
+    assert metrics.value("sidecar_requests_total", origin="sidecar") == 0
+    told = process.logs("api_forbidden")
+    assert len(told) == given[403]
+    assert "does not allow us" in told[0]["explanation"]
+    process.assert_never_shown(issued.key, new.key)
+    assert process.stop() == 0
+
+
+def test_a_burned_key_without_successor_gives_the_apis_own_401(
+    api: EmulatedApi,
+    aws_shim: AwsShim,
+    moto: AwsClient,
+    issued: Issued,
+    settings: Settings,
+    sidecar_process: Callable[..., SidecarProcess],
+) -> None:
+    """Untouched and counted; Secrets Manager is left alone; a new key ends it."""
+    endpoint = {"aws": {"endpoint_url": aws_shim.endpoint}}
+    process = sidecar_process(merge(settings, endpoint))
+    process.wait_ready()
+    api.revoke(issued.id)
+    with Traffic(process.address(), CLIENTS, [WITHOUT_BODY, WITH_BODY]) as traffic:
+        wait_until(lambda: traffic.counts["401"] >= 20 * CLIENTS, "401s")
+        looks = aws_shim.calls["DescribeSecret"]
+        seen = process.call()
+        new = api.issue()
+        moto.rotate(SECRET_ID, new.key)
+        process.admin("/-/reload", "POST")
+        move_on(api, new, traffic)
+
+    assert set(traffic.counts) <= {"200", "401"}
+    assert looks <= MOST_LOOKS
+    assert (seen.status, seen.json()["error"]["code"]) == (401, "revoked_key")
+    assert "invalid_token" in seen.headers["www-authenticate"]
+    assert "x-sidecar-error" not in seen.headers
+    metrics = process.metrics()
+    failures = metrics.value("sidecar_auth_failures_total", code="401")
+    assert failures == traffic.counts["401"] + 1
+    told = process.logs("api_unauthorized")
+    assert len(told) == failures
+    assert "did not accept who we are" in told[0]["explanation"]
+    process.assert_never_shown(issued.key, new.key)
     assert process.stop() == 0
 
 
