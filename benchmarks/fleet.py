@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from benchmarks.plots import Line, lines
 from benchmarks.simulation.scenarios import (
+    MARGIN,
     ONE_DAY,
     STORIES,
     Scenario,
@@ -32,7 +33,7 @@ PLOTTED_LAST: Final = "emergency, all quiet"
 def measure(
     say: Callable[[str], None] = print, pods: int = 10_000, seed: int = 1
 ) -> dict[str, Any]:
-    """Simulate everything; returns `stories` and `days`, as JSON has them."""
+    """Simulate everything; returns `stories`, `days` and `margin`, as JSON has them."""
 
     def told(story: Scenario) -> dict[str, Any]:
         say(f"fleet: {story.name}")
@@ -40,7 +41,14 @@ def measure(
 
     stories = [told(replace(story, pods=pods, seed=seed)) for story in STORIES]
     days = [told(replace(story, seed=seed)) for story in ONE_DAY]
-    return {"pods": pods, "seed": seed, "stories": stories, "days": days}
+    margin = [told(replace(story, seed=seed)) for story in MARGIN]
+    return {
+        "pods": pods,
+        "seed": seed,
+        "stories": stories,
+        "days": days,
+        "margin": margin,
+    }
 
 
 def stories_table(found: dict[str, Any]) -> str:
@@ -88,6 +96,26 @@ def days_table(found: dict[str, Any]) -> str:
     return table(head, rows)
 
 
+def margin_table(found: dict[str, Any]) -> str:
+    """Write how little of the quota will do."""
+    head = [
+        "quota left, calls/s per sidecar",
+        "401s absorbed",
+        "calls failed",
+        "all on the new key after",
+    ]
+    rows = [
+        [
+            row["scenario"],
+            f"{row['absorbed']:,}",
+            f"{row['failed']:,}",
+            seconds(row["all_moved"]),
+        ]
+        for row in found["margin"]
+    ]
+    return table(head, rows)
+
+
 def seconds(value: float | None) -> str:
     """Write seconds; nothing when there are none."""
     if value is None:
@@ -126,6 +154,7 @@ def main() -> None:
     found = measure(pods=args.pods, seed=args.seed)
     print(stories_table(found))
     print(days_table(found))
+    print(margin_table(found))
     print(f"USD {PRICE * 10_000} per 10,000 calls; quota {QUOTA:,} calls per second.")
     if args.svg:
         args.svg.write_text(plot(found))

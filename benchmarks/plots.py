@@ -15,11 +15,12 @@ WIDTH: Final = 720
 LEFT: Final = 64
 LABELS: Final = 230
 """Room for the words beside bars."""
-HEIGHT: Final = 340
-TOP: Final = 44
+HEIGHT: Final = 360
+TOP: Final = 64
 BOTTOM: Final = 52
 RIGHT: Final = 24
 BAR: Final = 30
+BARS_TOP: Final = 48
 OURS: Final = "#0b63ce"
 COLOURS: Final = ("#7a8699", "#c77700", "#8a3ffc", "#c2185b", "#00897b", "#5d4037")
 GRID: Final = "#e3e6ea"
@@ -95,7 +96,7 @@ def bars(title: str, unit: str, rows: Sequence[Bar], note: str = "") -> str:
     most = max((max(row.value, row.behind or 0.0) for row in rows), default=1.0)
     axis = Axis(0.0, most or 1.0, LABELS, WIDTH - RIGHT - 130)
     parts = [text(16, 26, title, size=16, bold=True)]
-    y = float(TOP)
+    y = float(BARS_TOP)
     for row in rows:
         colour = OURS if row.ours else COLOURS[0]
         middle = y + BAR / 2 + 1
@@ -196,7 +197,7 @@ def stepped(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 def grid(across: Axis, up: Axis, x_label: str, y_label: str) -> list[str]:
     """Draw the axes with their numbers."""
     foot = up.start
-    parts = [text(LEFT, TOP - 6, y_label, size=12)]
+    parts = [text(16, TOP - 14, y_label, size=12)]
     parts.append(text(WIDTH - RIGHT, foot + 36, x_label, anchor="end", size=12))
     for value in up.ticks():
         y = up.at(value)

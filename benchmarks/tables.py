@@ -1,6 +1,9 @@
 """Tables in Markdown, in columns that line up as plain text too."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Rows = Sequence[Mapping[str, Any]]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -25,3 +28,20 @@ def row_of(cells: Sequence[str], widths: Sequence[int]) -> str:
 def escaped(cell: str) -> str:
     """Keep a cell from ending early."""
     return cell.replace("|", "\\|")
+
+
+def number(value: float) -> str:
+    """Write a figure with as many digits as it deserves."""
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def grouped(
+    rows: Iterable[Mapping[str, Any]], key: str
+) -> list[tuple[Any, list[Mapping[str, Any]]]]:
+    """Group rows by a column, in the order in which they come."""
+    groups: dict[Any, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row[key], []).append(row)
+    return list(groups.items())

@@ -26,7 +26,9 @@ def by_connections(plan: Plan, lab: Lab) -> list[Row]:
     more_files()
     for peer in plan.chosen():
         plan.say(f"connections: {peer.name}")
-        setup = numbers.setup(lab, peer, connections=max(CONNECTIONS, *plan.connections))
+        setup = numbers.setup(
+            lab, peer, connections=max(CONNECTIONS, *plan.connections)
+        )
         with start(peer, setup) as started:
             settled(started, plan)
             load.run(setup.port, SHAPES["c32"], 1, lab.directory)

@@ -8,13 +8,12 @@ from typing import Final
 
 from benchmarks.lab import BASE, KEY, Lab
 from benchmarks.load import CONTACTS
+from benchmarks.names import DIRECT
 from benchmarks.openloop import Outcome
 from benchmarks.parts.base import Numbers, Plan, Row, settled
 from benchmarks.peers.base import start
 from benchmarks.process import Cpu, pinned
 
-DIRECT: Final = "direct"
-"""The same client at the API itself, without TLS: what a call costs anyway."""
 OK: Final = range(200, 300)
 GRACE_SECONDS: Final = 60.0
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.lab import Lab, Target
+from benchmarks.names import KEY_FILE
 from benchmarks.openloop import Outcome
 from benchmarks.parts.base import Numbers, Plan, Row
 from benchmarks.parts.latency import OK, calling, outcomes
@@ -33,7 +34,6 @@ RATE: Final = 200
 LEAD_SECONDS: Final = 2.0
 TAIL_SECONDS: Final = 3.0
 BIN_SECONDS: Final = 0.5
-KEY_FILE: Final = "ours, key in a file"
 
 
 @dataclass(frozen=True)

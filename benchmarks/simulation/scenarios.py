@@ -78,6 +78,14 @@ STORIES: Final = (
 )
 """What the fleet is taken through."""
 
+LEFT_OVER: Final = (1.0, 0.5, 0.45, 0.4, 0.35, 0.3, 0.2)
+"""Calls per second and sidecar that other users of the account leave of the quota."""
+MARGIN: Final = tuple(
+    Scenario(f"{left:g}", Happens.EMERGENCY, pods=1000, rate=BUSY, quota=1000 * left)
+    for left in LEFT_OVER
+)
+"""Where the quota ends: an emergency, all busy, with less and less of it."""
+
 ONE_DAY: Final = (
     Scenario("a day, nothing happens", pods=50, lasts=DAY, rate=0.1),
     Scenario("a day with a planned rotation", Happens.PLANNED, 50, lasts=DAY, rate=0.1),
