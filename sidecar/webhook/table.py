@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 THREADS: Final = 8
-"""Writes at once: at 5 ms each about 1,600 a second; each is a thread and a connection."""
+"""
+Writes at once, each a thread and a connection. Measured with a table 5 ms away, per
+second and median: 1: 130, 7 ms; 4: 384, 10 ms; 8: 646, 12 ms; 16: 713, 20 ms.
+"""
 
 CONNECT_SECONDS: Final = 2
 READ_SECONDS: Final = 3
