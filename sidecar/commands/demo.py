@@ -22,9 +22,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="its admin port (default: 8701; 0 picks a free one)",
     )
     parser.add_argument(
+        "--webhook-port",
+        type=int,
+        default=8702,
+        help="its webhook port (default: 8702; 0 picks a free one)",
+    )
+    parser.add_argument(
         "--once",
         action="store_true",
-        help="end after the rotation: 0 when no call failed, else 1",
+        help="end after the show: 0 when every promise was kept, else 1",
     )
 
 
@@ -42,7 +48,7 @@ def run(args: argparse.Namespace) -> Exit:
     # SIGTERM as Ctrl-C: the sidecar's process must not outlive the demo.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        ports = stage.Ports(args.port, args.admin_port)
+        ports = stage.Ports(args.port, args.admin_port, args.webhook_port)
         return script.play(_say, ports, once=args.once)
     except KeyboardInterrupt:
         return Exit.OK

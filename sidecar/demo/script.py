@@ -7,13 +7,14 @@ call failed.
 """
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from sidecar.demo.asking import Overdue
 from sidecar.demo.process import SidecarProcess
 from sidecar.demo.stage import STORED_AS, Ports, Result, Stage, taken
+from sidecar.demo.webhooks import ENDPOINT, Fate, table
 from sidecar.errors import Exit
 
 LOG_LINES: Final = 20
@@ -34,7 +35,9 @@ def play(say: Say, ports: Ports, *, once: bool) -> Exit:
                 _introduce(say, stage)
                 result = stage.emergency()
                 _report(say, result)
-                if not result.kept:
+                fates = stage.webhooks()
+                _report_webhooks(say, stage, fates)
+                if not result.kept or not all(fate.right for fate in fates):
                     _show_log(say, stage.sidecar)
                     return Exit.UNEXPECTED
                 return Exit.OK if once else _stay(say, stage)
@@ -79,6 +82,18 @@ def _report(say: Say, result: Result) -> None:
   keys proved and promoted         {result.cutovers:>7.0f}   sidecar_credential_cutovers_total
 """)
     say("No call failed." if result.kept else "The promise was broken.")
+
+
+def _report_webhooks(say: Say, stage: Stage, fates: Sequence[Fate]) -> None:
+    """Show what became of each delivery."""
+    say(f"""
+Webhooks in: deliveries to http://{stage.sidecar.address("webhooks")}/webhooks/{ENDPOINT},
+and what the service got of them ...
+
+{table(fates)}
+""")
+    right = all(fate.right for fate in fates)
+    say("Only true ones, each once." if right else "That is not right.")
 
 
 def _stay(say: Say, stage: Stage) -> Exit:

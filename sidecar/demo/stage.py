@@ -12,6 +12,14 @@ from sidecar.demo.aws import REGION, EmulatedAws
 from sidecar.demo.keys import Issued
 from sidecar.demo.process import UPSTREAM, Settings, SidecarProcess
 from sidecar.demo.traffic import Traffic
+from sidecar.demo.webhooks import (
+    ENDPOINT,
+    SECRET_ID,
+    Fate,
+    WebhookApp,
+    make_secret,
+    show,
+)
 
 HOST: Final = "127.0.0.1"
 STORED_AS: Final = "dev/flownally/crm-sync"
@@ -26,6 +34,7 @@ class Ports:
 
     proxy: int = 8700
     admin: int = 8701
+    webhooks: int = 8702
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,9 @@ class Stage:
             self.aws = self._stack.enter_context(EmulatedAws())
             self.key = self.api.issue(environment="test")
             self.aws.put_secret(STORED_AS, self.key.key, {"owner": "crm-platform"})
+            self.app = self._stack.enter_context(WebhookApp())
+            self.webhook_secret = make_secret()
+            self.aws.put_secret(SECRET_ID, self.webhook_secret)
             self.sidecar = SidecarProcess(self._directory, self.settings())
             self._stack.callback(self.sidecar.close)
             self._stack.callback(self.sidecar.stop)
@@ -96,6 +108,10 @@ class Stage:
                     },
                 }
             },
+            "webhooks": {
+                ENDPOINT: {"secret_id": SECRET_ID, "forward_to": self.app.url}
+            },
+            "webhook_listener": {"listen": f"{HOST}:{self._ports.webhooks}"},
             "admin": {"listen": f"{HOST}:{self._ports.admin}"},
             "aws": {"region": REGION, "endpoint_url": self.aws.endpoint},
         }
@@ -116,6 +132,10 @@ class Stage:
             )
         self.key = new
         return self._result(traffic, old, new, self.sidecar.metrics())
+
+    def webhooks(self) -> tuple[Fate, ...]:
+        """Send a delivery of each kind, as the API and others would."""
+        return show(self.sidecar.address("webhooks"), self.webhook_secret, self.app)
 
     def _wait_calls(self, traffic: Traffic, calls: int) -> None:
         """Let the clients make so many calls."""
@@ -141,7 +161,11 @@ class Stage:
 
 def taken(ports: Ports) -> str:
     """Name the first port that cannot be listened on, with the remedy; or nothing."""
-    for option, port in (("--port", ports.proxy), ("--admin-port", ports.admin)):
+    for option, port in (
+        ("--port", ports.proxy),
+        ("--admin-port", ports.admin),
+        ("--webhook-port", ports.webhooks),
+    ):
         with socket.socket() as probe:
             # As the sidecar does: a port in TIME_WAIT is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

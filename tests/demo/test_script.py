@@ -16,6 +16,8 @@ from sidecar.demo.stage import Ports, Result, taken
 from sidecar.errors import Exit
 
 DEMO = [sys.executable, "-m", "sidecar", "demo", "--port", "0", "--admin-port", "0"]
+DEMO += ["--webhook-port", "0"]
+OPTIONS = ("--port", "--admin-port", "--webhook-port")
 KEPT = Result(
     calls=900,
     failed=0,
@@ -45,16 +47,16 @@ def test_the_promise_is_kept_by_every_count(result: Result, kept: bool) -> None:
 
 def test_free_ports_are_no_problem() -> None:
     """Port 0 is always free."""
-    assert not taken(Ports(0, 0))
+    assert not taken(Ports(0, 0, 0))
 
 
-@pytest.mark.parametrize("option", ["--port", "--admin-port"])
+@pytest.mark.parametrize("option", OPTIONS)
 def test_a_taken_port_is_named_with_its_remedy(option: str) -> None:
     """The demo says which port and which option, and starts nothing."""
     said: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as holder:
         port = holder.getsockname()[1]
-        ports = Ports(port, 0) if option == "--port" else Ports(0, port)
+        ports = Ports(*(port if option == one else 0 for one in OPTIONS))
         code = script.play(said.append, ports, once=True)
 
     assert code is Exit.USAGE
