@@ -128,7 +128,8 @@ class CallState:
 
     # Ends. Each of the four leads through `_end`, once.
 
-    def _finish(self) -> None:
+    def _finish(self, now: float) -> None:
+        """End a call that was answered by the API, whole; `now`: by the fine clock."""
         context = self._context
         self.dead = True
         connection = self.connection
@@ -136,15 +137,12 @@ class CallState:
             self.connection = None
             connection.finish(context.now, request_sent=self._body_done)
         status = self._status
-        seconds = context.clock() - self._started
+        seconds = now - self._started
         stats = context.stats
         stats.inflight -= 1
         stats.operations[self.operation.label].answered(
             METHODS.get(self.method, OTHER_METHOD),
-            status,
-            UPSTREAM,
-            seconds,
-            self._overhead,
+            *(status, UPSTREAM, seconds, self._overhead),
         )
         if self._doubted and self._credential is not None:
             context.keys.tried(self._credential, proof_of(status))

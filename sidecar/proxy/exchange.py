@@ -21,13 +21,15 @@ class Exchange(Sending):
     def answered(self, head: ResponseHead, body: bytes, *, whole: bool) -> None:
         """Take the answer's head: hide a 401 that can be mended, relay anything else."""
         context = self._context
-        back = context.clock()
+        clock = context.clock
+        back = clock()
         service = self._service
+        status = head.status
         if (
             whole
-            and head.status != 401  # noqa: PLR2004 - RFC 9110, 15.5.2
             and head.location is None
             and not head.coding
+            and status != 401  # noqa: PLR2004 - RFC 9110, 15.5.2
             and self._body_done
             and self._verdict is None
             and not service.close_after
@@ -38,12 +40,13 @@ class Exchange(Sending):
             out = b"%b%b\r\n%b" % (head.line, head.forward, body)
             needles = context.needles
             if needles is None or not needles.within(out):
-                self._status = head.status
+                self._status = status
                 service.write(out)
-                self._overhead = self._sent - self._started + context.clock() - back
-                self._finish()
+                now = clock()
+                self._overhead = self._sent - self._started + now - back
+                self._finish(now)
                 return
-        elif head.status == 401 and not self._judged:  # noqa: PLR2004
+        elif status == 401 and not self._judged:  # noqa: PLR2004
             self._judged = True
             if self._overtaken():
                 self._hold(head, body, whole=whole)
@@ -168,9 +171,10 @@ class Exchange(Sending):
             return
         self._status = head.status
         service.write(out)
-        self._overhead = self._sent - self._started + context.clock() - back
+        now = context.clock()
+        self._overhead = self._sent - self._started + now - back
         if whole:
-            self._finish()
+            self._finish(now)
         else:
             service.deadline = context.now + context.limits.idle_seconds
 
@@ -243,7 +247,7 @@ class Exchange(Sending):
             tail = b"".join((*encode_chunk(tail), LAST_CHUNK))
         if tail:
             self._service.write(tail)
-        self._finish()
+        self._finish(self._context.clock())
 
     def answer_lost(self, refusal: Refused) -> None:
         """Send the call again if the rules allow it, else say or show that it is cut."""

@@ -15,6 +15,7 @@ comes is read and dropped for a while, since a reset would destroy the answer on
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -46,11 +47,14 @@ class ServiceConnection(asyncio.Protocol):
     __slots__ = (
         *("_body", "_buffer", "_exchange", "_fields", "_lingered", "_partial"),
         *("_transport", "close_after", "context", "deadline", "paused", "version_10"),
+        "write",
     )
 
     def __init__(self, context: "ProxyServer") -> None:
         self.context = context
         self._transport: asyncio.Transport
+        self.write: Callable[[bytes], None]
+        """Send to the service; `pause_writing` tells when it is too much."""
         self._fields: list[tuple[bytes, bytes]] = []
         self._buffer = b""
         self._exchange: Exchange | None = None
@@ -71,6 +75,7 @@ class ServiceConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a first call."""
         self._transport = transport  # type: ignore[assignment]
+        self.write = self._transport.write
         context = self.context
         context.services.add(self)
         self.deadline = context.now + context.limits.keepalive_seconds
@@ -137,7 +142,7 @@ class ServiceConnection(asyncio.Protocol):
                     self._no_head(b" ", 0)
                     return
             size = data.find(b"\r\n\r\n") + 4
-            if not 4 <= size <= context.limits.max_header_bytes:  # noqa: PLR2004
+            if not 4 <= size <= context.max_header_bytes:  # noqa: PLR2004
                 self._no_head(data, size)
                 return
             started = context.clock()
@@ -256,10 +261,6 @@ class ServiceConnection(asyncio.Protocol):
             self._exchange.body(data, done=self._body is None)
 
     # The call's side.
-
-    def write(self, data: bytes) -> None:
-        """Send to the service; `pause_writing` tells when it is too much."""
-        self._transport.write(data)
 
     def unread(self) -> int:
         """Return the bytes that wait because the service reads slowly."""

@@ -93,9 +93,8 @@ class Pool:
         if waiter is not None:
             waiter.failed(refusal)
 
-    def release(self, connection: UpstreamConnection, now: float) -> None:
+    def release(self, connection: UpstreamConnection) -> None:
         """Take back a connection whose exchange ended cleanly."""
-        connection.idle_until = now + connection.idle_seconds
         if self._waiters or self.closed:
             self._give(connection)
         else:

@@ -84,6 +84,7 @@ class ProxyServer:
     ) -> None:
         self.upstream = upstream
         self.limits = upstream.limits
+        self.max_header_bytes = upstream.limits.max_header_bytes
         self.keys = keys
         self.operations = operations
         self.request_rules = rules

@@ -121,7 +121,8 @@ class UpstreamConnection(asyncio.Protocol):
         """End the work for the call: go idle, or close when something is left over."""
         if self.reusable and request_sent and not self._eof:
             self.call = None
-            self._pool.release(self, now)
+            self.idle_until = now + self.idle_seconds
+            self._pool.release(self)
         else:
             self.abort()
 

@@ -66,6 +66,11 @@ class Rig:
         self.pool.opened(connection)
         return connection
 
+    def release(self, connection: Any, now: float) -> None:
+        """Give a connection back, as its call does."""
+        connection.idle_until = now + connection.idle_seconds
+        self.pool.release(connection)
+
     def wait(self, deadline: float = 10.0) -> Call:
         """Let a call wait."""
         call = Call(deadline)
@@ -100,7 +105,7 @@ def test_calls_are_served_in_order(rig: Rig) -> None:
     """The call that has waited longest is served first."""
     calls = [rig.wait() for _ in range(3)]
     first, second = rig.opened(), rig.opened()
-    rig.pool.release(first, now=0.0)
+    rig.release(first, 0.0)
 
     assert rig.asked == 2
     assert [call.got for call in calls] == [first, second, first]
@@ -111,7 +116,7 @@ def test_a_released_connection_serves_a_call_before_an_opened_one(rig: Rig) -> N
     rig.wait()
     connection = rig.opened()
     second = rig.wait()
-    rig.pool.release(connection, now=0.0)
+    rig.release(connection, 0.0)
     spare = rig.opened()
 
     assert second.got is connection
@@ -123,8 +128,8 @@ def test_the_youngest_idle_connection_is_used_first(rig: Rig) -> None:
     rig.wait()
     rig.wait()
     old, young = rig.opened(), rig.opened()
-    rig.pool.release(old, now=0.0)
-    rig.pool.release(young, now=1.0)
+    rig.release(old, 0.0)
+    rig.release(young, 1.0)
 
     assert rig.pool.take() is young
     assert rig.pool.take() is old
@@ -134,7 +139,7 @@ def test_idle_connections_do_not_overtake_waiting_calls(rig: Rig) -> None:
     """While calls wait, a new call must queue behind them."""
     rig.wait()
     connection = rig.opened()
-    rig.pool.release(connection, now=0.0)
+    rig.release(connection, 0.0)
     waiting = rig.wait()
 
     assert rig.pool.take() is None
@@ -146,7 +151,7 @@ def test_a_dead_pool_of_idle_connections_makes_room_for_a_new_one() -> None:
     rig = Rig(maximum=1)
     rig.wait()
     stale = rig.opened()
-    rig.pool.release(stale, now=0.0)
+    rig.release(stale, 0.0)
     call = rig.wait()
     fresh = rig.opened()
 
@@ -212,7 +217,7 @@ def test_idle_connections_are_closed_in_time(
     rig.wait()
     connection = rig.connection(told)
     rig.pool.opened(connection)
-    rig.pool.release(connection, now=100.0)
+    rig.release(connection, 100.0)
     rig.pool.sweep(100.0 + kept - 0.1)
     before = connection.ended
     rig.pool.sweep(100.0 + kept)
@@ -240,9 +245,9 @@ def test_a_closed_pool_keeps_nothing(rig: Rig) -> None:
     rig.wait()
     rig.wait()
     idle, busy = rig.opened(), rig.opened()
-    rig.pool.release(idle, now=0.0)
+    rig.release(idle, 0.0)
     rig.pool.close()
-    rig.pool.release(busy, now=0.0)
+    rig.release(busy, 0.0)
 
     assert idle.ended == busy.ended == "closed"
 
@@ -258,5 +263,5 @@ def test_an_aborted_pool_cuts_what_is_in_use(rig: Rig) -> None:
 
     assert busy.ended == "aborted"
     assert rig.pool.counts()["active"] == 1
-    rig.pool.release(late, now=0.0)
+    rig.release(late, 0.0)
     assert late.ended == "closed"
