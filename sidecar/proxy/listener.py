@@ -31,7 +31,7 @@ from sidecar.proxy.call import FOREVER
 from sidecar.proxy.exchange import Exchange
 
 if TYPE_CHECKING:
-    from sidecar.proxy.server import ProxyServer
+    from sidecar.proxy.server import KnownCall, ProxyServer
 
 LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 1 << 20
@@ -127,7 +127,7 @@ class ServiceConnection(asyncio.Protocol):
 
     # Heads.
 
-    def _take_heads(self, data: bytes) -> None:  # noqa: C901 - one pass, see above
+    def _take_heads(self, data: bytes) -> None:
         """Begin the next call; answer those that are refused on the way to it."""
         context = self.context
         while data:
@@ -147,35 +147,18 @@ class ServiceConnection(asyncio.Protocol):
                 return
             started = context.clock()
             raw, data = (data, b"") if size == len(data) else (data[:size], data[size:])
-            at = raw.find(b"\r\n")
-            method, _, target = raw[: at - 9].partition(b" ")  # less " HTTP/1.1"
-            # A client sends the same fields with most of its calls: they were parsed,
-            # judged and searched for keys when they came first.
-            head = context.blocks.get(raw[at - 9 :])
-            known = head is not None and method in METHODS
-            try:
-                if head is None or not known:
-                    head = self._read(raw, method, target)
-            except Refused as refused:
-                self._refuse_early(refused, method, started)
-                self._answer(refused, method, keep=False)
-                return
+            call = context.calls.get(raw)
+            if call is None or context.draining:
+                # Not the very same call as one before, as those of a job that polls.
+                call = self._judge(raw, started)
+                if call is None:
+                    if self._lingered >= 0:
+                        return
+                    continue
+            method, target, head, operation = call
             self.version_10 = head.http_1_0
             # Persistence of HTTP/1.0 would need its own answers: it ends with the first.
             self.close_after = head.close or head.http_1_0
-            try:
-                operation = context.admit(
-                    method, target, head, target if known else raw
-                )
-            except Refused as refused:
-                self._refuse_early(refused, method, started)
-                # A bad target may be a line that no parser has seen: not to be trusted.
-                keep = not head.framing and refused.code is not Code.BAD_TARGET
-                if not self._answer(refused, method, keep=keep):
-                    return
-                continue
-            if not known:
-                context.remember(raw[at - 9 :], head)
             self._partial = False
             exchange = Exchange(self, head, method, target, operation, started)
             self._exchange = exchange
@@ -187,6 +170,35 @@ class ServiceConnection(asyncio.Protocol):
                 exchange.start()
             return
         self._wait()
+
+    def _judge(self, raw: bytes, started: float) -> "KnownCall | None":
+        """Read and judge a head; None: it was refused, and the answer written."""
+        context = self.context
+        at = raw.find(b"\r\n")
+        method, _, target = raw[: at - 9].partition(b" ")  # less " HTTP/1.1"
+        # A client sends the same fields with most of its calls: they were parsed,
+        # judged and searched for keys when they came first.
+        head = context.blocks.get(raw[at - 9 :])
+        known = head is not None and method in METHODS
+        try:
+            if head is None or not known:
+                head = self._read(raw, method, target)
+        except Refused as refused:
+            self._refuse_early(refused, method, started)
+            self._answer(refused, method, keep=False)
+            return None
+        self.close_after = head.close or head.http_1_0
+        try:
+            operation = context.admit(method, target, head, target if known else raw)
+        except Refused as refused:
+            self._refuse_early(refused, method, started)
+            # A bad target may be a line that no parser has seen: not to be trusted.
+            keep = not head.framing and refused.code is not Code.BAD_TARGET
+            self._answer(refused, method, keep=keep)
+            return None
+        call = (method, target, head, operation)
+        context.remember(raw, at - 9, call)
+        return call
 
     def _read(self, raw: bytes, method: bytes, target: bytes) -> RequestHead:
         fields: list[tuple[bytes, bytes]] = []

@@ -29,9 +29,12 @@ SWEEP_SECONDS: Final = 0.25
 """How late a deadline may be noticed; a sweep over 1,000 connections takes 0.1 ms."""
 
 
-REMEMBERED_BLOCKS: Final = 256
-LONGEST_BLOCK: Final = 1024
-"""Bytes. With the number above at most 256 KiB are remembered, whatever comes."""
+KnownCall = tuple[bytes, bytes, RequestHead, Operation]
+"""Method, target, what the fields say, and what the call does."""
+
+REMEMBERED_HEADS: Final = 256
+LONGEST_HEAD: Final = 1024
+"""Bytes. With the number above at most half a megabyte is remembered, whatever comes."""
 
 
 class Keys(Protocol):
@@ -106,6 +109,8 @@ class ProxyServer:
         self.version_and_host = b" HTTP/1.1\r\nHost: %b\r\n" % upstream.base.host_header
         self.blocks: dict[bytes, RequestHead] = {}
         """Fields of a head -> what they say; a client sends the same with most calls."""
+        self.calls: dict[bytes, KnownCall] = {}
+        """Whole head -> the same and more; a job that polls sends nothing else."""
         self.draining = False
         self.services: set[ServiceConnection] = set()
         self.pool = Pool(upstream.limits.max_upstream_connections, self._open_one)
@@ -125,6 +130,7 @@ class ProxyServer:
         """Guard against these keys from now on (called when the known keys change)."""
         guards = self.upstream.guards
         self.blocks.clear()  # each was searched for the keys known so far
+        self.calls.clear()
         self.needles = needles if guards.reflection == "mask" else None
         self._forbidden = needles if guards.tripwire != "off" else None
         self.seam_bytes = needles.reach
@@ -162,15 +168,30 @@ class ProxyServer:
             raise body_too_large(limit)
         return operation
 
-    def remember(self, block: bytes, head: RequestHead) -> None:
-        """Remember the fields of a head that holds no key, and what they say."""
-        if len(block) <= LONGEST_BLOCK and not self._warn_only:
-            if len(self.blocks) >= REMEMBERED_BLOCKS:
+    def remember(self, raw: bytes, at: int, call: KnownCall) -> None:
+        """
+        Remember a head that was admitted and holds no key, and what it says.
+
+        Args:
+            raw: The whole head.
+            at: Where its fields begin, with the version before them.
+            call: What was found.
+        """
+        if len(raw) > LONGEST_HEAD or self._warn_only:
+            return
+        method, target, head, operation = call
+        fields = raw[at:]
+        known = self.blocks.get(fields)
+        if known is None:
+            if len(self.blocks) >= REMEMBERED_HEADS:
                 self.blocks.clear()
-            self.blocks[block] = head._replace(
+            known = self.blocks[fields] = head._replace(
                 forward=head.forward if head.has_accept else head.forward + ACCEPT_JSON,
                 has_accept=True,
             )
+        if len(self.calls) >= REMEMBERED_HEADS:
+            self.calls.clear()
+        self.calls[raw] = (method, target, known, operation)
 
     def holds_key(self, data: bytes) -> bool:
         """Tell whether a body of the service's has a key in it."""

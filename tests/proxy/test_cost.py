@@ -19,7 +19,7 @@ CALLS = 50
 
 @pytest.mark.parametrize(
     ("name", "python", "builtin"),
-    [("bare", 33, 70), ("client", 33, 70), ("post", 40, 90)],
+    [("bare", 24, 41), ("client", 24, 41), ("post", 33, 52)],
 )
 def test_a_call_takes_few_function_calls(name: str, python: int, builtin: int) -> None:
     """Functions of ours and of the interpreter, per call, once everything is warm."""

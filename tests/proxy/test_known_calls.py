@@ -1,0 +1,106 @@
+"""Heads that were seen before: a short way to the same judgment, and a bounded one."""
+
+from sidecar.core.needles import Needles
+from sidecar.core.secret import Secret
+from sidecar.proxy import server
+from sidecar.proxy.options import Guards
+from tests.proxy.harness import GET, KEY, OTHER_KEY, ok, running
+
+WITH_OTHER_KEY = (
+    b"GET /contacts HTTP/1.1\r\nHost: localhost\r\nX-A: %b\r\n\r\n" % OTHER_KEY.encode()
+)
+
+
+async def test_the_same_call_is_the_same_again() -> None:
+    """What leaves for the tenth time is what left the first time."""
+    async with running() as proxy:
+        client = await proxy.client()
+        for _ in range(10):
+            await client.send(GET)
+            await client.answer()
+
+        assert len({request.head for request in proxy.requests}) == 1
+        assert len(proxy.server.calls) == 1
+
+
+async def test_a_known_head_is_searched_again_for_a_new_key() -> None:
+    """A head that was harmless holds a key from the moment that the key is known."""
+    async with running() as proxy:
+        first = await proxy.call(WITH_OTHER_KEY)
+        again = await proxy.call(WITH_OTHER_KEY)
+        proxy.server.learn(Needles([Secret(KEY), Secret(OTHER_KEY)]))
+        tripped = await proxy.call(WITH_OTHER_KEY)
+
+        assert (first.status, again.status) == (200, 200)
+        assert tripped.code == "tripwire"
+
+
+async def test_a_head_with_a_key_is_never_known() -> None:
+    """With `warn` the call passes, is counted each time, and is not remembered."""
+    async with running(guards=Guards(tripwire="warn"), known=(OTHER_KEY,)) as proxy:
+        await proxy.call(WITH_OTHER_KEY)
+        await proxy.call(WITH_OTHER_KEY)
+
+        assert proxy.stats.rejections["tripwire"] == 2  # type: ignore[index]
+        assert proxy.server.calls == {}
+
+
+async def test_a_refused_head_is_refused_again() -> None:
+    """Only what was admitted is known."""
+    raw = b"GET /service-accounts/a HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with running() as proxy:
+        client = await proxy.client()
+        codes = []
+        for _ in range(2):
+            await client.send(raw)
+            codes.append((await client.answer()).code)
+
+        assert codes == ["operation_denied", "operation_denied"]
+        assert proxy.server.calls == {}
+
+
+async def test_the_closing_of_a_known_call_is_known() -> None:
+    """`Connection: close` holds for the second call as for the first."""
+    raw = b"GET /contacts HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    async with running() as proxy:
+        for _ in range(2):
+            client = await proxy.client()
+            await client.send(raw)
+            answer = await client.answer()
+
+            assert answer.fields[b"connection"] == [b"close"]
+            assert await client.ended()
+
+
+async def test_a_known_call_is_refused_while_draining() -> None:
+    """Known or not: no new call once the end has begun."""
+    async with running() as proxy:
+        client = await proxy.client()
+        await client.send(GET)
+        await client.answer()
+        proxy.server.draining = True
+        await client.send(GET)
+        answer = await client.answer()
+
+        assert answer.code == "draining"
+
+
+async def test_what_is_known_is_bounded() -> None:
+    """However many targets and fields a service makes up."""
+    async with running() as proxy:
+        proxy.script = proxy.always(ok())
+        client = await proxy.client()
+        for number in range(server.REMEMBERED_HEADS + 20):
+            await client.send(
+                b"GET /contacts/%d HTTP/1.1\r\nHost: localhost\r\nX-Id: %d\r\n\r\n"
+                % (number, number)
+            )
+            await client.answer()
+        await client.send(
+            b"GET /a HTTP/1.1\r\nHost: localhost\r\nX: %b\r\n\r\n" % (b"x" * 2000)
+        )
+        await client.answer()
+
+        assert len(proxy.server.calls) <= server.REMEMBERED_HEADS
+        assert len(proxy.server.blocks) <= server.REMEMBERED_HEADS
+        assert all(len(raw) <= server.LONGEST_HEAD for raw in proxy.server.calls)
