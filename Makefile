@@ -1,6 +1,7 @@
 # Everything here sets itself up: a fresh machine needs Python 3.11 or newer and make.
 # `make` alone lists the targets.
 PYTHON ?= python3
+SECONDS ?= 3600
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -9,7 +10,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lock clean
+.PHONY: help demo test check bench fuzz soak lock clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -35,6 +36,15 @@ else
 	$(BIN)/python -m coverage report --include 'sidecar/core/*' --fail-under 100
 	$(BIN)/python -m coverage report --fail-under 95
 endif
+
+bench: $(READY) ## What it costs beside nginx, HAProxy and Envoy; half an hour. ARGS=--quick for less.
+	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+fuzz: $(READY) ## Thousands of other examples of each property, some minutes. ARGS="-k crosstalk" for some.
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest tests/fuzz --timeout 7200 $(ARGS)
+
+soak: $(READY) ## An hour of good and bad calls: memory, descriptors and threads stay flat. SECONDS=600 for less.
+	SOAK_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/integration/test_faults_process.py -k soak --timeout 90000
 
 check: $(READY) ## Format, lint, types, import layers: the same as in CI.
 	$(BIN)/ruff format --check .

@@ -37,6 +37,7 @@ The API answers 401 without the key: a proxy that does not inject it measures as
 CPU per call is what the scheduler counted for the whole tree of processes (`/proc/*/schedstat`) divided by the calls; it is the figure to compare, as it hardly depends on what else a machine does.
 Memory is PSS.
 Closed-loop load is `wrk`; latency at a rate is an open loop with Poisson arrivals that counts from when a call was due.
+Where there are thousands of clients, HAProxy and Envoy open at most 128 connections to the API, as the sidecar does by default; nginx cannot let calls wait and keeps one for each client.
 All runs of one table are interleaved, and medians are shown.
 The sidecar runs with every default on: guards, reflection scan, metrics, access log of errors.
 The others inject the key and forward; none of them checks targets and headers as strictly, scans answers, or knows of 401s.

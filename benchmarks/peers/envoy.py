@@ -6,7 +6,7 @@ from typing import Final
 
 from benchmarks import tools
 from benchmarks.lab import BASE
-from benchmarks.peers.base import SPARE, Setup
+from benchmarks.peers.base import SPARE, UPSTREAM_CONNECTIONS, Setup
 from benchmarks.process import HOST, Running
 
 TYPES: Final = "type.googleapis.com/envoy.extensions"
@@ -58,6 +58,7 @@ def envoy_config(setup: Setup) -> str:
     """Write the configuration."""
     file, target = key_file(setup), setup.target
     most = int(setup.connections * SPARE)
+    upstream = UPSTREAM_CONNECTIONS if setup.crowded else most
     return f"""node: {{ id: bench, cluster: bench }}
 static_resources:
   listeners:
@@ -103,7 +104,9 @@ static_resources:
     type: STATIC
     circuit_breakers:
       thresholds:
-      - {{ max_connections: {most}, max_pending_requests: {most}, max_requests: {most} }}
+      - max_connections: {upstream}
+        max_pending_requests: {most}
+        max_requests: {most}
     load_assignment:
       cluster_name: api
       endpoints:

@@ -4,7 +4,7 @@ import signal
 from dataclasses import dataclass
 
 from benchmarks.lab import BASE
-from benchmarks.peers.base import SPARE, Setup
+from benchmarks.peers.base import SPARE, UPSTREAM_CONNECTIONS, Setup
 from benchmarks.process import HOST, Running
 
 
@@ -39,6 +39,7 @@ def haproxy_config(setup: Setup) -> str:
     """Write the configuration."""
     target = setup.target
     verify = f"ssl verify required ca-file {target.ca_file} verifyhost localhost"
+    bound = f"maxconn {UPSTREAM_CONNECTIONS}" if setup.crowded else ""
     return f"""global
   nbthread 1
   maxconn {int(setup.connections * SPARE)}
@@ -47,6 +48,7 @@ defaults
   timeout client 60s
   timeout server 60s
   timeout connect 5s
+  timeout queue 30s
   timeout http-keep-alive 600s
   http-reuse always
 frontend service
@@ -55,5 +57,5 @@ frontend service
   http-request set-path {BASE}%[path]
   default_backend api
 backend api
-  server api {HOST}:{target.port} {verify if target.tls else ""}
+  server api {HOST}:{target.port} {verify if target.tls else ""} {bound}
 """

@@ -37,13 +37,15 @@ def nginx_config(setup: Setup) -> str:
     directory, target = setup.directory, setup.target
     scheme = "https" if target.tls else "http"
     verify = VERIFY.format(ca=target.ca_file) if target.tls else ""
+    # nginx cannot let calls wait for a connection: it keeps one for each client.
+    kept = setup.connections if setup.crowded else 256
     return f"""{main_config(directory, 2 * setup.connections)}
 http {{
   access_log off; client_max_body_size 0;
   keepalive_requests 100000000; keepalive_timeout 600s; {temporary(directory)}
   upstream api {{
     server {HOST}:{target.port};
-    keepalive 256; keepalive_requests 100000000; keepalive_timeout 600s;
+    keepalive {kept}; keepalive_requests 100000000; keepalive_timeout 600s;
   }}
   server {{
     listen {HOST}:{setup.port} reuseport backlog=8192;

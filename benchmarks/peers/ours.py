@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from benchmarks.lab import CONNECTIONS
 from benchmarks.peers.base import SPARE, Setup
 from benchmarks.process import HOST, Running
 from sidecar.demo.process import to_toml
@@ -48,7 +47,7 @@ class Ours:
         }
         if setup.target.ca_file is not None:
             upstream["ca_file"] = str(setup.target.ca_file)
-        if setup.connections > CONNECTIONS:
+        if setup.crowded:
             most = int(setup.connections * SPARE)
             upstream["limits"] = {"max_connections": most}
         if self.credential is None:

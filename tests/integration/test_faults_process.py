@@ -331,7 +331,7 @@ def test_a_second_sigterm_ends_at_once(rig: Rig) -> None:
     assert code != 0
 
 
-SOAK_SECONDS: Final = float(os.environ.get("SIDECAR_SOAK_SECONDS", "4"))
+SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "4"))
 """How long the soak goes on; `make soak` takes an hour."""
 
 
