@@ -169,4 +169,7 @@ def _shut(sock: socket.socket) -> None:
 
 def _reset(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    # A thread that reads holds the connection: it must let go, or no RST is sent.
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RD)
     sock.close()
