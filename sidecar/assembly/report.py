@@ -102,7 +102,10 @@ class Report:
             settings.base_url,
             self.addresses.get(name, str(settings.listen)),
             self.keepers[name].status,
-            CallFacts(stats.answers(), stats.recovered, refused, stats.inflight),
+            CallFacts(
+                *(stats.answers(), stats.recovered, refused, stats.inflight),
+                stats.by_key,
+            ),
             self.watch.document(name),
         )
 

@@ -94,6 +94,8 @@ class CallFacts:
     refused: Mapping[str, int] = field(default_factory=dict)
     """Calls that the sidecar answered itself, by code."""
     inflight: int = 0
+    by_key: Mapping[str, int] = field(default_factory=dict)
+    """Fingerprint of a key -> calls that it answered, the oldest key first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,7 @@ def _upstream(facts: UpstreamFacts, now: float) -> Document:
         "recovered": dict(calls.recovered),
         "refused": _counted(calls.refused),
         "inflight": calls.inflight,
+        "by_key": dict(calls.by_key),
         **facts.history,
     }
 

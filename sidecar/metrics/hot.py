@@ -28,6 +28,9 @@ METHODS: Final[Mapping[bytes, str]] = {
 OTHER_CODE: Final = 0
 """Stands for a status code outside 100 to 599; exported as `other`."""
 
+KEYS: Final = 8
+"""Keys whose calls are counted: the present one and what a year of rotations leaves."""
+
 CONNECTION_STATES: Final = ("idle", "active", "connecting")
 
 REQUEST_BOUNDS: Final = (
@@ -136,7 +139,7 @@ class UpstreamStats:
     """What happened at one upstream."""
 
     __slots__ = (
-        *("connections", "inflight", "operations", "overhead", "recovered"),
+        *("by_key", "connections", "inflight", "operations", "overhead", "recovered"),
         *("redactions", "rejections"),
     )
 
@@ -153,12 +156,21 @@ class UpstreamStats:
         """401s that the service never saw."""
         self.redactions = 0
         """Keys overwritten in answers of the API."""
+        self.by_key: dict[str, int] = {}
+        """Fingerprint of a key -> calls that it answered, of the last `KEYS` keys."""
         self.connections: Callable[[], Mapping[str, int]] = dict
         """State of `CONNECTION_STATES` -> connections to the API; set by the pool."""
 
     def operation(self, label: str) -> OperationStats:
         """The numbers of one operation; of `*` when the label is not in the settings."""
         return self.operations.get(label) or self.operations[ANY_OPERATION]
+
+    def count_key(self, fingerprint: str) -> None:
+        """Begin to count the calls of a key, and forget the oldest of too many."""
+        if fingerprint not in self.by_key:
+            if len(self.by_key) >= KEYS:
+                del self.by_key[next(iter(self.by_key))]
+            self.by_key[fingerprint] = 0
 
     def answers(self) -> dict[str, int]:
         """The API's answers in the classes that the status page shows."""

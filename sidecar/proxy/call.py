@@ -144,6 +144,13 @@ class CallState:
             METHODS.get(self.method, OTHER_METHOD),
             *(status, UPSTREAM, seconds, self._overhead),
         )
+        credential = self._credential
+        if credential is not None:
+            try:
+                stats.by_key[credential.fingerprint] += 1
+            except KeyError:
+                stats.count_key(credential.fingerprint)
+                stats.by_key[credential.fingerprint] += 1
         if self._doubted and self._credential is not None:
             context.keys.tried(self._credential, proof_of(status))
         if status >= 400 or context.log_all:  # noqa: PLR2004 - RFC 9110, 15.5

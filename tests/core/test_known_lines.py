@@ -121,6 +121,15 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(len(line) <= known_lines.LONGEST_REMEMBERED for line in known._lines)
 
 
+def test_a_long_status_line_is_not_remembered() -> None:
+    """It is read all the same."""
+    known = KnownLines(ResponseRules())
+    raw = head(LENGTH, start=b"HTTP/1.1 200 " + b"x" * 300)
+
+    assert known.read(raw, b"GET") is not None
+    assert known._statuses == {}
+
+
 def test_a_cookie_is_not_remembered() -> None:
     """What is dropped for being secret does not stay in memory."""
     known = KnownLines(ResponseRules())

@@ -46,6 +46,7 @@ CALLS = CallFacts(
     recovered={"replay": 3, "rollback": 0},
     refused={"bad_target": 1, "draining": 0},
     inflight=2,
+    by_key={"0a1b2c3d": 7},
 )
 
 
@@ -114,6 +115,7 @@ def test_an_upstream_tells_of_its_key_and_its_calls() -> None:
         "recovered": {"replay": 3, "rollback": 0},
         "refused": {"bad_target": 1},
         "inflight": 2,
+        "by_key": {"0a1b2c3d": 7},
     }
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 from sidecar.errors import Code
 from sidecar.metrics import METHODS, OTHER_METHOD, SIDECAR, UPSTREAM, Buckets
 from sidecar.metrics.hot import (
+    KEYS,
     OVERHEAD_BOUNDS,
     REQUEST_BOUNDS,
     OperationStats,
@@ -186,3 +187,16 @@ def test_answers_are_summed_for_people() -> None:
         upstream.operation(label).answered("GET", 503, SIDECAR, 0.1)
 
     assert upstream.answers() == {"2xx": 4, "401": 2, "403": 4, "other": 8}
+
+
+def test_the_calls_of_few_keys_are_counted() -> None:
+    """The newest keys, however many there were."""
+    counted = UpstreamStats(())
+    for number in range(KEYS + 3):
+        counted.count_key(f"key-{number}")
+        counted.by_key[f"key-{number}"] += 1
+    counted.count_key("key-5")
+
+    assert len(counted.by_key) == KEYS
+    assert counted.by_key["key-5"] == 1
+    assert "key-0" not in counted.by_key

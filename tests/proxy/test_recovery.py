@@ -35,6 +35,7 @@ async def test_a_401_is_replayed_with_the_new_key() -> None:
         assert keys == [f"Bearer {key}".encode() for key in (KEY, OTHER_KEY)]
         assert [request.body for request in proxy.requests] == [b"hello", b"hello"]
         assert proxy.stats.recovered == {"replay": 1, "rollback": 0}
+        assert proxy.stats.by_key == {NEW.fingerprint: 1}
         assert proxy.stats.operation("*").auth_failures[401] == 0
 
 
