@@ -16,8 +16,11 @@ from typing import Any, Final
 
 from benchmarks.plots import Line, lines
 from benchmarks.simulation.scenarios import (
+    EMERGENCY,
     MARGIN,
     ONE_DAY,
+    PLANNED,
+    QUIET_EMERGENCY,
     STORIES,
     Scenario,
     monthly_cost,
@@ -26,8 +29,7 @@ from benchmarks.simulation.scenarios import (
 from benchmarks.simulation.world import PRICE, QUOTA
 from benchmarks.tables import table
 
-PLOTTED: Final = ("planned rotation", "emergency, services of all kinds")
-PLOTTED_LAST: Final = "emergency, all quiet"
+PLOTTED: Final = (PLANNED, EMERGENCY, QUIET_EMERGENCY)
 
 
 def measure(
@@ -125,12 +127,10 @@ def seconds(value: float | None) -> str:
 
 def plot(found: dict[str, Any]) -> str:
     """Draw the calls per second around the event."""
-    names = (*PLOTTED, PLOTTED_LAST)
     series = [
-        Line(row["scenario"], [(x, y) for x, y in row["timeline"]], ours=index == 1)
-        for index, row in enumerate(
-            r for r in found["stories"] if r["scenario"] in names
-        )
+        Line(row["scenario"], row["timeline"], ours=row["scenario"] == EMERGENCY)
+        for row in found["stories"]
+        if row["scenario"] in PLOTTED
     ]
     return lines(
         f"Secrets Manager calls per second, {found['pods']:,} sidecars",

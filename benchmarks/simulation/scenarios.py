@@ -58,12 +58,14 @@ BUSY: Final = 2.0
 QUIET: Final = 1 / 60
 """Calls per second of one service."""
 
+PLANNED: Final = "planned rotation"
+EMERGENCY: Final = "emergency, services of all kinds"
+QUIET_EMERGENCY: Final = "emergency, all quiet"
+
 STORIES: Final = (
     Scenario("all start within one second", start_seconds=1.0, at=0.0, lasts=60.0),
-    Scenario("planned rotation", Happens.PLANNED),
-    Scenario(
-        "emergency, services of all kinds", Happens.EMERGENCY, rate=0.01, rate_to=10.0
-    ),
+    Scenario(PLANNED, Happens.PLANNED),
+    Scenario(EMERGENCY, Happens.EMERGENCY, rate=0.01, rate_to=10.0),
     Scenario("emergency, all busy", Happens.EMERGENCY, rate=BUSY),
     Scenario(
         "emergency, all busy, half of the quota used by others",
@@ -74,7 +76,7 @@ STORIES: Final = (
     Scenario(
         "emergency, all busy, no probe", Happens.EMERGENCY, rate=BUSY, probing=False
     ),
-    Scenario("emergency, all quiet", Happens.EMERGENCY, rate=QUIET),
+    Scenario(QUIET_EMERGENCY, Happens.EMERGENCY, rate=QUIET),
 )
 """What the fleet is taken through."""
 
