@@ -168,8 +168,10 @@ class TlsTransport(asyncio.Transport):
         except ssl.SSLWantWriteError:
             sent = 0
         except ssl.SSLWantReadError:
-            sent = 0
+            # There is room all the time: to watch for it would be to spin.
             self._write_blocked_on_read = True
+            self._keep(bytes(data))
+            return
         except OSError as error:
             self._loop.call_soon(self._fail, error)
             self._closing = True
@@ -200,6 +202,11 @@ class TlsTransport(asyncio.Transport):
             self._writing = True
             self._loop.add_writer(self._fd, self._writable)
 
+    def _ignore_writable(self) -> None:
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._fd)
+
     def _writable(self) -> None:
         if self._read_blocked_on_write:
             self._read_blocked_on_write = False
@@ -216,6 +223,9 @@ class TlsTransport(asyncio.Transport):
                 return
             except ssl.SSLWantReadError:
                 self._write_blocked_on_read = True
+                self._ignore_writable()
+                if self._closing:
+                    self._lose(None)
                 return
             except OSError as error:
                 self._fail(error)
@@ -226,9 +236,7 @@ class TlsTransport(asyncio.Transport):
                 self._backlog.popleft()
             else:
                 self._backlog[0] = memoryview(data)[sent:]
-        if self._writing:
-            self._writing = False
-            self._loop.remove_writer(self._fd)
+        self._ignore_writable()
         if self._protocol_paused and not self._lost:
             self._protocol_paused = False
             self._protocol.resume_writing()
@@ -243,7 +251,8 @@ class TlsTransport(asyncio.Transport):
             return
         self._closing = True
         self._loop.remove_reader(self._fd)
-        if not self._backlog:
+        # What cannot be sent without reading will not be: nobody reads any more.
+        if not self._backlog or self._write_blocked_on_read:
             self._loop.call_soon(self._lose, None)
 
     def abort(self) -> None:
@@ -259,9 +268,7 @@ class TlsTransport(asyncio.Transport):
 
     def _stop_watching(self) -> None:
         self._loop.remove_reader(self._fd)
-        if self._writing:
-            self._writing = False
-            self._loop.remove_writer(self._fd)
+        self._ignore_writable()
 
     def _lose(self, error: OSError | None, *, notify: bool = True) -> None:
         if self._lost:
