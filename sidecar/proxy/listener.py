@@ -357,8 +357,8 @@ class ServiceConnection(asyncio.Protocol):
             self._transport.abort()
 
     def idle(self) -> bool:
-        """Tell whether no call is under way."""
-        return self._exchange is None and not self._partial
+        """Tell whether no call is under way, and no answer on its way out."""
+        return self._exchange is None and not self._partial and self._lingered < 0
 
     def close(self) -> None:
         """Close an idle connection."""

@@ -314,17 +314,21 @@ class ProxyServer:
     def pre_shutdown(self) -> None:
         """Drain: close idle connections, let calls in flight finish (for the runner)."""
         self.draining = True
+        self._close_idle()
+        self.pool.close()
+
+    def _close_idle(self) -> None:
         for service in tuple(self.services):
             if service.idle():
                 service.close()
-        self.pool.close()
 
     async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's name
         """Wait so many seconds for calls in flight, then cut them (for the runner)."""
         try:
             async with asyncio.timeout(timeout):
-                while self.services:  # noqa: ASYNC110 - a poll a tick, once per process
+                while self.services:
                     await asyncio.sleep(SWEEP_SECONDS / 5)
+                    self._close_idle()  # accepted just before the listener closed
         except TimeoutError:
             for service in tuple(self.services):
                 service.abort()
