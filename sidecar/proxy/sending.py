@@ -44,7 +44,11 @@ class Sending(CallState):
         keys = self._context.keys
         # One that expired is not worth a wait: its source has been away for long.
         expired = keys.absence is Code.CREDENTIAL_EXPIRED
-        credential = await keys.wait(0 if expired else KEY_SECONDS)
+        try:
+            credential = await keys.wait(0 if expired else KEY_SECONDS)
+        except Exception as error:  # noqa: BLE001 - else nobody would answer the call
+            self.answer_failed(error)
+            return
         if self.dead:
             return
         if credential is None:

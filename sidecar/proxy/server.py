@@ -283,11 +283,9 @@ class ProxyServer:
             connection = await self._connector.open(self.pool)
         except Refused as refused:
             self.pool.not_opened(refused)
-        except BaseException as error:
+        except BaseException:
             self.pool.not_opened(Refused(Code.INTERNAL, "no connection was opened"))
-            if not isinstance(error, asyncio.CancelledError):
-                self.bug(error) if isinstance(error, Exception) else None
-            raise
+            raise  # a bug is logged by `_guarded`
         else:
             self.pool.opened(connection)
 

@@ -1,0 +1,181 @@
+"""
+A bug of ours, wherever it is, ends one call: with a 500 that says so, or visibly cut.
+
+The log names its type and place; the process, its other calls and its connections go on.
+"""
+
+import asyncio
+import logging
+from typing import Any, Never
+
+import pytest
+
+from sidecar.core.masking import Masker
+from sidecar.core.needles import Needles
+from sidecar.proxy.connect import Connector
+from sidecar.proxy.upstream import UpstreamConnection
+from tests.proxy.harness import GET, Harness, Peer, ok, post, running, until
+
+SECRET_TEXT = "text of an exception, which may hold a key"
+
+
+def boom(*_: Any, **__: Any) -> Never:
+    """Be a bug."""
+    raise ValueError(SECRET_TEXT)
+
+
+def bugs(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return the lines about bugs; none of them has the text of the exception."""
+    assert SECRET_TEXT not in caplog.text
+    return [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
+
+
+async def check_500(proxy: Harness, request: bytes = GET) -> None:
+    """Make a call that meets the bug."""
+    answer = await proxy.call(request)
+
+    assert (answer.status, answer.code) == (500, "internal")
+    assert SECRET_TEXT.encode() not in answer.body
+
+
+async def check_well(proxy: Harness) -> None:
+    """Make one that does not; nothing is left of the other."""
+    assert (await proxy.call()).status == 200
+    await until(lambda: not proxy.stats.inflight)
+    await until(lambda: not proxy.server.pool.counts()["active"])
+
+
+async def test_in_judging_a_call(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before there is a call to end."""
+    async with running() as proxy:
+        with monkeypatch.context() as patched:
+            patched.setattr(proxy.server, "admit", boom)
+            await check_500(proxy)
+        await check_well(proxy)
+
+        assert len(bugs(caplog)) == 1
+        assert proxy.stats.rejections["internal"] == 1  # type: ignore[index]
+
+
+async def test_in_what_follows_a_refusal(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The answer has gone: what still comes is dropped, bug or not."""
+    async with running() as proxy:
+        client = await proxy.client()
+        await client.send(b"GET /a/../b HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await client.answer()).code == "bad_target"
+        (service,) = proxy.server.services
+        with monkeypatch.context() as patched:
+            patched.setattr(type(service), "_drop", boom)
+            await client.send(b"more")
+            await until(lambda: bugs(caplog), "the bug")
+        await check_well(proxy)
+
+
+async def test_in_taking_a_body(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the middle of a call that has not been answered."""
+    async with running() as proxy:
+        with monkeypatch.context() as patched:
+            patched.setattr(proxy.server, "holds_key", boom)
+            await check_500(proxy, post(b"hello"))
+        await check_well(proxy)
+
+        assert len(bugs(caplog)) == 1
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["new", "kept"])
+async def test_in_sending_a_call(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kept: bool
+) -> None:
+    """On a connection that the pool has just opened, and on one that it had."""
+    async with running() as proxy:
+        if kept:
+            await check_well(proxy)
+        with monkeypatch.context() as patched:
+            patched.setattr(UpstreamConnection, "begin", boom)
+            await check_500(proxy)
+        await check_well(proxy)
+
+        assert len(bugs(caplog)) == 1
+
+
+async def test_in_reading_an_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing of it has gone to the service: it gets a 500."""
+    async with running() as proxy:
+        with monkeypatch.context() as patched:
+            patched.setattr(Needles, "within", boom)
+            await check_500(proxy)
+        await check_well(proxy)
+
+        assert len(bugs(caplog)) == 1
+
+
+async def test_in_relaying_the_rest_of_an_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The head has gone to the service: it sees that the answer is cut."""
+    async with running() as proxy:
+        went_on = asyncio.Event()
+
+        async def script(peer: Peer) -> None:
+            await peer.request()
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+            await went_on.wait()
+            await peer.send(b"something")
+
+        proxy.script = script
+        client = await proxy.client()
+        await client.send(GET)
+        await client.head()
+        with monkeypatch.context() as patched:
+            patched.setattr(Masker, "feed", boom)
+            went_on.set()
+            assert await client.rest() == b""
+        proxy.script = proxy.always(ok())
+        await check_well(proxy)
+
+        assert len([line for line in bugs(caplog) if "internal_error" in line]) == 1
+
+
+async def test_in_opening_a_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The call that waits for it is told, and the next one gets another."""
+
+    async def broken(*_: Any) -> Never:
+        boom()
+
+    async with running() as proxy:
+        with monkeypatch.context() as patched:
+            patched.setattr(Connector, "open", broken)
+            await check_500(proxy)
+        await check_well(proxy)
+
+        assert len(bugs(caplog)) == 1
+
+
+async def test_in_waiting_for_a_key(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The call is told, and not left waiting."""
+
+    async def broken(*_: Any) -> Never:
+        boom()
+
+    async with running() as proxy:
+        key = proxy.keys.current
+        with monkeypatch.context() as patched:
+            patched.setattr(proxy.keys, "wait", broken)
+            proxy.keys.current = None
+            await check_500(proxy)
+        proxy.keys.current = key
+        await check_well(proxy)
+
+        assert len(bugs(caplog)) == 1
