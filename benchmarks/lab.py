@@ -133,6 +133,7 @@ http {{
     ssl_certificate {certificate.certificate_file};
     ssl_certificate_key {certificate.key_file};
     ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:S:4m;
+    ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
     location = /alive {{ return 200; }}
     location {BASE}/ {{
       if ($ok = 0) {{ return 401; }}

@@ -92,18 +92,21 @@ class OpenLoop:
     def run(self, schedule: Sequence[float]) -> None:
         """Make the calls; `schedule` is in the clock's seconds, in order."""
         upcoming = deque(schedule)
-        end = (schedule[-1] if schedule else 0.0) + PATIENCE_SECONDS
+        end = max(self._clock(), *schedule) + PATIENCE_SECONDS
         while (upcoming or self._busy) and self._clock() < end:
             while upcoming and upcoming[0] <= self._clock():
                 self._waiting.append(upcoming.popleft())
             while self._waiting and len(self._busy) < MOST_CONNECTIONS:
                 self._begin(self._waiting.popleft())
+            if not upcoming and not self._busy:
+                break
             pause = (upcoming[0] if upcoming else end) - self._clock()
             watched = [*self._busy.values(), *self._idle]
             ready, _, _ = select.select(watched, [], [], max(0.0, pause))
             for connection in ready:
                 self._read(connection)
-        for due in [*(c.due for c in self._busy.values()), *self._waiting]:
+        unanswered = [connection.due for connection in self._busy.values()]
+        for due in (*unanswered, *self._waiting, *upcoming):
             self._end(due, NO_ANSWER)
         for connection in [*self._busy.values(), *self._idle]:
             connection.socket.close()

@@ -34,6 +34,7 @@ Results = Mapping[str, Any]
 METHOD: Final = """\
 Each proxy runs alone, pinned to CPU 0, with one worker.
 The API (nginx, TLS 1.3, keep-alive) and the load share CPU 1, so that nothing of the proxy's core is spent on them; figures of calls per second are therefore bounded by the load, too.
+Everybody speaks TLS 1.3 with AES-128-GCM: left to themselves, libraries choose differently, and that would be compared.
 The API answers 401 without the key: a proxy that does not inject it measures as broken.
 CPU per call is what the scheduler counted for the whole tree of processes (`/proc/*/schedstat`) divided by the calls; it is the figure to compare, as it hardly depends on what else a machine does.
 Memory is PSS.

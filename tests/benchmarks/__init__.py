@@ -1,0 +1,1 @@
+"""Tests of what measures: that it reads, counts and writes rightly; no figure is tested."""
