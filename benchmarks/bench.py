@@ -107,8 +107,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="write the files")
     parser.add_argument("--report", action="store_true", help="only write the files")
     args = parser.parse_args(arguments)
-    whole = not (args.quick or args.parts or args.only or args.shapes)
-    args.write = args.write or whole
+    less = args.quick or args.only or args.shapes
+    if args.write and less:
+        parser.error("--write is for whole parts: the files would lose the others")
+    args.write = args.write or not (less or args.parts)
     args.parts = args.parts or names
     return args
 
