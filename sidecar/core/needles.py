@@ -1,16 +1,20 @@
 """
 What must not be seen in an answer, and the search for it, which every call pays for.
 
-Rule 1: spellings with percent escapes are looked for only where there is a `%`, and so
-    on; what remains is the plain key and its base64, four searches at memory speed.
+Rule 1: every spelling of every key is looked for in one pass: `ahocorasick_rs`, whose
+    vectorised search (AVX2, SSSE3, NEON) reads 11 GB/s however many needles there are.
+    Measured over 1.2 KB of JSON and one key: 0.4 us; one `bytes.partition` for each
+    needle 2.4 us. Over 256 KiB: 23 us; memmem(3) for each 54 us, `bytes.find` 170 us.
+    Data made to look like a needle takes 1 to 3 ns a byte, and no more.
 Rule 2: a needle never shows itself: not in `repr`, not in a refusal.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from sidecar.core.search import LARGE, holds
+from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
+
 from sidecar.core.secret import Secret, Unpicklable
 from sidecar.core.spellings import spellings
 
@@ -26,12 +30,6 @@ Characters after the prefix that make a key of it: APIs show the first few, to t
 apart, and manuals show `fln_live_...`.
 """
 
-_SMALL: Final = 4096
-"""
-Bytes. In so little data a call costs more than the search, so what begins alike is looked
-for together; in more, the search for a longer needle is faster.
-"""
-
 # RFC 6750, 2.1: what a bearer token is made of.
 _TOKEN_BYTES: Final = (
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~+/="
@@ -41,9 +39,6 @@ _MASKS: Final = b"*#!?^"
 
 Span = tuple[int, int, int]
 """Where a match begins, and the start and end of what is masked of it."""
-
-Groups = tuple[tuple[bytes, tuple[bytes, ...]], ...]
-"""Needles, and what is looked for before them."""
 
 
 class Needles(Unpicklable):
@@ -57,7 +52,7 @@ class Needles(Unpicklable):
     """
 
     __slots__ = (
-        *("_beginnings", "_ends", "_firsts", "_gated", "_plain", "_probes"),
+        *("_anything", "_beginnings", "_ends", "_firsts", "_known"),
         *("all", "mask_byte", "prefix", "reach"),
     )
 
@@ -75,15 +70,9 @@ class Needles(Unpicklable):
         used = frozenset(self.prefix.join(self.all) + self.prefix)
         self.mask_byte = next((byte for byte in _MASKS if byte not in used), _MASKS[0])
         """`*`, unless a key has one in it."""
-        groups: dict[int, list[bytes]] = {}
-        for needle in self.all:
-            gate = next((byte for byte in b"%\\&" if byte in needle), 0)
-            groups.setdefault(gate, []).append(needle)
-        plain = groups.pop(0, [])
-        self._plain: Groups = tuple((needle, (needle,)) for needle in plain)
-        self._probes = _alike(plain)
-        self._gated = tuple((gate, tuple(some)) for gate, some in groups.items())
         self._beginnings = (*self.all, self.prefix) if self.prefix else self.all
+        self._known = _searcher(self.all)
+        self._anything = _searcher(self._beginnings)
         whole = len(self.prefix) + MIN_TOKEN if self.prefix else 1
         self.reach = max(whole, *map(len, self.all), 1) - 1
         """Bytes: a key that was cut in two begins within so many before the cut."""
@@ -104,36 +93,13 @@ class Needles(Unpicklable):
 
     def knows(self, data: bytes) -> bool:
         """Say whether a known key is in the data: what a tripwire is for."""
-        if len(data) >= LARGE:
-            return self._in_much(data)
-        groups = self._probes if len(data) < _SMALL else self._plain
-        for probe, needles in groups:
-            # partition: half the price of `find`, a third of `in` (Python 3.11), and it
-            # copies nothing where there is nothing to find.
-            if data.partition(probe)[1]:
-                for needle in needles:
-                    if data.partition(needle)[1]:
-                        return True
-        for gate, needles in self._gated:
-            if gate in data:
-                for needle in needles:
-                    if data.partition(needle)[1]:
-                        return True
-        return False
-
-    def _in_much(self, data: bytes) -> bool:
-        return any(holds(data, needle) for needle, _ in self._plain) or any(
-            gate in data and any(holds(data, needle) for needle in needles)
-            for gate, needles in self._gated
-        )
+        return bool(self._known.find_matches_as_indexes(data))
 
     def within(self, data: bytes) -> bool:
         """Say whether there is anything in the data to be masked."""
-        if self.knows(data):
-            return True
-        if not self.prefix or not data.partition(self.prefix)[1]:
+        if not self._anything.find_matches_as_indexes(data):
             return False
-        return any(True for _ in self.tokens(data))
+        return self.knows(data) or any(True for _ in self.tokens(data))
 
     def mask(self, data: bytes) -> bytes:
         """Mask something that came whole, such as a head."""
@@ -186,22 +152,13 @@ class Needles(Unpicklable):
         return best
 
 
-def _alike(needles: Sequence[bytes]) -> Groups:
-    """Put together needles that begin alike: keys have a prefix, also in base64."""
-    alike: dict[bytes, list[bytes]] = {}
-    for needle in needles:
-        alike.setdefault(needle[:MIN_NEEDLE], []).append(needle)
-    return tuple((_common(some), tuple(some)) for some in alike.values())
-
-
-def _common(needles: Sequence[bytes]) -> bytes:
-    """Return how all of these begin."""
-    low, high = min(needles), max(needles)
-    length = next(
-        (at for at, byte in enumerate(low) if high[at : at + 1] != bytes([byte])),
-        len(low),
+def _searcher(needles: Iterable[bytes]) -> BytesAhoCorasick:
+    """Make the search for any of these; what it finds is exact, not which it finds."""
+    # Leftmost: the only kind that is vectorised. The automaton itself then hardly runs,
+    # so it is the one that is made fastest: 70 us in place of 500.
+    return BytesAhoCorasick(
+        needles, MatchKind.LeftmostFirst, Implementation.NoncontiguousNFA
     )
-    return low[:length]
 
 
 def token_end(data: bytes, start: int) -> int:
