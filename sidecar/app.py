@@ -31,6 +31,7 @@ from aiohttp import web
 from sidecar import __version__
 from sidecar.admin.app import AdminHooks, admin_app
 from sidecar.admin.page import StatusPage
+from sidecar.allocator import keep_freed_memory
 from sidecar.assembly import upstreams as assembly
 from sidecar.assembly.forgetting import Forgetter
 from sidecar.assembly.report import Report
@@ -87,6 +88,7 @@ class Sidecar:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         posture = harden()
+        keep_freed_memory()
         self.metrics = Metrics(__version__)
         self._redactor = Redactor(self.metrics.log_redacted)
         self._forgetter = Forgetter(self._redactor, time.monotonic)
