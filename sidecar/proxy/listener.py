@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 1 << 20
+LONGEST_HEAD: Final = 1024
+"""Bytes; a longer head is not remembered, nor looked up."""
 LETTERS: Final = 65
 """Bytes below it begin no method."""
 RESET: Final = struct.pack("ii", 1, 0)
@@ -130,6 +132,12 @@ class ServiceConnection(asyncio.Protocol):
     def _take_heads(self, data: bytes) -> None:
         """Begin the next call; answer those that are refused on the way to it."""
         context = self.context
+        started = context.clock()
+        call = context.calls.get(data) if len(data) <= LONGEST_HEAD else None
+        if call is not None and not context.draining:
+            # The very same head as one before, alone: the call of a job that polls.
+            self._begin(call, started, b"")
+            return
         while data:
             if data[0] < LETTERS:
                 if data[:2] == b"\r\n":
@@ -145,31 +153,39 @@ class ServiceConnection(asyncio.Protocol):
             if not 4 <= size <= context.max_header_bytes:  # noqa: PLR2004
                 self._no_head(data, size)
                 return
-            started = context.clock()
             raw, data = (data, b"") if size == len(data) else (data[:size], data[size:])
-            call = context.calls.get(raw)
-            if call is None or context.draining:
-                # Not the very same call as one before, as those of a job that polls.
+            call = None if context.draining else context.calls.get(raw)
+            if call is None:
                 call = self._judge(raw, started)
-                if call is None:
-                    if self._lingered >= 0:
-                        return
-                    continue
-            method, target, head, operation = call
-            self.version_10 = head.http_1_0
-            # Persistence of HTTP/1.0 would need its own answers: it ends with the first.
-            self.close_after = head.close or head.http_1_0
-            self._partial = False
-            exchange = Exchange(self, head, method, target, operation, started)
-            self._exchange = exchange
-            context.stats.inflight += 1
-            if head.framing:
-                self._begin(exchange, head.framing, data)
-            else:
-                self._buffer = data
-                exchange.start()
-            return
+            if call is not None:
+                self._begin(call, started, data)
+                return
+            if self._lingered >= 0:
+                return
+            started = context.clock()
         self._wait()
+
+    def _begin(self, call: "KnownCall", started: float, data: bytes) -> None:
+        """Begin a call; `data` is what came after its head."""
+        context = self.context
+        method, target, head, operation = call
+        self.version_10 = head.http_1_0
+        # Persistence of HTTP/1.0 would need its own answers: it ends with the first.
+        self.close_after = head.close or head.http_1_0
+        self._partial = False
+        exchange = Exchange(self, head, method, target, operation, started)
+        self._exchange = exchange
+        context.stats.inflight += 1
+        framing = head.framing
+        if not framing:
+            self._buffer = data
+            exchange.start()
+            return
+        self._body = framing if framing > 0 else Chunked()
+        if data:
+            self._take_body(data)  # first, so that head and body leave in one write
+        if not exchange.dead:
+            exchange.start()
 
     def _judge(self, raw: bytes, started: float) -> "KnownCall | None":
         """Read and judge a head; None: it was refused, and the answer written."""
@@ -243,13 +259,6 @@ class ServiceConnection(asyncio.Protocol):
         self.deadline = self.context.now + self.context.limits.keepalive_seconds
 
     # Bodies.
-
-    def _begin(self, exchange: Exchange, framing: int, data: bytes) -> None:
-        self._body = framing if framing > 0 else Chunked()
-        if data:
-            self._take_body(data)  # first, so that head and body leave in one write
-        if not exchange.dead:
-            exchange.start()
 
     def _take_body(self, data: bytes) -> None:
         body = self._body

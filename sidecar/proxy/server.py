@@ -21,7 +21,7 @@ from sidecar.metrics.hot import METHODS, OTHER_METHOD, SIDECAR, UpstreamStats
 from sidecar.proxy.access import AccessLog
 from sidecar.proxy.answers import body_too_large
 from sidecar.proxy.connect import Connector
-from sidecar.proxy.listener import ServiceConnection
+from sidecar.proxy.listener import LONGEST_HEAD, ServiceConnection
 from sidecar.proxy.options import Upstream
 from sidecar.proxy.pool import Pool
 
@@ -33,8 +33,7 @@ KnownCall = tuple[bytes, bytes, RequestHead, Operation]
 """Method, target, what the fields say, and what the call does."""
 
 REMEMBERED_HEADS: Final = 256
-LONGEST_HEAD: Final = 1024
-"""Bytes. With the number above at most half a megabyte is remembered, whatever comes."""
+"""With `LONGEST_HEAD` at most half a megabyte, whatever comes."""
 
 
 class Keys(Protocol):

@@ -56,10 +56,11 @@ LENGTH = b"Content-Length: 5"
 def test_a_plain_head_is_read_as_the_long_way_reads_it(raw: bytes) -> None:
     """First seen or remembered, a plain head says the same both ways."""
     known = KnownLines(ResponseRules())
-    first, second = known.read(raw, b"GET"), known.read(raw, b"GET")
+    first, second, third = (known.read(raw, b"GET") for _ in range(3))
     expected = long_way(raw)
 
-    assert first == second
+    assert first == second == third
+    assert known.read(raw, b"HEAD") is None
     assert first is not None
     assert expected is not None
     assert first._replace(forward=b"") == expected._replace(forward=b"")
@@ -185,3 +186,30 @@ def test_both_ways_agree(heads: list[tuple[bytes, list[bytes]]], method: bytes) 
             for line in (expected.forward.split(b"\r\n"))
         ]
         assert plain == other
+    known.read(head(b"Set-Cookie: session=secret", LENGTH), b"GET")
+    assert known._heads == {}
+
+
+def test_a_whole_head_is_remembered_once_every_line_of_it_is_known() -> None:
+    """One with a line of its own, as a request's id, is not worth a place."""
+    known = KnownLines(ResponseRules())
+    raw = head(b"Server: a", LENGTH)
+    known.read(raw, b"GET")
+    known.read(head(b"Server: a", b"X-Request-Id: 1", LENGTH), b"GET")
+    assert known._heads == {}
+
+    assert known.read(raw, b"GET") is known.read(raw, b"GET")
+    assert list(known._heads) == [raw]
+
+
+def test_whole_heads_are_few_and_not_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever an API sends."""
+    monkeypatch.setattr(known_lines, "REMEMBERED_HEADS", 4)
+    known = KnownLines(ResponseRules())
+    lines = [b"X-%d: %b" % (number, b"x" * 200) for number in range(12)]
+    for _ in range(2):
+        for count in range(len(lines)):
+            known.read(head(*lines[:count], LENGTH), b"GET")
+
+    assert 0 < len(known._heads) <= 4
+    assert all(len(raw) <= known_lines.LONGEST_HEAD for raw in known._heads)

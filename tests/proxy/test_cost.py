@@ -19,7 +19,7 @@ CALLS = 50
 
 @pytest.mark.parametrize(
     ("name", "python", "builtin"),
-    [("bare", 24, 41), ("client", 24, 41), ("post", 33, 52)],
+    [("bare", 24, 20), ("client", 24, 20), ("post", 31, 27)],
 )
 def test_a_call_takes_few_function_calls(name: str, python: int, builtin: int) -> None:
     """Functions of ours and of the interpreter, per call, once everything is warm."""

@@ -2,7 +2,7 @@
 
 from sidecar.core.needles import Needles
 from sidecar.core.secret import Secret
-from sidecar.proxy import server
+from sidecar.proxy import listener, server
 from sidecar.proxy.options import Guards
 from tests.proxy.harness import GET, KEY, OTHER_KEY, ok, running
 
@@ -103,4 +103,4 @@ async def test_what_is_known_is_bounded() -> None:
 
         assert len(proxy.server.calls) <= server.REMEMBERED_HEADS
         assert len(proxy.server.blocks) <= server.REMEMBERED_HEADS
-        assert all(len(raw) <= server.LONGEST_HEAD for raw in proxy.server.calls)
+        assert all(len(raw) <= listener.LONGEST_HEAD for raw in proxy.server.calls)
