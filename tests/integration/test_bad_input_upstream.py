@@ -201,6 +201,7 @@ def test_a_key_that_comes_back_is_overwritten_counted_and_logged(world: World) -
     stars = b"*" * len(RAW_KEY)
     assert (seen.body, seen.field(b"x-key")) == (b"key=%b;" % stars, stars)
     assert before.grew("sidecar_redactions_total", sink="response") == 2
+    before.wait_told("key_reflected")
     assert sum(line["hits"] for line in before.told("key_reflected")) == 2
     world.api.script = always(OK)
     serves(world.address())

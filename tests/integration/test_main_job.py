@@ -166,8 +166,10 @@ def test_403_and_404_are_answers_of_their_own(job: Job) -> None:
 
     assert (missing.status, missing.json()["error"]["code"]) == (404, "not_found")
     assert forbidden.json()["error"]["code"] == "missing_scope"
-    (line,) = before.told("api_forbidden")
+    # Written after the answer: the service may have it before the log has the line.
+    line = before.wait_told("api_forbidden")
     assert "The key is fine" in line["explanation"]
+    assert len(before.told("api_forbidden")) == 1
     assert before.told("api_unauthorized") == []
 
 

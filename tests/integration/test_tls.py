@@ -204,6 +204,8 @@ def test_only_close_notify_ends_an_answer_without_length(
     seen = ask(world.address(upstream))
 
     assert (seen.status, seen.body, seen.whole) == (200, b"hal.", notify)
+    if not notify:
+        before.wait_told("answer_cut")
     assert len(before.told("answer_cut")) == (0 if notify else 1)
     api.script = always(OK)
     serves(world.address(upstream))
