@@ -48,7 +48,9 @@ The others inject the key and forward; none of them checks targets and headers a
 
 def write(found: Results, root: Path = ROOT) -> None:
     """Write all files."""
-    (root / DATA).write_text(json.dumps(found, indent=1) + "\n")
+    # A line for each part: the fleet's curves alone are thousands of numbers.
+    parts = (f"{json.dumps(name)}: {json.dumps(part)}" for name, part in found.items())
+    (root / DATA).write_text("\n".join(("{", ",\n".join(parts), "}", "")))
     (root / RESULTS).write_text(results(found))
     (root / PLOTS).mkdir(exist_ok=True)
     for name, picture in pictures.draw(found).items():

@@ -14,7 +14,9 @@ class HAProxy:
     One thread, upstream connections shared.
 
     `reloads` runs it with a master, as a service manager does, so that a signal
-    reloads it.
+    reloads it. The ratios let it keep its connections to the API although clients hold
+    most descriptors: by default it closes them then, and every call of 5,000 clients
+    pays a handshake (2.4 ms of CPU in place of 26 us).
     """
 
     name: str = "haproxy"
@@ -43,6 +45,8 @@ def haproxy_config(setup: Setup) -> str:
     return f"""global
   nbthread 1
   maxconn {int(setup.connections * SPARE)}
+  tune.pool-low-fd-ratio 90
+  tune.pool-high-fd-ratio 95
 defaults
   mode http
   timeout client 60s
