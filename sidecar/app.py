@@ -235,7 +235,7 @@ class Sidecar:
         from sidecar.assembly.webhooks import receiver_of  # noqa: PLC0415
 
         self._receiver = await stack.enter_async_context(
-            receiver_of(self._settings, self.metrics, self._redactor.learn)
+            receiver_of(self._settings, self.metrics, self._forgetter.hold)
         )
         runner = self._receiver.runner(self._settings.drain.timeout_seconds)
         await runner.setup()

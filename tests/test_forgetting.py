@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -9,6 +10,8 @@ from sidecar.assembly import forgetting
 from sidecar.assembly.forgetting import ROUND_SECONDS, Forgetter
 from sidecar.core.redaction import REMEMBERED_SECONDS, Redactor
 from sidecar.core.secret import Secret
+from sidecar.webhook.secrets import SecretsOptions, WebhookSecrets
+from tests.webhook.support import OTHER as OTHER_WEBHOOK, SECRET as WEBHOOK, FakeSource
 
 
 def key(number: int) -> str:
@@ -79,6 +82,33 @@ async def test_a_key_that_a_call_still_holds_is_not_wiped(rig: Rig) -> None:
     await rig.forgetter.round()
 
     assert rig.searches == [([key(1)], [key(1)])]
+
+
+async def test_a_webhook_secret_is_wiped_when_it_was_retired(rig: Rig) -> None:
+    """Not while the sender may still sign with it; and it ages as keys do."""
+    source = FakeSource(WEBHOOK)
+    held = partial(rig.forgetter.hold, "webhooks.inbox")
+    options = SecretsOptions(60, lambda: rig.now, lambda: 0.5, on_secrets=held)
+    secrets = WebhookSecrets("inbox", source, options)
+    await secrets.refresh()
+    source.put(OTHER_WEBHOOK)
+    await secrets.refresh()
+    await rig.forgetter.round()
+    assert rig.searches == []
+
+    del source.stages["AWSPREVIOUS"]
+    await secrets.refresh()
+    await rig.forgetter.round()
+    bare = WEBHOOK.removeprefix("whsec_")
+    assert rig.searches == [([bare], [bare])]
+    assert rig.redactor.redact(f"a {bare} b") == "a ******** b"
+
+    rig.now = REMEMBERED_SECONDS
+    await rig.forgetter.round()
+    (_, (gone, keep)) = rig.searches
+    assert bare in gone
+    assert keep == []
+    assert repr(rig.redactor) == "Redactor(1 known)"
 
 
 async def test_a_sandbox_that_forbids_it_is_told_of(

@@ -36,9 +36,18 @@ def endpoint_of(name: str, webhook: WebhookSettings) -> EndpointOptions:
 
 
 def receiver_of(
-    settings: Settings, metrics: Metrics, learn: Callable[[Secret], None]
+    settings: Settings,
+    metrics: Metrics,
+    hold: Callable[[str, tuple[Secret, ...]], None],
 ) -> WebhookReceiver:
-    """Return the receiver of all endpoints; those with one secret share its source."""
+    """
+    Return the receiver of all endpoints; those with one secret share its source.
+
+    Args:
+        settings: All of them.
+        metrics: Of the process.
+        hold: Hears which secrets an owner has in use, before it uses a new one.
+    """
     shared: dict[tuple[object, ...], Source] = {}
     sources: dict[str, Source] = {}
     for name, webhook in settings.webhooks.items():
@@ -47,10 +56,6 @@ def receiver_of(
             shared[where] = source_of(webhook, settings.aws, metrics.aws)
         sources[name] = shared[where]
 
-    def on_secrets(held: tuple[Secret, ...]) -> None:
-        for secret in held:
-            learn(secret)
-
     tools = Tools(
         now=time.time,
         monotonic=time.monotonic,
@@ -58,7 +63,8 @@ def receiver_of(
         token=lambda: secrets.token_hex(8),
         metrics=metrics.webhook,
         aws=metrics.aws,
-        on_secrets=on_secrets,
+        # An upstream may have the same name, but none may have a dot in it.
+        on_secrets=lambda name, held: hold(f"webhooks.{name}", held),
     )
     options = ReceiverOptions(
         endpoints=tuple(

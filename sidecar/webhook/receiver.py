@@ -47,8 +47,8 @@ class Tools:
     """The numbers of an endpoint."""
     aws: Callable[[str, str, str], None] = lambda _service, _operation, _result: None
     """Counts an AWS call; called in threads."""
-    on_secrets: Callable[[tuple[Secret, ...]], None] = lambda _secrets: None
-    """Called with each secret before it is used."""
+    on_secrets: Callable[[str, tuple[Secret, ...]], None] = lambda _name, _secrets: None
+    """Called with an endpoint and its secrets in use, before a new one is."""
 
 
 class WebhookReceiver:
@@ -146,7 +146,7 @@ class WebhookReceiver:
             monotonic=self._tools.monotonic,
             jitter=self._tools.jitter,
             json_key=endpoint.json_key,
-            on_secrets=self._tools.on_secrets,
+            on_secrets=partial(self._tools.on_secrets, endpoint.name),
         )
         return WebhookSecrets(endpoint.name, source, options)
 

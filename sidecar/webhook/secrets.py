@@ -8,7 +8,8 @@ rotation has no moment at which one must be chosen. What is left is a refresher.
 
 Rule 1: what was last known good stays in use while the source is away or holds rubbish.
 Rule 2: a retired secret goes with the look that no longer finds it.
-Rule 3: the redactor learns a secret before it is used.
+Rule 3: the redactor hears which secrets are in use before one of them is, and so learns
+which are not any more: those are wiped, and forgotten in the end.
 """
 
 import asyncio
@@ -44,7 +45,7 @@ class SecretsOptions:
     """A number in [0, 1)."""
     json_key: str | None = None
     on_secrets: Callable[[tuple[Secret, ...]], None] = lambda _secrets: None
-    """Called with each secret before it is used, so that logs can mask it."""
+    """Called with all secrets in use, before a new one is, so that logs can mask them."""
 
 
 class WebhookSecrets:
@@ -150,23 +151,28 @@ class WebhookSecrets:
         current = await self._source.fetch("AWSCURRENT")
         previous = await self._previous(versions)
         keys: list[Key] = []
+        held: list[Secret] = []
         in_use: list[str] = []
         error = ""
         for fetched in (current, previous):
             if fetched is None:
                 continue
             try:
-                keys.append(self._parse(fetched))
-                in_use.append(fetched.version_id)
+                key, shared = self._parse(fetched)
             except SecretRejected as rejected:
                 # An old value that is none (the console's first sample) is no fault.
                 if fetched is current:
                     error = str(rejected)
+                continue
+            keys.append(key)
+            held += shared
+            in_use.append(fetched.version_id)
         if not error:
             self._seen = (versions.current, versions.previous)
         result = RefreshResult.INVALID if error else RefreshResult.CHANGED
         # The same as before is no news: `look_again` counts on it.
         if keys and in_use != self._in_use:
+            self._options.on_secrets(tuple(held))
             self.keys, self._in_use = tuple(keys), in_use
             _log.info(
                 "webhook_secrets_changed",
@@ -186,10 +192,12 @@ class WebhookSecrets:
                 return None
             raise
 
-    def _parse(self, fetched: Fetched) -> Key:
+    def _parse(self, fetched: Fetched) -> tuple[Key, list[Secret]]:
+        """Return a key, and what of it must not be shown."""
         secret = parse_secret(fetched.raw, self._rules)
         key = parse_key(secret.reveal(), fingerprint_of(fetched.version_id))
-        if isinstance(key, HmacKey):
-            bare = Secret(secret.reveal().removeprefix("whsec_"))
-            self._options.on_secrets((secret, bare))
-        return key
+        if not isinstance(key, HmacKey):
+            return key, []
+        # Libraries print the base64 alone. The whole is not learned beside it: it would
+        # be overwritten within the redactor when its part is wiped.
+        return key, [Secret(secret.reveal().removeprefix("whsec_"))]

@@ -9,6 +9,7 @@ from sidecar.assembly.webhooks import endpoint_of, receiver_of
 from sidecar.core.secret import Secret
 from sidecar.metrics import Metrics
 from sidecar.settings import Settings
+from sidecar.settings.names import check_table_name
 from sidecar.webhook.options import EndpointOptions
 from tests.assembly.support import everything
 
@@ -49,25 +50,27 @@ def test_both_sides_have_the_same_defaults(settings: Settings) -> None:
 
 def test_endpoints_with_one_secret_share_its_source(settings: Settings) -> None:
     """It is asked once for both."""
-    receiver = receiver_of(settings, Metrics("0"), lambda _: None)
+    receiver = receiver_of(settings, Metrics("0"), lambda _, __: None)
 
     assert len(receiver._closing) == 2
     assert len(receiver._refreshers) == 2
 
 
 def test_the_redactor_hears_of_every_secret(settings: Settings) -> None:
-    """Before one of them is used."""
-    learnt: list[Secret] = []
-    receiver = receiver_of(settings, Metrics("0"), learnt.append)
-    held = (Secret("whsec_one"), Secret("whsec_two"))
-    receiver._tools.on_secrets(held)
+    """By an owner's name that no upstream can have: it would let go of its key."""
+    held: dict[str, tuple[Secret, ...]] = {}
+    receiver = receiver_of(settings, Metrics("0"), held.__setitem__)
+    secrets = (Secret("one"), Secret("two"))
+    receiver._tools.on_secrets("inbox", secrets)
 
-    assert learnt == list(held)
+    assert held == {"webhooks.inbox": secrets}
+    with pytest.raises(ValueError, match="name"):
+        check_table_name("webhooks.inbox")
 
 
 def test_the_receiver_as_a_whole(settings: Settings) -> None:
     """Where DynamoDB is, and whether deliveries are logged."""
-    options = receiver_of(settings, Metrics("0"), lambda _: None)._options
+    options = receiver_of(settings, Metrics("0"), lambda _, __: None)._options
 
     assert [one.name for one in options.endpoints] == ["inbox", "copy", "other"]
     assert (options.region, options.endpoint_url) == (

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -30,10 +31,13 @@ from tests.integration.raw import (
 from tests.integration.support import (
     SECRET_ID,
     UPSTREAM,
+    Settings,
     SidecarProcess,
+    call,
     merge,
     wait_until,
 )
+from tests.webhook.support import OTHER as OTHER_WEBHOOK, SECRET as WEBHOOK, headers
 
 UID: Final = 61_234
 """Nobody's; tests run as root, and root is not who we defend against."""
@@ -261,18 +265,7 @@ def test_an_old_key_is_found_at_most_in_the_redactor(
             "log": {"access": "all"},
         }
         settings = merge(file_settings(tmp_path, api.base_url), changes)
-        written = SidecarProcess(tmp_path / "sidecar", settings)
-        written.close()
-        out = tmp_path / "out"
-        arguments = [str(remembered), "run", "--config", str(written.config)]
-        with out.open("wb") as log:
-            written.process = subprocess.Popen(
-                [sys.executable, "-c", HASTY, *arguments],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=_environment(),
-            )
-        written._out = out
+        written = hasty(tmp_path, settings, remembered)
         try:
             written.wait_ready()
             use(written)
@@ -288,6 +281,79 @@ def test_an_old_key_is_found_at_most_in_the_redactor(
             use(written)
         finally:
             written.close()
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("remembered", "left"), [(3600.0, 1), (0.5, 0)], ids=["in-the-redactor", "nowhere"]
+)
+def test_an_old_webhook_secret_is_found_at_most_in_the_redactor(
+    moto: AwsClient, tmp_path: Path, remembered: float, left: int
+) -> None:
+    """When it is retired, nothing signed with it gets in, and nobody holds it."""
+    moto.put_secret(SECRET_ID, WEBHOOK)
+    old, new = (one.removeprefix("whsec_") for one in (WEBHOOK, OTHER_WEBHOOK))
+    with RawApi() as app:
+        app.script = always(OK)
+        inbox = {
+            "secret_id": SECRET_ID,
+            "refresh_seconds": 5,
+            "forward_to": f"http://127.0.0.1:{app.port}/hooks",
+        }
+        settings = {
+            "upstreams": None,
+            "webhooks": {"inbox": inbox},
+            "webhook_listener": {"listen": "127.0.0.1:0"},
+            "aws": {"region": "eu-west-1", "endpoint_url": moto.endpoint},
+        }
+        settings = merge(file_settings(tmp_path, app.base_url), settings)
+        process = hasty(tmp_path, settings, remembered)
+        try:
+            process.wait_ready()
+            assert post(process, "msg_1", WEBHOOK) == 204
+            assert len(copies(process, old)) > 1
+            retired = moto.version(SECRET_ID, "AWSCURRENT")
+            moto.rotate(SECRET_ID, OTHER_WEBHOOK)
+            assert post(process, "msg_2", OTHER_WEBHOOK) == 204
+            assert post(process, "msg_3", WEBHOOK) == 204, "both are valid"
+            moto.secrets.update_secret_version_stage(
+                SecretId=SECRET_ID,
+                VersionStage="AWSPREVIOUS",
+                RemoveFromVersionId=retired,
+            )
+            process.admin("/-/reload", "POST")
+
+            wait_until(lambda: len(copies(process, old)) <= left, "the wipe", 20)
+            assert len(copies(process, new)) >= 1, "the control: the secret in use"
+            assert post(process, "msg_4", WEBHOOK) == 401
+            assert post(process, "msg_5", OTHER_WEBHOOK) == 204
+        finally:
+            process.close()
+
+
+def post(process: SidecarProcess, id_: str, secret: str) -> int:
+    """Send a delivery that is signed with this secret; return what becomes of it."""
+    fields = headers(b"{}", id_, time.time(), secret)
+    address = process.address("webhooks")
+    options: dict[str, Any] = {"method": "POST", "body": b"{}", "headers": fields}
+    return call(address, "/webhooks/inbox", **options).status
+
+
+def hasty(directory: Path, settings: Settings, remembered: float) -> SidecarProcess:
+    """Start a sidecar that forgets within seconds."""
+    process = SidecarProcess(directory / "sidecar", settings)
+    process.close()
+    out = directory / "out"
+    arguments = [str(remembered), "run", "--config", str(process.config)]
+    with out.open("wb") as log:
+        process.process = subprocess.Popen(
+            [sys.executable, "-c", HASTY, *arguments],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+        )
+    process._out = out
+    return process
 
 
 def wait_for(process: SidecarProcess, version: str) -> None:

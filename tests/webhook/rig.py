@@ -88,7 +88,7 @@ class Rig:
                 token=lambda: uuid.uuid4().hex,
                 metrics=lambda name: self.counts.setdefault(name, Counts()),
                 aws=lambda *call: self.aws.append(call),
-                on_secrets=self.learned.extend,
+                on_secrets=lambda _, held: self.learned.extend(held),
             )
             self.receiver = await stack.enter_async_context(
                 WebhookReceiver(options, dict.fromkeys(self.names, self.source), tools)

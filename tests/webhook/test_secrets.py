@@ -210,7 +210,7 @@ async def test_a_json_secret_gives_its_member() -> None:
 async def test_the_redactor_learns_a_secret_before_it_is_used(
     source: FakeSource,
 ) -> None:
-    """Whole, and without its prefix: libraries print the base64 alone."""
+    """Without its prefix: libraries print the base64 alone."""
     learned: list[str] = []
 
     def learn(found: tuple[Secret, ...]) -> None:
@@ -220,7 +220,27 @@ async def test_the_redactor_learns_a_secret_before_it_is_used(
     secrets = watch(source, on_secrets=learn)
     await secrets.refresh()
 
-    assert learned == [SECRET, SECRET.removeprefix("whsec_")]
+    assert learned == [SECRET.removeprefix("whsec_")]
+
+
+async def test_the_redactor_hears_which_secrets_are_in_use(source: FakeSource) -> None:
+    """All of them each time, so it knows which was let go; rubbish lets none go."""
+    heard: list[list[str]] = []
+    secrets = watch(
+        source, on_secrets=lambda held: heard.append([one.reveal() for one in held])
+    )
+    await secrets.refresh()
+    source.put(OTHER)
+    await secrets.refresh()
+    await secrets.refresh()
+    del source.stages["AWSPREVIOUS"]
+    await secrets.refresh()
+    source.put("changeme")
+    source.put("<secret>")
+    await secrets.refresh()
+
+    old, new = SECRET.removeprefix("whsec_"), OTHER.removeprefix("whsec_")
+    assert heard == [[old], [new, old], [new]]
 
 
 async def test_a_public_key_is_no_secret() -> None:
@@ -232,7 +252,7 @@ async def test_a_public_key_is_no_secret() -> None:
     await secrets.refresh()
 
     assert secrets.keys
-    assert learned == []
+    assert learned == [()]
 
 
 async def test_a_failure_is_said_once(source: FakeSource) -> None:
