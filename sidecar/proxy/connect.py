@@ -8,8 +8,8 @@ the certificate must have is fixed by the settings, so a moved name is not trust
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import aiohappyeyeballs
@@ -115,18 +115,20 @@ class Connector:
             if self._context is None:
                 await loop.create_connection(lambda: connection, sock=sock)
                 return connection
-            tls = self._context.wrap_socket(
-                sock,
-                do_handshake_on_connect=False,
-                suppress_ragged_eofs=False,
-                server_hostname=base.host,
-                session=self._session,
-            )
+            with _accepted():
+                tls = self._context.wrap_socket(
+                    sock,
+                    do_handshake_on_connect=False,
+                    suppress_ragged_eofs=False,
+                    server_hostname=base.host,
+                    session=self._session,
+                )
         except BaseException:
             sock.close()
             raise
         try:
-            await self._handshake(loop, tls)
+            with _accepted():
+                await self._handshake(loop, tls)
         except BaseException:
             tls.close()
             raise
@@ -150,6 +152,23 @@ class Connector:
                 await _ready(tls, loop.add_writer, loop.remove_writer)
             else:
                 return
+
+
+@contextmanager
+def _accepted() -> Iterator[None]:
+    """
+    Make a fault of TLS of whatever ends a connection that the API had accepted.
+
+    OpenSSL says so only of a FIN. Whether a peer that hangs up sends FIN or RST depends on
+    what it had not read yet, and both say the same: it can be reached, but not by TLS.
+    """
+    try:
+        yield
+    except (ssl.SSLError, TimeoutError):
+        raise
+    except OSError:
+        message = "the API hung up"
+        raise ssl.SSLError(message) from None
 
 
 async def _ready(

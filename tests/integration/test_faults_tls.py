@@ -20,7 +20,14 @@ import pytest
 
 from sidecar.demo.ca import Certificate, ensure_certificate, make_certificate
 from tests.integration.attack_rig import HOST, limits
-from tests.integration.raw import KEY, SECONDS, RawClient, Seen, file_settings
+from tests.integration.raw import (
+    KEY,
+    RESET,
+    SECONDS,
+    RawClient,
+    Seen,
+    file_settings,
+)
 from tests.integration.support import UPSTREAM, SidecarProcess, merge
 
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
@@ -79,8 +86,16 @@ class TlsApi:
             pass
 
     def hang_up(self, sock: socket.socket, _: ssl.SSLContext) -> None:
-        """Close in the handshake."""
+        """Close in the handshake: with all of it read, FIN."""
+        sock.recv(65536)
+
+    def hang_up_early(self, sock: socket.socket, _: ssl.SSLContext) -> None:
+        """Close in the handshake: what is unread makes it an RST."""
         sock.recv(5)
+
+    def reset(self, sock: socket.socket, _: ssl.SSLContext) -> None:
+        """Accept, and reset at once."""
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     def speak_plainly(self, sock: socket.socket, _: ssl.SSLContext) -> None:
         """Be an HTTP server without TLS."""
@@ -186,7 +201,9 @@ def test_a_server_that_cannot_prove_its_name_gets_no_key(
     [
         pytest.param("answer", 200, "", id="good"),
         pytest.param("say_nothing", 504, "upstream_timeout", id="mute"),
-        pytest.param("hang_up", 502, "upstream_unreachable", id="cut-in-handshake"),
+        pytest.param("hang_up", 502, "upstream_tls", id="cut-in-handshake"),
+        pytest.param("hang_up_early", 502, "upstream_tls", id="reset-in-handshake"),
+        pytest.param("reset", 502, "upstream_tls", id="reset-at-once"),
         pytest.param("speak_plainly", 502, "upstream_tls", id="no-tls"),
     ],
 )

@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -165,6 +166,35 @@ async def test_who_speaks_no_tls_is_refused(certificate: Certificate) -> None:
 
     context = tls_context(str(certificate.ca_file))
     async with server(handler=plain) as port:
+        refused = await refusal(connector(f"https://localhost:{port}", context))
+
+    assert refused.code is Code.UPSTREAM_TLS
+    assert "handshake" in refused.detail
+
+
+@pytest.mark.parametrize(
+    ("read", "reset"),
+    [
+        pytest.param(65536, False, id="fin"),
+        pytest.param(65536, True, id="rst"),
+        pytest.param(0, True, id="rst-at-once"),
+    ],
+)
+async def test_who_hangs_up_in_the_handshake_can_be_reached(
+    certificate: Certificate, read: int, reset: bool
+) -> None:
+    """So it is a fault of TLS, whatever the packet is that says so."""
+
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(read)
+        if reset:
+            sock = writer.get_extra_info("socket")
+            linger = struct.pack("ii", 1, 0)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+
+    context = tls_context(str(certificate.ca_file))
+    async with server(handler=end) as port:
         refused = await refusal(connector(f"https://localhost:{port}", context))
 
     assert refused.code is Code.UPSTREAM_TLS
