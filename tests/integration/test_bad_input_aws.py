@@ -7,20 +7,17 @@ there is a key is in `test_bad_input_start.py`.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
 
-from sidecar.demo.api import EmulatedApi
 from sidecar.demo.aws import EmulatedAws
 from sidecar.demo.ca import Certificate
-from sidecar.demo.keys import Issued
 from sidecar.errors import RefreshResult
-from tests.integration.aws_shim import AwsFault, AwsShim
-from tests.integration.bad_input import Witness, no_bug, serves
-from tests.integration.support import SECRET_ID, UPSTREAM, SidecarProcess
+from tests.integration.aws_shim import AwsFault
+from tests.integration.bad_input import Witness, serves
+from tests.integration.behind_aws import Parts, behind_aws
+from tests.integration.support import SECRET_ID, UPSTREAM
 
 AWS_TEXT: Final = "as the test asked for"
 """What the shim says in its errors: AWS's own words are never ours."""
@@ -29,15 +26,8 @@ UNREACHABLE, NOT_FOUND = RefreshResult.UNREACHABLE, RefreshResult.NOT_FOUND
 DESCRIBE, GET_VALUE = "DescribeSecret", "GetSecretValue"
 
 
-@dataclass
-class World:
-    """A sidecar with its key from an emulated Secrets Manager behind a shim."""
-
-    api: EmulatedApi
-    moto: EmulatedAws
-    shim: AwsShim
-    process: SidecarProcess
-    keys: list[Issued]
+class World(Parts):
+    """What a test may do to it."""
 
     def reload(self) -> dict[str, str]:
         """Make it look now; returns how the looks ended."""
@@ -68,38 +58,10 @@ def _behind(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[World]:
     """One process for all rows, on the newest key."""
-    moto_server.reset()
     directory = tmp_path_factory.mktemp("aws")
-    with ExitStack() as stack:
-        api = stack.enter_context(
-            EmulatedApi(directory / "api", certificate=certificate)
-        )
-        shim = stack.enter_context(AwsShim(moto_server.endpoint))
-        key = api.issue()
-        moto_server.put_secret(SECRET_ID, key.key)
-        settings = {
-            "job": {"name": "staging-crm-sync", "environment": "staging"},
-            "upstreams": {
-                UPSTREAM: {
-                    "listen": "127.0.0.1:0",
-                    "base_url": api.base_url,
-                    "ca_file": str(certificate.ca_file),
-                    "credential": {"secret_id": SECRET_ID},
-                }
-            },
-            "admin": {"listen": "127.0.0.1:0"},
-            "aws": {"region": "eu-west-1", "endpoint_url": shim.endpoint},
-            "log": {"level": "debug"},
-        }
-        process = SidecarProcess(directory / "sidecar", settings)
-        stack.callback(process.close)
-        process.wait_ready()
-        world = World(api, moto_server, shim, process, [key])
-        yield world
-        process.assert_never_shown(*(one.key for one in world.keys))
-        assert AWS_TEXT not in process.output()
-        no_bug(process)
-    moto_server.reset()
+    with behind_aws(moto_server, certificate, directory, level="debug") as parts:
+        yield World(**vars(parts))
+        assert AWS_TEXT not in parts.process.output()
 
 
 def fault(name: str, fault: AwsFault, result: RefreshResult, words: str) -> Any:

@@ -9,25 +9,20 @@ import hashlib
 import http.client
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
 
-from sidecar.demo.api import EmulatedApi
 from sidecar.demo.aws import EmulatedAws
 from sidecar.demo.ca import Certificate
 from sidecar.demo.keys import Issued
 from sidecar.demo.world import Cut, Faults
-from tests.integration.aws_shim import AwsShim
-from tests.integration.bad_input import Witness, no_bug
+from tests.integration.bad_input import Witness
+from tests.integration.behind_aws import Parts, behind_aws
 from tests.integration.raw import RawClient, Seen
 from tests.integration.support import (
     SECRET_ID,
-    UPSTREAM,
     Answer,
-    SidecarProcess,
     wait_until,
 )
 
@@ -35,14 +30,13 @@ MEBI: Final = 1 << 20
 BLOCK: Final = bytes(range(256)) * 256
 
 
-@dataclass
-class Job:
+class Job(Parts):
     """A service's sidecar, and everything behind it."""
 
-    api: EmulatedApi
-    shim: AwsShim
-    process: SidecarProcess
-    issued: Issued
+    @property
+    def issued(self) -> Issued:
+        """The key in use."""
+        return self.keys[-1]
 
     def call(self, target: str, **options: Any) -> Answer:
         """Make a call as the service."""
@@ -68,37 +62,9 @@ def _job(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Job]:
     """One process for all tests of this file."""
-    moto_server.reset()
     directory = tmp_path_factory.mktemp("job")
-    with ExitStack() as stack:
-        api = stack.enter_context(
-            EmulatedApi(directory / "api", certificate=certificate)
-        )
-        shim = stack.enter_context(AwsShim(moto_server.endpoint))
-        issued = api.issue()
-        moto_server.put_secret(SECRET_ID, issued.key)
-        settings = {
-            "job": {"name": "staging-crm-sync", "environment": "staging"},
-            "upstreams": {
-                UPSTREAM: {
-                    "listen": "127.0.0.1:0",
-                    "base_url": api.base_url,
-                    "ca_file": str(certificate.ca_file),
-                    "credential": {"secret_id": SECRET_ID},
-                }
-            },
-            "admin": {"listen": "127.0.0.1:0"},
-            "aws": {"region": "eu-west-1", "endpoint_url": shim.endpoint},
-            "log": {"access": "all"},
-        }
-        process = SidecarProcess(directory / "sidecar", settings)
-        stack.callback(process.close)
-        process.wait_ready()
-        yield Job(api, shim, process, issued)
-        process.assert_never_shown(issued.key)
-        no_bug(process)
-        assert process.stop() == 0
-    moto_server.reset()
+    with behind_aws(moto_server, certificate, directory, access="all") as parts:
+        yield Job(**vars(parts))
 
 
 def test_the_service_has_no_key_and_the_api_sees_one(job: Job) -> None:
@@ -272,7 +238,7 @@ def test_a_stream_outlives_its_key(job: Job, moto_server: EmulatedAws) -> None:
         )
         while b"event: tick" not in stream.raw:
             assert stream.read()
-        job.issued = job.api.issue()
+        job.keys.append(job.api.issue())
         moto_server.rotate(SECRET_ID, job.issued.key)
         job.api.revoke(old.id)
         assert job.call("/contacts").status == 200
