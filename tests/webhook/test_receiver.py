@@ -163,7 +163,7 @@ async def test_what_went_well_has_a_line_when_asked_for() -> None:
         with capture_logs() as lines:
             await rig.post()
 
-    assert [(one["result"], one["id"], one["secret"]) for one in lines] == [
+    assert [(one["result"], one["id"], one["fingerprint"]) for one in lines] == [
         ("delivered", "msg_1", "00000001")
     ]
 
