@@ -36,6 +36,10 @@ class Trouble:
     """Sent back instead of what the other side says."""
     refuse: bool = False
     """New connections are reset at once."""
+    there_bytes: int | None = None
+    """So many bytes go there, then the connection is cut."""
+    connections: int | None = None
+    """Only so many suffer; those after them are well."""
 
 
 CALM: Final = Trouble()
@@ -53,6 +57,7 @@ class Shim:
     def __init__(self, host: str, port: int) -> None:
         self.trouble = CALM
         self.accepted = 0
+        self._suffering = 0
         self._behind = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port: int = self._listener.getsockname()[1]
@@ -68,6 +73,7 @@ class Shim:
     def suffer(self, trouble: Trouble = CALM) -> None:
         """Do this from now on, and let go of every connection made before."""
         self.trouble = trouble
+        self._suffering = 0
         self.drop()
 
     def drop(self) -> None:
@@ -82,10 +88,17 @@ class Shim:
             except OSError:
                 return
             self.accepted += 1
-            threading.Thread(target=self._relay, args=(near,), daemon=True).start()
+            threading.Thread(
+                target=self._relay, args=(near, self._next()), daemon=True
+            ).start()
 
-    def _relay(self, near: socket.socket) -> None:
-        trouble = self.trouble
+    def _next(self) -> Trouble:
+        """Return what the next connection suffers."""
+        self._suffering += 1
+        most = self.trouble.connections
+        return self.trouble if most is None or self._suffering <= most else CALM
+
+    def _relay(self, near: socket.socket, trouble: Trouble) -> None:
         self._open.add(near)
         try:
             if trouble.refuse:
@@ -107,7 +120,9 @@ class Shim:
     def _join(self, near: socket.socket, trouble: Trouble) -> None:
         with socket.create_connection(self._behind) as far:
             self._open.add(far)
-            there = threading.Thread(target=_there, args=(near, far), daemon=True)
+            there = threading.Thread(
+                target=_there, args=(near, far, trouble.there_bytes), daemon=True
+            )
             there.start()
             try:
                 self._back(near, far, trouble)
@@ -119,6 +134,8 @@ class Shim:
 
     def _back(self, near: socket.socket, far: socket.socket, trouble: Trouble) -> None:
         left = trouble.back_bytes
+        if left == 0:
+            far.recv(1)  # not before it has heard all, and answers
         while left is None or left > 0:
             size = trouble.piece_bytes if left is None else min(left, CHUNK)
             data = far.recv(size)
@@ -154,11 +171,15 @@ class Shim:
         self.drop()
 
 
-def _there(near: socket.socket, far: socket.socket) -> None:
-    """Relay what goes there, untroubled."""
+def _there(near: socket.socket, far: socket.socket, left: int | None) -> None:
+    """Relay what goes there, all of it or so many bytes; the end, too."""
     with contextlib.suppress(OSError):
-        while data := near.recv(CHUNK):
+        while left is None or left > 0:
+            data = near.recv(CHUNK if left is None else min(left, CHUNK))
+            if not data:
+                break
             far.sendall(data)
+            left = None if left is None else left - len(data)
         far.shutdown(socket.SHUT_WR)
 
 
