@@ -126,10 +126,10 @@ def once(answer: bytes) -> Script:
 class RawApi:
     """An API on loopback that follows a script; a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
         self.script: Script = always(OK)
         self.conversations: list[Conversation] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listener = socket.create_server((host, port), backlog=1024)
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, name="raw-api")
 
@@ -154,6 +154,13 @@ class RawApi:
         """Close every connection."""
         for one in self.conversations:
             _shut(one.sock)
+
+    def stop(self) -> None:
+        """Go away: no new connection is accepted, and the open ones are closed."""
+        _shut(self._listener)
+        self._listener.close()
+        self._thread.join()
+        self.hang_up()
 
     def _accept(self) -> None:
         while True:
@@ -182,10 +189,7 @@ class RawApi:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        _shut(self._listener)
-        self._listener.close()
-        self._thread.join()
-        self.hang_up()
+        self.stop()
 
 
 def _is_open(conversation: Conversation) -> bool:

@@ -32,32 +32,10 @@ from tests.integration.raw import (
     once,
 )
 from tests.integration.support import UPSTREAM, Settings, SidecarProcess, merge
+from tests.integration.tls_api import TlsApi
 
 START: Final = b"HTTP/1.1 200 OK\r\n"
 DAY: Final = timedelta(days=1)
-
-
-class TlsApi(RawApi):
-    """A scripted API that speaks TLS, as long as its caller trusts it."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        super().__init__()
-        self._context = context
-
-    @property
-    def base_url(self) -> str:
-        """What a sidecar's `base_url` is set to."""
-        return f"https://127.0.0.1:{self.port}/v1"
-
-    def _serve(self, conversation: Conversation) -> None:
-        try:
-            conversation.sock = self._context.wrap_socket(
-                conversation.sock, server_side=True
-            )
-        except OSError:  # ssl.SSLError is one
-            conversation.sock.close()
-            return
-        super()._serve(conversation)
 
 
 def notified(answer: bytes, *, notify: bool) -> Script:

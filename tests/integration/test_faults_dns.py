@@ -1,0 +1,235 @@
+"""
+The name of the API is moved to another server while calls are made.
+
+New connections go where the name leads; those that are open serve on until they are
+closed or idle, and no call fails when the old server goes. Only the answer to the
+question who `api.test` is comes from a file: nobody but root can change the system's.
+"""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from sidecar.demo.ca import Certificate, make_certificate
+from tests.integration.attack_rig import HOST, limits
+from tests.integration.raw import KEY, OK, Conversation, RawClient, Seen, file_settings
+from tests.integration.support import UPSTREAM, SidecarProcess, merge, wait_until
+from tests.integration.tls_api import TlsApi
+
+NAME: Final = "api.test"
+GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
+SENT: Final = b"GET /v1/contacts HTTP/1.1\r\n"
+POOLED: Final = 4
+
+# Looks into the file at each question, as libc does into /etc/hosts.
+NAMED: Final = """
+import socket, sys, uvloop
+from pathlib import Path
+hosts, ask = Path(sys.argv.pop(1)), uvloop.Loop.getaddrinfo
+async def getaddrinfo(loop, host, port, **options):
+    if host == "api.test":
+        host = hosts.read_text()
+        if not host:
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+    return await ask(loop, host, port, **options)
+uvloop.Loop.getaddrinfo = getaddrinfo
+from sidecar.cli import main
+sys.exit(main())
+"""
+
+
+class Server(TlsApi):
+    """One of the two servers; it can keep its answers back."""
+
+    def __init__(self, certificate: Certificate, host: str, port: int = 0) -> None:
+        super().__init__(certificate.server_context(), host, port)
+        self.host = host
+        self.gate = threading.Event()
+        self.gate.set()
+        self.answer = OK
+        self.most: int | None = None
+        """So many calls of a connection are answered; the next one meets a close."""
+        self.script = self.serve
+
+    @property
+    def calls(self) -> int:
+        """How many calls have come."""
+        return self.received.count(SENT)
+
+    def serve(self, conversation: Conversation) -> None:
+        """Answer each call when the gate is open."""
+        answered = 0
+        while conversation.request() is not None:
+            assert self.gate.wait(20)
+            if self.most is not None and answered >= self.most:
+                return
+            conversation.send(self.answer)
+            answered += 1
+
+
+@dataclass
+class World:
+    """A sidecar, and two servers that have the name one after the other."""
+
+    process: SidecarProcess
+    hosts: Path
+    old: Server
+    new: Server
+    other: Server
+    """At the new one's place in some tests: it cannot prove the name."""
+
+    def move(self, to: Server | None) -> None:
+        """Let the name lead to this server; None: nowhere."""
+        self.hosts.write_text("" if to is None else to.host)
+
+    def call(self) -> Seen:
+        """Make a call on a connection of its own."""
+        with RawClient(self.process.address()) as client:
+            client.send(GET)
+            return client.answer()
+
+    def at_once(self, count: int) -> None:
+        """Make so many calls of which none is answered before all have arrived."""
+        servers = (self.old, self.new)
+        before = sum(server.calls for server in servers)
+        for server in servers:
+            server.gate.clear()
+        with ThreadPoolExecutor(count) as pool:
+            calls = [pool.submit(self.call) for _ in range(count)]
+            try:
+                wait_until(
+                    lambda: sum(one.calls for one in servers) == before + count,
+                    "all calls",
+                )
+            finally:
+                for server in servers:
+                    server.gate.set()
+        assert {call.result().status for call in calls} == {200}
+
+    def idle(self) -> float:
+        """Return how many connections to the API wait for a call."""
+        return self.process.metrics().value(
+            "sidecar_upstream_connections", state="idle"
+        )
+
+
+@pytest.fixture(name="world")
+def _world(tmp_path: Path) -> Iterator[World]:
+    """Connections to the old server are open, and then the name is moved."""
+    certificates = [
+        make_certificate(tmp_path / str(number), names=[name])
+        for number, name in enumerate([NAME, NAME, "other.test"])
+    ]
+    bundle = tmp_path / "authorities.pem"
+    bundle.write_bytes(b"".join(one.ca_file.read_bytes() for one in certificates))
+    hosts = tmp_path / "hosts"
+    good, moved, wrong = certificates
+    with (
+        Server(good, "127.0.0.1") as old,
+        Server(moved, "127.0.0.2", old.port) as new,
+        Server(wrong, "127.0.0.3", old.port) as other,
+    ):
+        base = file_settings(tmp_path, f"https://{NAME}:{old.port}/v1")
+        trust = {"upstreams": {UPSTREAM: {"ca_file": str(bundle)}}}
+        fast = merge(limits(connect_seconds=2, response_seconds=10), trust)
+        process = SidecarProcess(tmp_path / "sidecar", merge(base, fast))
+        process.close()
+        with process._out.open("wb") as out:
+            arguments = [str(hosts), "run", "--config", str(process.config)]
+            process.process = subprocess.Popen(
+                [sys.executable, "-c", NAMED, *arguments],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            world = World(process, hosts, old, new, other)
+            world.move(old)
+            process.wait_ready()
+            yield world
+            process.assert_never_shown(KEY)
+            assert process.logs("internal_error") == []
+        finally:
+            process.close()
+
+
+def test_new_connections_follow_the_name(world: World) -> None:
+    """The open ones serve on; when the old server goes, no call is lost."""
+    world.at_once(POOLED)
+    assert len(world.old.conversations) == POOLED
+
+    world.move(world.new)
+    world.at_once(POOLED + 2)
+    assert len(world.old.conversations) == POOLED
+    assert len(world.new.conversations) == 2
+
+    world.old.stop()
+    before = world.new.calls
+    with ThreadPoolExecutor(5) as pool:
+        statuses = [one.status for one in pool.map(lambda _: world.call(), range(30))]
+    assert statuses == [200] * 30
+    assert world.new.calls == before + 30
+
+
+def test_an_old_server_that_closes_under_load_costs_no_call(world: World) -> None:
+    """A call that crosses the close is made again, at the new one."""
+    world.at_once(POOLED)
+    world.move(world.new)
+    world.old.most = 1
+    with ThreadPoolExecutor(POOLED) as pool:
+        statuses = [one.status for one in pool.map(lambda _: world.call(), range(60))]
+
+    assert statuses == [200] * 60
+    assert world.old.calls > POOLED, "a call has come, and was not answered"
+    assert world.new.calls == 60
+
+
+def test_connections_to_the_old_server_idle_out(world: World) -> None:
+    """Without load the last one is gone within the idle time."""
+    world.old.answer = OK.replace(b"\r\n\r\n", b"\r\nKeep-Alive: timeout=2\r\n\r\n")
+    world.at_once(2)
+    world.move(world.new)
+    wait_until(lambda: world.idle() == 0, "the idle time", 20)
+
+    assert world.call().status == 200
+    assert (world.old.calls, world.new.calls) == (2, 1)
+
+
+def test_a_name_that_leads_nowhere(world: World) -> None:
+    """It costs only new connections; nobody is asked for what an old answer was."""
+    world.at_once(1)
+    world.move(None)
+    assert world.call().status == 200
+
+    world.old.hang_up()
+    wait_until(lambda: world.idle() == 0, "the close")
+    seen = world.call()
+    assert (seen.status, seen.code) == (502, "upstream_unreachable")
+    assert b"cannot be resolved" in seen.body
+    assert NAME.encode() not in seen.body
+
+    world.move(world.new)
+    assert world.call().status == 200
+    assert world.new.calls == 1
+
+
+def test_a_name_that_was_taken_over(world: World) -> None:
+    """Who cannot prove the name gets no call; open connections are to who could."""
+    world.at_once(1)
+    world.move(world.other)
+    assert world.call().status == 200
+
+    world.old.hang_up()
+    wait_until(lambda: world.idle() == 0, "the close")
+    seen = world.call()
+    assert (seen.status, seen.code) == (502, "upstream_tls")
+    assert world.other.received == b""
+
+    world.move(world.new)
+    assert world.call().status == 200
