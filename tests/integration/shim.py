@@ -35,7 +35,7 @@ class Trouble:
     garbage: bytes = b""
     """Sent back instead of what the other side says."""
     refuse: bool = False
-    """New connections are reset at once."""
+    """New connections are reset at their first byte."""
     there_bytes: int | None = None
     """So many bytes go there, then the connection is cut."""
     connections: int | None = None
@@ -102,6 +102,7 @@ class Shim:
         self._open.add(near)
         try:
             if trouble.refuse:
+                near.recv(1)  # a reset before it may overtake the connect itself
                 _reset(near)
             elif trouble.mute:
                 while near.recv(CHUNK):
