@@ -80,6 +80,26 @@ class TlsApi:
             socket.socket.recv(tls, 1)
         socket.socket.close(tls)
 
+    def forge_notice(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        """Answer until the close, and announce it as somebody without the keys can."""
+        self.forge(sock, context, b"\x15\x03\x03\0\x02\x01\0")
+
+    def forge_record(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        """Go on with a record that whoever is on the way has made."""
+        self.forge(sock, context, b"\x17\x03\x03\0\x40" + b"x" * 64)
+
+    def forge(
+        self, sock: socket.socket, context: ssl.SSLContext, record: bytes
+    ) -> None:
+        """Answer until the close, send this below TLS, and close."""
+        tls = context.wrap_socket(sock, server_side=True)
+        self.received += tls.recv(65536)
+        tls.sendall(UNTIL_CLOSE)
+        socket.socket.sendall(tls, record)
+        with suppress(OSError):
+            socket.socket.recv(tls, 1)
+        socket.socket.close(tls)
+
     def say_nothing(self, sock: socket.socket, _: ssl.SSLContext) -> None:
         """Take the ClientHello, and nothing more."""
         while sock.recv(65536):
@@ -232,8 +252,12 @@ def test_an_old_version_of_tls_is_refused(rig: Rig) -> None:
 
 @pytest.mark.parametrize(
     ("serve", "whole"),
-    [("end_with_notice", True), ("end_without", False)],
-    ids=["close-notify", "no-close-notify"],
+    [
+        pytest.param("end_with_notice", True, id="close-notify"),
+        pytest.param("end_without", False, id="no-close-notify"),
+        pytest.param("forge_notice", False, id="forged-close-notify"),
+        pytest.param("forge_record", False, id="forged-record"),
+    ],
 )
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 def test_an_end_without_close_notify_is_a_cut(
