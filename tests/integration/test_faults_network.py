@@ -22,6 +22,7 @@ from tests.integration.raw import (
 )
 from tests.integration.shim import CALM, Shim, Trouble
 from tests.integration.support import (
+    SECRET_ID,
     UPSTREAM,
     Settings,
     SidecarProcess,
@@ -165,6 +166,7 @@ AWS_TROUBLES: Final = [
     pytest.param(Trouble(mute=True), id="mute"),
     pytest.param(Trouble(back_bytes=40), id="cut-in-head"),
     pytest.param(Trouble(back_bytes=400, then="reset"), id="reset"),
+    pytest.param(Trouble(back_bytes=0, then="half"), id="half-closed"),
     pytest.param(Trouble(garbage=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), id="garbage"),
 ]  # fmt: skip
 
@@ -201,6 +203,43 @@ def test_the_network_to_aws(
         shim.suffer(CALM)
         wait_until(lambda: state(process) == "fresh", "the key to be fresh", 20)
         process.assert_never_shown(issued.key)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        pytest.param(Trouble(delay_seconds=0.2), id="late"),
+        pytest.param(Trouble(piece_bytes=40, delay_seconds=0.01), id="throttled"),
+    ],
+)
+def test_a_slow_network_to_aws(
+    moto: AwsClient,
+    settings: Settings,
+    issued: Issued,
+    sidecar_process: Callable[..., SidecarProcess],
+    trouble: Trouble,
+) -> None:
+    """What is slow is not lost: the first key comes, and the next one."""
+    behind = urlsplit(moto.endpoint)
+    with Shim(str(behind.hostname), int(behind.port or 0)) as shim:
+        shim.suffer(trouble)
+        changes = {
+            "aws": {"endpoint_url": f"http://{shim.address}"},
+            "upstreams": {UPSTREAM: {"credential": {"refresh_seconds": 0.3}}},
+        }
+        process = sidecar_process(merge(settings, changes))
+        process.wait_ready()
+        assert process.call().status == 200
+
+        # The API need not know it: without a probe, what is in the secret is used.
+        version = moto.rotate(SECRET_ID, f"{issued.key}2")
+        wait_until(lambda: fingerprint(process) == version[:8], "the new key", 20)
+        assert state(process) == "fresh"
+
+
+def fingerprint(process: SidecarProcess) -> str:
+    """Return that of the key in use."""
+    return str(process.status()["upstreams"][UPSTREAM]["fingerprint"])
 
 
 def state(process: SidecarProcess) -> str:
