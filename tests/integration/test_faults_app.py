@@ -18,7 +18,7 @@ from tests.integration.webhook_rig import BODY, HEAD_BYTES, Receiver, Told, rece
 DELIVERED: Final = Told(204, "delivered")
 DUPLICATE: Final = Told(200, "duplicate")
 BROKE: Final = Told(502, "app_error", "the app gave no HTTP answer")
-AWAY: Final = Told(503, "app_unreachable", "the app did not answer within 0.6 s")
+AWAY: Final = Told(503, "app_unreachable", "the app did not answer within 1.5 s")
 
 
 @pytest.fixture(name="receiver", scope="module")
@@ -28,7 +28,7 @@ def _receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     with RawApi() as app, Shim("127.0.0.1", app.port) as shim:
         inbox = {
             "forward_to": f"http://{shim.address}/hooks/flownally",
-            "response_seconds": 0.6,
+            "response_seconds": 1.5,
         }
         settings = {"webhooks": {"inbox": inbox}}
         with receiving(directory, app, shim, settings) as receiver:

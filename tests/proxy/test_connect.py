@@ -177,7 +177,7 @@ async def test_who_speaks_no_tls_is_refused(certificate: Certificate) -> None:
     [
         pytest.param(65536, False, id="fin"),
         pytest.param(65536, True, id="rst"),
-        pytest.param(0, True, id="rst-at-once"),
+        pytest.param(1, True, id="rst-early"),
     ],
 )
 async def test_who_hangs_up_in_the_handshake_can_be_reached(
