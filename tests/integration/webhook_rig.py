@@ -64,12 +64,16 @@ class Receiver:
         """Return an id of this delivery alone; all have one length."""
         return f"msg_{next(_NUMBERS):04}"
 
-    def send(self, id_: str) -> Seen:
-        """Send a delivery, signed as of now."""
+    def signed(self, id_: str) -> bytes:
+        """Return a delivery, signed as of now."""
         fields = headers(BODY, id_, time.time())
         fields["Content-Length"] = str(len(BODY))
+        return request(fields, BODY, PATH)
+
+    def send(self, id_: str) -> Seen:
+        """Send a delivery on a connection of its own."""
         with RawClient(self.process.address("webhooks")) as client:
-            client.send(request(fields, BODY, PATH))
+            client.send(self.signed(id_))
             return client.answer(b"POST")
 
     def judge(self, id_: str, want: Told) -> None:

@@ -1,0 +1,53 @@
+"""Descriptors run out at the two listeners that are not the proxy's."""
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.integration.raw import RawApi, RawClient
+from tests.integration.shim import Shim
+from tests.integration.support import wait_until
+from tests.integration.webhook_rig import Receiver, Told, receiving
+
+SPARE: Final = 10
+MANY: Final = 40
+
+
+@pytest.fixture(name="receiver")
+def _receiver(tmp_path: Path) -> Iterator[Receiver]:
+    """A receiver of this test alone."""
+    with RawApi() as app, Shim("127.0.0.1", app.port) as shim:
+        inbox = {"forward_to": f"http://{shim.address}/hooks/flownally"}
+        settings = {"webhooks": {"inbox": inbox}}
+        with receiving(tmp_path, app, shim, settings) as receiver:
+            yield receiver
+
+
+@pytest.mark.parametrize("listener", ["webhooks", "admin"])
+def test_descriptors_run_out_and_come_back(receiver: Receiver, listener: str) -> None:
+    """Nobody spins, nobody dies; when there are some again, all is well."""
+    process = receiver.process
+    receiver.judge(receiver.new_id(), Told(204, "delivered"))
+    used = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+    few = used + SPARE
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (few, few))
+    address = process.address("webhooks")
+    with RawClient(address) as early:
+        clients = [RawClient(process.address(listener)) for _ in range(MANY)]
+        # It was taken, and may lack a descriptor for the app: then the sender comes again.
+        early.send(receiver.signed(receiver.new_id()))
+        assert early.answer(b"POST").status in {204, 503}
+    for client in clients:
+        client.sock.close()
+
+    def well() -> bool:
+        try:
+            return receiver.send(receiver.new_id()).status == 204
+        except (OSError, AssertionError):
+            return False
+
+    wait_until(well, "a delivery")
+    assert process.admin("/readyz").status == 200
