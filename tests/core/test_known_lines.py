@@ -134,9 +134,11 @@ def test_a_long_status_line_is_not_remembered() -> None:
 def test_a_cookie_is_not_remembered() -> None:
     """What is dropped for being secret does not stay in memory."""
     known = KnownLines(ResponseRules())
-    known.read(head(b"Set-Cookie: session=secret", LENGTH), b"GET")
+    for _ in range(3):
+        known.read(head(b"Set-Cookie: session=secret", LENGTH), b"GET")
 
     assert not any(b"session" in line for line in known._lines)
+    assert known._heads == {}
 
 
 LINES = st.sampled_from(
@@ -186,8 +188,6 @@ def test_both_ways_agree(heads: list[tuple[bytes, list[bytes]]], method: bytes) 
             for line in (expected.forward.split(b"\r\n"))
         ]
         assert plain == other
-    known.read(head(b"Set-Cookie: session=secret", LENGTH), b"GET")
-    assert known._heads == {}
 
 
 def test_a_whole_head_is_remembered_once_every_line_of_it_is_known() -> None:
