@@ -72,7 +72,7 @@ class Needles(Unpicklable):
         """`*`, unless a key has one in it."""
         self._beginnings = (*self.all, self.prefix) if self.prefix else self.all
         self._known = _searcher(self.all)
-        self._anything = _searcher(self._beginnings)
+        self._anything = _searcher(self._beginnings) if self.prefix else self._known
         whole = len(self.prefix) + MIN_TOKEN if self.prefix else 1
         self.reach = max(whole, *map(len, self.all), 1) - 1
         """Bytes: a key that was cut in two begins within so many before the cut."""
