@@ -31,12 +31,11 @@ from sidecar.proxy.call import FOREVER
 from sidecar.proxy.exchange import Exchange
 
 if TYPE_CHECKING:
-    from sidecar.proxy.server import KnownCall, ProxyServer
+    from sidecar.proxy.known_calls import KnownCall
+    from sidecar.proxy.server import ProxyServer
 
 LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 1 << 20
-LONGEST_HEAD: Final = 1024
-"""Bytes; a longer head is not remembered, nor looked up."""
 LETTERS: Final = 65
 """Bytes below it begin no method."""
 RESET: Final = struct.pack("ii", 1, 0)
@@ -133,11 +132,6 @@ class ServiceConnection(asyncio.Protocol):
         """Begin the next call; answer those that are refused on the way to it."""
         context = self.context
         started = context.clock()
-        call = context.calls.get(data) if len(data) <= LONGEST_HEAD else None
-        if call is not None and not context.draining:
-            # The very same head as one before, alone: the call of a job that polls.
-            self._begin(call, started, b"")
-            return
         while data:
             if data[0] < LETTERS:
                 if data[:2] == b"\r\n":
@@ -154,7 +148,7 @@ class ServiceConnection(asyncio.Protocol):
                 self._no_head(data, size)
                 return
             raw, data = (data, b"") if size == len(data) else (data[:size], data[size:])
-            call = None if context.draining else context.calls.get(raw)
+            call = None if context.draining else context.known.find(raw)
             if call is None:
                 call = self._judge(raw, started)
             if call is not None:
@@ -194,7 +188,7 @@ class ServiceConnection(asyncio.Protocol):
         method, _, target = raw[: at - 9].partition(b" ")  # less " HTTP/1.1"
         # A client sends the same fields with most of its calls: they were parsed,
         # judged and searched for keys when they came first.
-        head = context.blocks.get(raw[at - 9 :])
+        head = context.known.fields(raw[at - 9 :])
         known = head is not None and method in METHODS
         try:
             if head is None or not known:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Final, Protocol
 
-from sidecar.core.headers import ACCEPT_JSON, RequestHead, RequestRules
+from sidecar.core.headers import RequestHead, RequestRules
 from sidecar.core.life_events import Verdict
 from sidecar.core.needles import Needles
 from sidecar.core.operations import Operation, Operations
@@ -21,19 +21,13 @@ from sidecar.metrics.hot import METHODS, OTHER_METHOD, SIDECAR, UpstreamStats
 from sidecar.proxy.access import AccessLog
 from sidecar.proxy.answers import body_too_large
 from sidecar.proxy.connect import Connector
-from sidecar.proxy.listener import LONGEST_HEAD, ServiceConnection
+from sidecar.proxy.known_calls import KnownCall, KnownCalls
+from sidecar.proxy.listener import ServiceConnection
 from sidecar.proxy.options import Upstream
 from sidecar.proxy.pool import Pool
 
 SWEEP_SECONDS: Final = 0.25
 """How late a deadline may be noticed; a sweep over 1,000 connections takes 0.1 ms."""
-
-
-KnownCall = tuple[bytes, bytes, RequestHead, Operation]
-"""Method, target, what the fields say, and what the call does."""
-
-REMEMBERED_HEADS: Final = 256
-"""With `LONGEST_HEAD` at most half a megabyte, whatever comes."""
 
 
 class Keys(Protocol):
@@ -106,10 +100,7 @@ class ProxyServer:
         self._warn_only = upstream.guards.tripwire == "warn"
         self.base_path = upstream.base.path
         self.version_and_host = b" HTTP/1.1\r\nHost: %b\r\n" % upstream.base.host_header
-        self.blocks: dict[bytes, RequestHead] = {}
-        """Fields of a head -> what they say; a client sends the same with most calls."""
-        self.calls: dict[bytes, KnownCall] = {}
-        """Whole head -> the same and more; a job that polls sends nothing else."""
+        self.known = KnownCalls()
         self.draining = False
         self.services: set[ServiceConnection] = set()
         self.pool = Pool(upstream.limits.max_upstream_connections, self._open_one)
@@ -128,8 +119,7 @@ class ProxyServer:
     def learn(self, needles: Needles) -> None:
         """Guard against these keys from now on (called when the known keys change)."""
         guards = self.upstream.guards
-        self.blocks.clear()  # each was searched for the keys known so far
-        self.calls.clear()
+        self.known.forget()  # each was searched for the keys known so far
         self.needles = needles if guards.reflection == "mask" else None
         self._forbidden = needles if guards.tripwire != "off" else None
         self.seam_bytes = needles.reach
@@ -168,29 +158,9 @@ class ProxyServer:
         return operation
 
     def remember(self, raw: bytes, at: int, call: KnownCall) -> None:
-        """
-        Remember a head that was admitted and holds no key, and what it says.
-
-        Args:
-            raw: The whole head.
-            at: Where its fields begin, with the version before them.
-            call: What was found.
-        """
-        if len(raw) > LONGEST_HEAD or self._warn_only:
-            return
-        method, target, head, operation = call
-        fields = raw[at:]
-        known = self.blocks.get(fields)
-        if known is None:
-            if len(self.blocks) >= REMEMBERED_HEADS:
-                self.blocks.clear()
-            known = self.blocks[fields] = head._replace(
-                forward=head.forward if head.has_accept else head.forward + ACCEPT_JSON,
-                has_accept=True,
-            )
-        if len(self.calls) >= REMEMBERED_HEADS:
-            self.calls.clear()
-        self.calls[raw] = (method, target, known, operation)
+        """Remember a call that was admitted; see `KnownCalls.remember`."""
+        if not self._warn_only:  # it may hold a key, and is to be counted each time
+            self.known.remember(raw, at, call)
 
     def holds_key(self, data: bytes) -> bool:
         """Tell whether a body of the service's has a key in it."""

@@ -1,8 +1,10 @@
 """Heads that were seen before: a short way to the same judgment, and a bounded one."""
 
+import pytest
+
 from sidecar.core.needles import Needles
 from sidecar.core.secret import Secret
-from sidecar.proxy import listener, server
+from sidecar.proxy import known_calls
 from sidecar.proxy.options import Guards
 from tests.proxy.harness import GET, KEY, OTHER_KEY, ok, running
 
@@ -20,7 +22,7 @@ async def test_the_same_call_is_the_same_again() -> None:
             await client.answer()
 
         assert len({request.head for request in proxy.requests}) == 1
-        assert len(proxy.server.calls) == 1
+        assert len(proxy.server.known) == 1
 
 
 async def test_a_known_head_is_searched_again_for_a_new_key() -> None:
@@ -42,7 +44,7 @@ async def test_a_head_with_a_key_is_never_known() -> None:
         await proxy.call(WITH_OTHER_KEY)
 
         assert proxy.stats.rejections["tripwire"] == 2  # type: ignore[index]
-        assert proxy.server.calls == {}
+        assert len(proxy.server.known) == 0
 
 
 async def test_a_refused_head_is_refused_again() -> None:
@@ -56,7 +58,7 @@ async def test_a_refused_head_is_refused_again() -> None:
             codes.append((await client.answer()).code)
 
         assert codes == ["operation_denied", "operation_denied"]
-        assert proxy.server.calls == {}
+        assert len(proxy.server.known) == 0
 
 
 async def test_the_closing_of_a_known_call_is_known() -> None:
@@ -85,22 +87,23 @@ async def test_a_known_call_is_refused_while_draining() -> None:
         assert answer.code == "draining"
 
 
-async def test_what_is_known_is_bounded() -> None:
+async def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many targets and fields a service makes up."""
+    monkeypatch.setattr(known_calls, "MOST", 8)
     async with running() as proxy:
         proxy.script = proxy.always(ok())
         client = await proxy.client()
-        for number in range(server.REMEMBERED_HEADS + 20):
+        for number in range(30):
             await client.send(
                 b"GET /contacts/%d HTTP/1.1\r\nHost: localhost\r\nX-Id: %d\r\n\r\n"
                 % (number, number)
             )
             await client.answer()
-        await client.send(
-            b"GET /a HTTP/1.1\r\nHost: localhost\r\nX: %b\r\n\r\n" % (b"x" * 2000)
-        )
+            assert 0 < len(proxy.server.known) <= 8
+        long = b"GET /a HTTP/1.1\r\nHost: localhost\r\nX: %b\r\n\r\n" % (b"x" * 2000)
+        await client.send(long)
         await client.answer()
+        known = proxy.server.known
 
-        assert len(proxy.server.calls) <= server.REMEMBERED_HEADS
-        assert len(proxy.server.blocks) <= server.REMEMBERED_HEADS
-        assert all(len(raw) <= listener.LONGEST_HEAD for raw in proxy.server.calls)
+        assert 0 < len(known._fields) <= 8
+        assert known.find(long) is None
