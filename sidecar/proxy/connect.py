@@ -15,7 +15,7 @@ from typing import Final
 import aiohappyeyeballs
 
 from sidecar.core.answers import ResponseRules
-from sidecar.core.known_lines import KnownLines
+from sidecar.core.known_heads import KnownHeads
 from sidecar.core.target import BaseUrl
 from sidecar.errors import Code, Refused
 from sidecar.proxy.pool import Pool
@@ -60,7 +60,7 @@ class Connector:
         self._base = base
         self._context = context
         self._rules = rules
-        self._known = KnownLines(rules)
+        self._known = KnownHeads(rules)
         self._seconds = seconds
         self._session: ssl.SSLSession | None = None
 

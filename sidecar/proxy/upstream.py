@@ -7,7 +7,7 @@ Rule 1: a connection works for one call at a time; it never reads an answer that
 asked for. Bytes that come between calls, or after the end of an answer, close it.
 Rule 2: an answer ends where its framing says (RFC 9112, 6.3). A connection that is lost
 before that is a cut answer, whatever was received.
-Rule 3: a head is put together from lines that are known (`core.known_lines`), or goes
+Rule 3: a head is put together from lines that are known (`core.known_heads`), or goes
 through llhttp and then `core.answers`; the body goes through neither, so that its bytes
 are not copied by a parser.
 """
@@ -22,7 +22,7 @@ import httptools
 from sidecar.core.answers import ResponseHead, ResponseRules
 from sidecar.core.fields import UNTIL_CLOSE
 from sidecar.core.framing import Chunked
-from sidecar.core.known_lines import KnownLines
+from sidecar.core.known_heads import KnownHeads
 from sidecar.errors import Code, Refused
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class UpstreamConnection(asyncio.Protocol):
         *("on_first_answer", "reusable", "transport", "written_before"),
     )
 
-    def __init__(self, pool: "Pool", rules: ResponseRules, known: KnownLines) -> None:
+    def __init__(self, pool: "Pool", rules: ResponseRules, known: KnownHeads) -> None:
         self._pool = pool
         self._rules = rules
         self._known = known

@@ -18,7 +18,7 @@ from sidecar.core.answers import ResponseRules
 from sidecar.core.coding import Inspector
 from sidecar.core.framing import Chunked
 from sidecar.core.headers import RequestRules
-from sidecar.core.known_lines import KnownLines
+from sidecar.core.known_heads import KnownHeads
 from sidecar.core.masking import Masker
 from sidecar.core.needles import Needles
 from sidecar.core.redaction import Redactor
@@ -32,7 +32,7 @@ BASE: Final = BaseUrl.parse("https://api.flownally.com/v1")
 NEEDLES: Final = Needles([Secret(KEY)], "fln_live_")
 REQUESTS: Final = RequestRules()
 ANSWERS: Final = ResponseRules()
-KNOWN: Final = KnownLines(ANSWERS)
+KNOWN: Final = KnownHeads(ANSWERS)
 REDACTOR: Final = Redactor()
 REDACTOR.learn(Secret(KEY))
 

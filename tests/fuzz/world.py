@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, cast
 
 from sidecar.core.answers import ResponseRules
 from sidecar.core.headers import RequestRules
-from sidecar.core.known_lines import KnownLines
+from sidecar.core.known_heads import KnownHeads
 from sidecar.core.life_events import PassThrough, Replay, Verdict
 from sidecar.core.masking import Needles
 from sidecar.core.operations import Operations
@@ -143,7 +143,7 @@ class _Opener:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._rules = ResponseRules()
-        self._known = KnownLines(self._rules)
+        self._known = KnownHeads(self._rules)
 
     async def open(self, pool: Pool) -> UpstreamConnection:
         """Open one at once."""

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from sidecar.core.answers import ResponseRules
 from sidecar.core.headers import RequestRules
-from sidecar.core.known_lines import KnownLines
+from sidecar.core.known_heads import KnownHeads
 from sidecar.core.needles import Needles
 from sidecar.core.operations import Operations
 from sidecar.core.secret import Credential, Secret, SecretRules, header_line
@@ -95,7 +95,7 @@ def make() -> tuple[ServiceConnection, UpstreamConnection]:
     service = server()
     service.connection_made(cast("Any", Wire()))
     rules = ResponseRules()
-    connection = UpstreamConnection(server.pool, rules, KnownLines(rules))
+    connection = UpstreamConnection(server.pool, rules, KnownHeads(rules))
     connection.connection_made(cast("Any", Wire()))
     server.pool._idle.append(connection)
     return service, connection

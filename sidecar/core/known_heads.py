@@ -1,5 +1,5 @@
 """
-Answer heads made of lines that are plain: put together without a parser.
+Answer heads that are known, or made of lines that are: put together without a parser.
 
 An API says nearly the same with each answer. Parsing eight fields one by one costs as
 much as all the rest of a call; looking eight lines up costs a fifth of that, and looking
@@ -41,8 +41,8 @@ _FIRST_LENGTH: Final = 16
 _tuple: Final = tuple.__new__
 
 
-class KnownLines:
-    """The lines that answers of one API were made of so far."""
+class KnownHeads:
+    """What the answers of one API began with so far, as heads and as lines."""
 
     __slots__ = ("_heads", "_lines", "_rules", "_statuses")
 

@@ -1,12 +1,12 @@
-"""Known lines: the short way says what the long way says, or says nothing."""
+"""Known heads: the short way says what the long way says, or says nothing."""
 
 import httptools
 import pytest
 from hypothesis import given, strategies as st
 
-from sidecar.core import known_lines
+from sidecar.core import known_heads
 from sidecar.core.answers import ResponseHead, ResponseRules
-from sidecar.core.known_lines import KnownLines
+from sidecar.core.known_heads import KnownHeads
 from sidecar.errors import Refused
 from tests.core.parsing import parse_response
 
@@ -55,7 +55,7 @@ LENGTH = b"Content-Length: 5"
 )
 def test_a_plain_head_is_read_as_the_long_way_reads_it(raw: bytes) -> None:
     """First seen or remembered, a plain head says the same both ways."""
-    known = KnownLines(ResponseRules())
+    known = KnownHeads(ResponseRules())
     first, second, third = (known.read(raw, b"GET") for _ in range(3))
     expected = long_way(raw)
 
@@ -104,7 +104,7 @@ def test_a_plain_head_is_read_as_the_long_way_reads_it(raw: bytes) -> None:
 )
 def test_anything_else_goes_the_long_way(raw: bytes, method: bytes) -> None:
     """A head that is not plain is never put together here, seen before or not."""
-    known = KnownLines(ResponseRules())
+    known = KnownHeads(ResponseRules())
 
     assert known.read(raw, method) is None
     assert known.read(raw, method) is None
@@ -112,19 +112,19 @@ def test_anything_else_goes_the_long_way(raw: bytes, method: bytes) -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many lines an API makes up, few are remembered, and no long ones."""
-    monkeypatch.setattr(known_lines, "REMEMBERED_LINES", 8)
-    known = KnownLines(ResponseRules())
+    monkeypatch.setattr(known_heads, "REMEMBERED_LINES", 8)
+    known = KnownHeads(ResponseRules())
     for number in range(100):
         known.read(head(b"X-Request-Id: %d" % number, LENGTH), b"GET")
     known.read(head(b"X-Long: " + b"x" * 300, LENGTH), b"GET")
 
     assert len(known._lines) <= 8
-    assert all(len(line) <= known_lines.LONGEST_REMEMBERED for line in known._lines)
+    assert all(len(line) <= known_heads.LONGEST_REMEMBERED for line in known._lines)
 
 
 def test_a_long_status_line_is_not_remembered() -> None:
     """It is read all the same."""
-    known = KnownLines(ResponseRules())
+    known = KnownHeads(ResponseRules())
     raw = head(LENGTH, start=b"HTTP/1.1 200 " + b"x" * 300)
 
     assert known.read(raw, b"GET") is not None
@@ -133,7 +133,7 @@ def test_a_long_status_line_is_not_remembered() -> None:
 
 def test_a_cookie_is_not_remembered() -> None:
     """What is dropped for being secret does not stay in memory."""
-    known = KnownLines(ResponseRules())
+    known = KnownHeads(ResponseRules())
     for _ in range(3):
         known.read(head(b"Set-Cookie: session=secret", LENGTH), b"GET")
 
@@ -168,7 +168,7 @@ STARTS = st.sampled_from(
 )
 def test_both_ways_agree(heads: list[tuple[bytes, list[bytes]]], method: bytes) -> None:
     """Whatever lines were seen before: what is put together is what parsing gives."""
-    known = KnownLines(ResponseRules())
+    known = KnownHeads(ResponseRules())
     for start, lines in heads:
         raw = head(*lines, start=start)
         if raw.find(b"\r\n\r\n") + 4 != len(raw):
@@ -192,7 +192,7 @@ def test_both_ways_agree(heads: list[tuple[bytes, list[bytes]]], method: bytes) 
 
 def test_a_whole_head_is_remembered_once_every_line_of_it_is_known() -> None:
     """One with a line of its own, as a request's id, is not worth a place."""
-    known = KnownLines(ResponseRules())
+    known = KnownHeads(ResponseRules())
     raw = head(b"Server: a", LENGTH)
     known.read(raw, b"GET")
     known.read(head(b"Server: a", b"X-Request-Id: 1", LENGTH), b"GET")
@@ -204,12 +204,12 @@ def test_a_whole_head_is_remembered_once_every_line_of_it_is_known() -> None:
 
 def test_whole_heads_are_few_and_not_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever an API sends."""
-    monkeypatch.setattr(known_lines, "REMEMBERED_HEADS", 4)
-    known = KnownLines(ResponseRules())
+    monkeypatch.setattr(known_heads, "REMEMBERED_HEADS", 4)
+    known = KnownHeads(ResponseRules())
     lines = [b"X-%d: %b" % (number, b"x" * 200) for number in range(12)]
     for _ in range(2):
         for count in range(len(lines)):
             known.read(head(*lines[:count], LENGTH), b"GET")
 
     assert 0 < len(known._heads) <= 4
-    assert all(len(raw) <= known_lines.LONGEST_HEAD for raw in known._heads)
+    assert all(len(raw) <= known_heads.LONGEST_HEAD for raw in known._heads)
