@@ -8,8 +8,8 @@ the certificate must have is fixed by the settings, so a moved name is not trust
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import aiohappyeyeballs
@@ -115,22 +115,9 @@ class Connector:
             if self._context is None:
                 await loop.create_connection(lambda: connection, sock=sock)
                 return connection
-            with _accepted():
-                tls = self._context.wrap_socket(
-                    sock,
-                    do_handshake_on_connect=False,
-                    suppress_ragged_eofs=False,
-                    server_hostname=base.host,
-                    session=self._session,
-                )
+            tls = await self._handshaken(loop, sock, self._context)
         except BaseException:
             sock.close()
-            raise
-        try:
-            with _accepted():
-                await self._handshake(loop, tls)
-        except BaseException:
-            tls.close()
             raise
         TlsTransport(loop, tls, connection)
         connection.on_first_answer = lambda: self._remember(tls)
@@ -141,34 +128,47 @@ class Connector:
         with suppress(ValueError):  # the socket may be closed by now
             self._session = tls.session
 
-    @staticmethod
-    async def _handshake(loop: asyncio.AbstractEventLoop, tls: ssl.SSLSocket) -> None:
-        while True:
+    async def _handshaken(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+    ) -> ssl.SSLSocket:
+        """Prove who the API is, on a connection that it has accepted."""
+        try:
+            tls = context.wrap_socket(
+                sock,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,
+                server_hostname=self._base.host,
+                session=self._session,
+            )
             try:
-                tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await _ready(tls, loop.add_reader, loop.remove_reader)
-            except ssl.SSLWantWriteError:
-                await _ready(tls, loop.add_writer, loop.remove_writer)
-            else:
-                return
+                await _handshake(loop, tls)
+            except BaseException:
+                tls.close()
+                raise
+        except (ssl.SSLError, TimeoutError):
+            raise
+        except OSError:
+            # OpenSSL makes an error of its own only of a FIN. Whether a peer that hangs up
+            # sends FIN or RST depends on what it had not read yet, and both say the same:
+            # it can be reached, but not by TLS.
+            message = "the API hung up"
+            raise ssl.SSLError(message) from None
+        return tls
 
 
-@contextmanager
-def _accepted() -> Iterator[None]:
-    """
-    Make a fault of TLS of whatever ends a connection that the API had accepted.
-
-    OpenSSL says so only of a FIN. Whether a peer that hangs up sends FIN or RST depends on
-    what it had not read yet, and both say the same: it can be reached, but not by TLS.
-    """
-    try:
-        yield
-    except (ssl.SSLError, TimeoutError):
-        raise
-    except OSError:
-        message = "the API hung up"
-        raise ssl.SSLError(message) from None
+async def _handshake(loop: asyncio.AbstractEventLoop, tls: ssl.SSLSocket) -> None:
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            await _ready(tls, loop.add_reader, loop.remove_reader)
+        except ssl.SSLWantWriteError:
+            await _ready(tls, loop.add_writer, loop.remove_writer)
+        else:
+            return
 
 
 async def _ready(
