@@ -2,7 +2,7 @@
 Masks secrets in text that leaves the process.
 
 Rule 1: a learned key never survives: plain, in base64 at any offset or in hexadecimal,
-each under up to `_LAYERS` layers of percent, JSON, Python or HTML escapes. When masking
+each under up to `LAYERS` layers of percent, JSON, Python or HTML escapes. When masking
 one thing makes another appear, we go round again; when that does not end, the whole text
 is masked.
 Rule 2: what looks like a secret (`patterns.py`) is masked though nobody knows it.
@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from sidecar.core.escapes import LAYERS, layers, unescaped
 from sidecar.core.patterns import PATTERNS, WORDS
 from sidecar.core.secret import MASK, Secret, Unpicklable
 
@@ -30,19 +31,11 @@ A key that nobody holds is masked for another day: an old line may still be rend
 and an old answer may still hold it.
 """
 
-_LAYERS: Final = 4
 _ROUNDS: Final = 4
 
 # Shorter pieces of an encoded key would be found in words.
 _MIN_ENCODED: Final = 8
 
-_ESCAPE: Final = re.compile(
-    r"%([0-9A-Fa-f]{2})"  # RFC 3986, 2.1
-    r"|\\u([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})|\\([\"'\\/nrt])"  # RFC 8259, 7; repr()
-    r"|&#[xX]0{0,6}([0-9A-Fa-f]{1,4});|&#0{0,6}([0-9]{1,4});|&(amp|lt|gt|quot|apos);"
-)
-_CONTROLS: Final = {"n": "\n", "r": "\r", "t": "\t"}
-_ENTITIES: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_\-]{0,3}={0,2}")
 _BASE64_BEFORE: Final = re.compile(r"[A-Za-z0-9+/_\-]{0,3}\Z")
 
@@ -188,7 +181,7 @@ class Redactor(Unpicklable):
         """Where the secrets are: sorted, apart from each other, in every layer."""
         found: list[Span] = []
         known = self._known
-        for layer, origin in _layers(text):
+        for layer, origin in layers(text):
             lower = layer.lower()
             for one in known:
                 if one.is_in(layer, lower):
@@ -235,8 +228,8 @@ def _worn(value: str) -> list[str]:
     A key that holds escapes itself (`a%41"b`) loses them together with those around it.
     """
     forms = [value]
-    for _ in range(_LAYERS):
-        value, _ = _unescaped(value)
+    for _ in range(LAYERS):
+        value, _ = unescaped(value)
         if value not in forms and value.strip("*"):
             forms.append(value)
     return forms
@@ -255,50 +248,6 @@ def _base64_cores(raw: bytes) -> set[str]:
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             cores.add(encode(bytes(offset) + raw)[skip:whole].decode())
     return cores
-
-
-def _layers(text: str) -> Iterator[tuple[str, list[int] | None]]:
-    """
-    The text, and the text with one layer of escapes taken off after the other.
-
-    With each comes, for every index, the offset in the text that it came from.
-    """
-    yield text, None
-    layer, origin = text, None
-    for _ in range(_LAYERS):
-        if not _ESCAPE.search(layer):
-            return
-        decoded, starts = _unescaped(layer)
-        origin = starts if origin is None else [origin[start] for start in starts]
-        layer = decoded
-        yield layer, origin
-
-
-def _unescaped(text: str) -> tuple[str, list[int]]:
-    """Take one layer of escapes off; with the offset of every character, and the end."""
-    pieces: list[str] = []
-    starts: list[int] = []
-    position = 0
-    for match in _ESCAPE.finditer(text):
-        pieces.append(text[position : match.start()])
-        starts.extend(range(position, match.start() + 1))
-        pieces.append(_character(match))
-        position = match.end()
-    pieces.append(text[position:])
-    starts.extend(range(position, len(text) + 1))
-    return "".join(pieces), starts
-
-
-def _character(match: re.Match[str]) -> str:
-    """The one character that an escape stands for."""
-    percent, unicode, byte, itself, entity, decimal, name = match.groups()
-    if itself:
-        return _CONTROLS.get(itself, itself)
-    if name:
-        return _ENTITIES[name]
-    if decimal:
-        return chr(int(decimal))
-    return chr(int(percent or unicode or byte or entity, 16))
 
 
 def _merged(text: str, spans: list[Span]) -> list[Span]:
