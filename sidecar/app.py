@@ -34,6 +34,7 @@ from sidecar.admin.page import StatusPage
 from sidecar.allocator import keep_freed_memory
 from sidecar.assembly import upstreams as assembly
 from sidecar.assembly.forgetting import Forgetter
+from sidecar.assembly.listeners import ADMIN, WEBHOOKS, address_of, all_bound
 from sidecar.assembly.report import Report
 from sidecar.core.answers import ResponseRules
 from sidecar.core.headers import RequestRules
@@ -121,8 +122,8 @@ class Sidecar:
             loop.add_signal_handler(number, self._signalled)
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         async with AsyncExitStack() as stack:
-            sockets = self._bind_all(stack)
-            admin = await self._start_admin(sockets["admin"])
+            sockets = stack.enter_context(all_bound(self._settings))
+            admin = await self._start_admin(sockets[ADMIN])
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 runners = [
@@ -147,37 +148,6 @@ class Sidecar:
         return Exit.OK
 
     # The start.
-
-    def _bind_all(self, stack: AsyncExitStack) -> dict[str, socket.socket]:
-        """Bind every listener before anything else: a clash is told at once, and whole."""
-        wanted = {
-            name: (upstream.listen, f"upstreams.{name}.listen")
-            for name, upstream in self._settings.upstreams.items()
-        }
-        wanted["admin"] = (self._settings.admin.listen, "admin.listen")
-        if self._settings.webhooks:
-            listen = self._settings.webhook_listener.listen
-            wanted["webhooks"] = (listen, "webhook_listener.listen")
-        sockets: dict[str, socket.socket] = {}
-        problems: list[Problem] = []
-        for name, (address, path) in wanted.items():
-            try:
-                sockets[name] = assembly.bound(address, path, self._mode(name))
-            except SettingsInvalid as invalid:
-                problems += invalid.problems
-            else:
-                stack.callback(sockets[name].close)
-        if problems:
-            raise SettingsInvalid(problems)
-        return sockets
-
-    def _mode(self, name: str) -> int:
-        """Return the permissions of a listener's Unix socket."""
-        upstream = self._settings.upstreams.get(name)
-        # Where the peer's uid is judged, the file must let it come so far: the app has
-        # a user of its own. Otherwise only our own user may connect.
-        listed = upstream is not None and upstream.allow_uids is not None
-        return 0o666 if listed else 0o600
 
     async def _start_upstream(
         self, name: str, sock: socket.socket, group: asyncio.TaskGroup
@@ -239,7 +209,7 @@ class Sidecar:
         )
         runner = self._receiver.runner(self._settings.drain.timeout_seconds)
         await runner.setup()
-        await web.SockSite(runner, sockets["webhooks"]).start()
+        await web.SockSite(runner, sockets[WEBHOOKS]).start()
         return runner
 
     def _tell(
@@ -249,7 +219,7 @@ class Sidecar:
     ) -> None:
         """Say where the listeners are, and settle the heap for the long run."""
         self._report.addresses = {
-            name: _address(sock) for name, sock in sockets.items()
+            name: address_of(sock) for name, sock in sockets.items()
         }
         for name, address in self._report.addresses.items():
             self._log.info("listening", name=name, address=address)
@@ -312,8 +282,7 @@ class Sidecar:
         if self._stop.is_set():
             self._log.warning("stopped_at_once", reason="a second signal")
             os._exit(SECOND_SIGNAL_EXIT)
-        self._log.info("draining", seconds=self._settings.drain.timeout_seconds)
-        self._stop.set()
+        self._quit()
 
     # The end.
 
@@ -335,11 +304,3 @@ def _trust(ca_file: Path | None, path: str) -> ssl.SSLContext:
     except OSError:
         reason = "cannot be read as PEM certificates"
         raise SettingsInvalid([Problem(path, reason)]) from None
-
-
-def _address(sock: socket.socket) -> str:
-    """Return an address as it is written in the settings."""
-    if sock.family == socket.AF_UNIX:
-        return f"unix:{sock.getsockname()}"
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

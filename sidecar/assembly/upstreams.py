@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -15,10 +14,8 @@ from sidecar.core.target import BaseUrl
 from sidecar.credential.options import KeeperOptions
 from sidecar.credential.probe import ApiProbe, ProbeOptions
 from sidecar.credential.sources.base import Source
-from sidecar.errors import Problem, Refused, SettingsInvalid
+from sidecar.errors import Refused
 from sidecar.proxy.options import Guards, Limits, Upstream
-from sidecar.proxy.runner import bind
-from sidecar.settings.values import Address
 
 if TYPE_CHECKING:
     from sidecar.settings import Settings
@@ -110,26 +107,6 @@ def source_of(secret: SecretSettings, aws: AwsSettings, on_call: OnCall) -> Sour
         now=time.time,
         on_call=on_call,
     )
-
-
-def bound(address: Address, path: str, mode: int = 0o600) -> socket.socket:
-    """
-    Bind a listener's socket.
-
-    Args:
-        address: Where.
-        path: The setting's, for the error.
-        mode: Permissions of a Unix socket's file.
-
-    Raises:
-        SettingsInvalid: The address is in use, or not ours to take.
-    """
-    where = address.path or (address.host, address.port)
-    try:
-        return bind(where, mode=mode)
-    except OSError as error:
-        reason = f"cannot listen there: {(error.strerror or 'refused').lower()}"
-        raise SettingsInvalid([Problem(path, reason)]) from None
 
 
 def is_tls(upstream: UpstreamSettings) -> bool:

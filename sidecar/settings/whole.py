@@ -20,6 +20,9 @@ DEFAULTS = {
     "upstreams": "127.0.0.1:8700",
 }
 
+OWN = frozenset({"admin", "webhooks"})
+"""Listeners that belong to no upstream, as they are named in logs and in `/status`."""
+
 
 def problems(
     settings: Mapping[str, Any], environ: Mapping[str, str]
@@ -35,6 +38,12 @@ def problems(
         yield Problem(
             "SSLKEYLOGFILE",
             "must not be set: it writes down what decrypts the traffic, key included",
+        )
+    for name in OWN & _tables(settings, "upstreams").keys():
+        yield Problem(
+            f"upstreams.{name}",
+            "is how logs and /status name a listener of the sidecar's own",
+            f"[upstreams.{name}-api]",
         )
     yield from _clashes(settings)
     yield from _loops(settings)

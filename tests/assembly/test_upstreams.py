@@ -1,7 +1,6 @@
 """Each setting of an upstream reaches the part that it is for, and no other."""
 
 import dataclasses
-import socket
 import ssl
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from sidecar.core.secret import SecretRules
 from sidecar.credential.options import KeeperOptions
 from sidecar.credential.sources.file import FileSource
 from sidecar.credential.sources.secrets_manager import SecretsManagerSource
-from sidecar.errors import Code, Refused, SettingsInvalid
+from sidecar.errors import Code, Refused
 from sidecar.proxy.options import Guards, Limits
 from sidecar.settings import Settings
-from sidecar.settings.values import Address
 from tests.assembly.support import everything
 from tests.settings.support import GOOD, loaded
 
@@ -136,32 +134,3 @@ def test_tls_is_told_by_the_url(settings: Settings) -> None:
     """Plain HTTP exists on loopback only: the settings see to that."""
     assert assembly.is_tls(settings.upstreams[NAME])
     assert not assembly.is_tls(settings.upstreams[LOCAL])
-
-
-def test_a_listener_is_bound_by_its_address(tmp_path: Path) -> None:
-    """A port, or a Unix socket with its mode."""
-    with assembly.bound(Address("127.0.0.1", 0), "admin.listen") as tcp:
-        assert tcp.getsockname()[0] == "127.0.0.1"
-    path = tmp_path / "s"
-    with assembly.bound(Address(path=str(path)), "upstreams.a.listen", 0o640) as unix:
-        assert unix.family == socket.AF_UNIX
-        assert path.stat().st_mode & 0o777 == 0o640
-
-
-@pytest.mark.parametrize("what", ["taken", "nowhere"])
-def test_a_listener_that_cannot_be_bound_is_a_settings_error(
-    tmp_path: Path, what: str
-) -> None:
-    """With the path of the setting, and the system's reason."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        addresses = {
-            "taken": Address("127.0.0.1", taken.getsockname()[1]),
-            "nowhere": Address(path=str(tmp_path / "no" / "directory")),
-        }
-        with pytest.raises(SettingsInvalid) as caught:
-            assembly.bound(addresses[what], "admin.listen")
-
-    (problem,) = caught.value.problems
-    assert problem.path == "admin.listen"
-    assert problem.reason.startswith("cannot listen there: ")
-    assert str(tmp_path) not in problem.reason

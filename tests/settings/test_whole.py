@@ -73,6 +73,16 @@ def test_listeners_do_not_share_an_address(
     assert other in reasons(tmp_path, text)[path]
 
 
+@pytest.mark.parametrize("name", ["admin", "webhooks"])
+def test_an_upstream_has_no_listeners_name(tmp_path: Path, name: str) -> None:
+    """Nobody could tell the two apart in logs and in /status."""
+    text = GOOD.replace("upstreams.flownally", f"upstreams.{name}")
+    found = reasons(tmp_path, text)
+
+    assert set(found) == {f"upstreams.{name}"}
+    assert "of the sidecar's own" in found[f"upstreams.{name}"]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from sidecar.assembly.upstreams import bound
+from sidecar.assembly.listeners import bound, listeners_of
 from sidecar.commands import control
 from sidecar.commands.checks.finding import Finding, failed, passed
 from sidecar.errors import Exit, SettingsInvalid
@@ -14,24 +14,13 @@ LIVE_SECONDS = 1.0
 OK = 200
 
 
-def addresses_of(settings: Settings) -> dict[str, Address]:
-    """Name every address that a run opens, by the path of its setting."""
-    addresses = {
-        f"upstreams.{name}.listen": upstream.listen
-        for name, upstream in settings.upstreams.items()
-    }
-    addresses["admin.listen"] = settings.admin.listen
-    if settings.webhooks:
-        addresses["webhook_listener.listen"] = settings.webhook_listener.listen
-    return addresses
-
-
 def check_listeners(settings: Settings) -> Iterator[Finding]:
     """Bind each address and let it go again."""
     running = is_running(settings.admin.listen)
-    for path, address in addresses_of(settings).items():
+    for listener in listeners_of(settings):
+        path, address = listener.path, listener.address
         try:
-            bound(address, path).close()
+            bound(listener).close()
         except SettingsInvalid as exc:
             if running:
                 yield passed(path, f"{address} is served by a sidecar that runs here")
