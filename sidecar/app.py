@@ -202,7 +202,7 @@ class Sidecar:
         self, sockets: Mapping[str, socket.socket], stack: AsyncExitStack
     ) -> web.BaseRunner:
         # Late: a sidecar without webhooks needs none of it.
-        from sidecar.assembly.webhooks import receiver_of  # noqa: PLC0415
+        from sidecar.assembly.webhooks import receiver_of  # noqa: PLC0415 - see above
 
         self._receiver = await stack.enter_async_context(
             receiver_of(self._settings, self.metrics, self._forgetter.hold)

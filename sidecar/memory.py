@@ -112,7 +112,7 @@ def _writable() -> list[tuple[int, int]]:
 def _copy(call: object, local: int, remote: int, size: int) -> int:
     """Read or write our own memory by a system call; -1: it is not there."""
     here, there = _Span(local, size), _Span(remote, size)
-    done: int = call(  # type: ignore[operator]
+    done: int = call(  # type: ignore[operator]  # ctypes tells no types
         os.getpid(), ctypes.byref(here), 1, ctypes.byref(there), 1, 0
     )
     return done

@@ -92,10 +92,10 @@ def keeper_options(settings: Settings, name: str) -> KeeperOptions:
 def source_of(secret: SecretSettings, aws: AwsSettings, on_call: OnCall) -> Source:
     """Return where a secret comes from; what is not used is not imported."""
     if secret.file is not None:
-        from sidecar.credential.sources.file import FileSource  # noqa: PLC0415
+        from sidecar.credential.sources.file import FileSource  # noqa: PLC0415 - only the source that is used
 
         return FileSource(secret.file)
-    from sidecar.credential.sources.secrets_manager import (  # noqa: PLC0415
+    from sidecar.credential.sources.secrets_manager import (  # noqa: PLC0415 - only the source that is used
         SecretsManagerSource,
     )
 

@@ -17,6 +17,6 @@ def run(args: argparse.Namespace) -> Exit:
     """Run in the foreground."""
     loading = Loading(path_of(args, os.environ))
     # Late: imported while the other process loads the settings.
-    from sidecar import app  # noqa: PLC0415
+    from sidecar import app  # noqa: PLC0415 - not for --help
 
     return app.run(loading.result())

@@ -25,7 +25,7 @@ def settings_of(
         SettingsInvalid: with every problem; `sidecar.cli` prints them.
     """
     # Late: `run` gets its settings without the 12 MB that loading them takes.
-    from sidecar.settings import load  # noqa: PLC0415
+    from sidecar.settings import load  # noqa: PLC0415 - pydantic: not for --help
 
     environ = os.environ if environ is None else environ
     return load(path_of(args, environ), environ)

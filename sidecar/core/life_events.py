@@ -218,5 +218,5 @@ def proof_of(status: int) -> bool | None:
     """
     if status == 401:  # noqa: PLR2004 - RFC 9110, 15.5.2
         return False
-    answered = 200 <= status < 500 and status not in {408, 429}  # noqa: PLR2004
+    answered = 200 <= status < 500 and status not in {408, 429}  # noqa: PLR2004 - RFC 9110, 15; RFC 6585, 4
     return True if answered else None

@@ -70,7 +70,7 @@ class Secret(Unpicklable):
         return hmac.compare_digest(self.__value.encode(), other.reveal().encode())
 
     # Unhashable: a hash would be a digest of the value, kept in every dict.
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # how Python says unhashable
 
 
 @dataclass(frozen=True, slots=True, eq=False)

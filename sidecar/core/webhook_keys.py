@@ -124,8 +124,8 @@ class Ed25519Key:
 
     def __init__(self, public: bytes, fingerprint: str) -> None:
         # Imported late: most senders use HMAC and this costs megabytes.
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - only for who has such a key
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - only for who has such a key
             Ed25519PublicKey,
         )
 

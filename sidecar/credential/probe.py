@@ -50,8 +50,8 @@ class ApiProbe:
     async def __call__(self, credential: Credential) -> bool | None:
         """Return True: proven; False: refused with 401; None: no answer."""
         # Late: a sidecar without rotation never needs the client.
-        import aiohttp  # noqa: PLC0415
-        from yarl import URL  # noqa: PLC0415
+        import aiohttp  # noqa: PLC0415 - only with a probe
+        from yarl import URL  # noqa: PLC0415 - only with a probe
 
         name, _, value = credential.header_line.decode("ascii").partition(": ")
         connector = aiohttp.TCPConnector(

@@ -46,7 +46,7 @@ class Exchange(Sending):
                 self._overhead = self._sent - self._started + now - back
                 self._finish(now)
                 return
-        elif status == 401 and not self._judged:  # noqa: PLR2004
+        elif status == 401 and not self._judged:  # noqa: PLR2004 - as above
             self._judged = True
             if self._overtaken():
                 self._hold(head, body, whole=whole)

@@ -75,7 +75,7 @@ class ServiceConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a first call."""
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = transport  # type: ignore[assignment]  # a Transport, as for any stream
         self.write = self._transport.write
         context = self.context
         context.services.add(self)
@@ -144,7 +144,7 @@ class ServiceConnection(asyncio.Protocol):
                     self._no_head(b" ", 0)
                     return
             size = data.find(b"\r\n\r\n") + 4
-            if not 4 <= size <= context.max_header_bytes:  # noqa: PLR2004
+            if not 4 <= size <= context.max_header_bytes:  # noqa: PLR2004 - 3: not found
                 self._no_head(data, size)
                 return
             raw, data = (data, b"") if size == len(data) else (data[:size], data[size:])

@@ -43,7 +43,7 @@ class ProxyRunner(web.BaseRunner):
     async def shutdown(self) -> None:
         """Nothing: the server drains by itself."""
 
-    async def _make_server(self) -> ProxyServer:  # type: ignore[override]
+    async def _make_server(self) -> ProxyServer:  # type: ignore[override]  # ours is no aiohttp Server
         self._proxy.start()
         return self._proxy
 

@@ -112,7 +112,7 @@ class Sending(CallState):
             self._held = None
         wait = context.limits.response_seconds if done else context.limits.idle_seconds
         self._service.deadline = context.now + wait
-        connection.begin(self, b"".join((*pieces, *held)))  # type: ignore[arg-type]
+        connection.begin(self, b"".join((*pieces, *held)))  # type: ignore[arg-type]  # an Exchange
         self._sent = context.clock()
         if not done:
             self._want_body()

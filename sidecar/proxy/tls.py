@@ -182,7 +182,7 @@ class TlsTransport(asyncio.Transport):
             self._keep(memoryview(bytes(data))[sent:] if sent else bytes(data))
             self._watch_writable()
 
-    def writelines(self, list_of_data: list[bytes]) -> None:  # type: ignore[override]
+    def writelines(self, list_of_data: list[bytes]) -> None:  # type: ignore[override]  # bytes are all we write
         """Send pieces as one: TLS wants few records, not many."""
         self.write(b"".join(list_of_data))
 

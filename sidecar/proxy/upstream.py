@@ -106,16 +106,13 @@ class UpstreamConnection(asyncio.Protocol):
         self.calls += 1
         self.begun = False
         transport = self.transport
-        try:
-            self.written_before = transport.written  # type: ignore[attr-defined]
-        except AttributeError:
-            self.written_before = -1  # the loop's own transport does not tell
+        # The loop's own transport does not tell.
+        self.written_before = getattr(transport, "written", -1)
         transport.write(data)
 
     def nothing_written(self) -> bool:
         """Tell whether the peer cannot have seen a byte of the present call."""
-        before = self.written_before
-        return before >= 0 and self.transport.written == before  # type: ignore[attr-defined]
+        return getattr(self.transport, "written", None) == self.written_before
 
     def finish(self, now: float, *, request_sent: bool) -> None:
         """End the work for the call: go idle, or close when something is left over."""
@@ -142,7 +139,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        self.transport = transport  # type: ignore[assignment]
+        self.transport = transport  # type: ignore[assignment]  # a Transport, as for any stream
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Tell the call; its answer is cut unless it ran until the close."""

@@ -139,7 +139,7 @@ class KeyApi:
             return Proof.SILENT
         if reply.status == UNAUTHORIZED:
             return Proof.REFUSED
-        known = 200 <= reply.status < 300 or 400 <= reply.status < 500  # noqa: PLR2004
+        known = 200 <= reply.status < 300 or 400 <= reply.status < 500  # noqa: PLR2004 - RFC 9110, 15
         return (
             Proof.PROVEN if known and reply.status not in {408, 429} else Proof.SILENT
         )
@@ -155,7 +155,7 @@ class KeyApi:
                 if tries == TRIES or exc.fault is Fault.TLS:
                     raise RotationStopped(*silence(exc, "managing keys")) from None
             else:
-                busy = reply.status >= 500 or reply.status == 429  # noqa: PLR2004
+                busy = reply.status >= 500 or reply.status == 429  # noqa: PLR2004 - RFC 9110, 15
                 if tries == TRIES or not busy:
                     return reply
             self._clock.sleep(PAUSE_SECONDS)

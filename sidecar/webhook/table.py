@@ -71,8 +71,8 @@ def make_client(region: str | None, endpoint_url: str | None) -> "DynamoDBClient
     Raises what botocore raises: there may be no region.
     """
     # Imported late: megabytes that a receiver with dedupe = "memory" never needs.
-    import botocore.session  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
+    import botocore.session  # noqa: PLC0415 - botocore: only for who needs AWS
+    from botocore.config import Config  # noqa: PLC0415 - botocore: only for who needs AWS
 
     local = URL(endpoint_url or "").host in LOOPBACK
     config = Config(
@@ -160,7 +160,7 @@ class Table:
             BotoCoreError,
             ClientError,
         )
-        from botocore.parsers import ResponseParserError  # noqa: PLC0415
+        from botocore.parsers import ResponseParserError  # noqa: PLC0415 - botocore: only for who needs AWS
 
         label = operation.title().replace("_", "")
         try:

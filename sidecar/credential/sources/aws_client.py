@@ -30,8 +30,8 @@ def secrets_manager_client(
     network. Raises what botocore raises.
     """
     # Late: 20 MB and 0.2 s that a process with keys from files never needs.
-    import botocore.session  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
+    import botocore.session  # noqa: PLC0415 - botocore: only for who needs AWS
+    from botocore.config import Config  # noqa: PLC0415 - botocore: only for who needs AWS
 
     host = urlsplit(endpoint_url or "").hostname
     config = Config(
@@ -54,7 +54,7 @@ def secrets_manager_client(
 
 def _lean_loader() -> Any:
     """Return botocore's loader of data, but for the table of all endpoints."""
-    from botocore.loaders import Loader  # noqa: PLC0415
+    from botocore.loaders import Loader  # noqa: PLC0415 - botocore: only for who needs AWS
 
     class LeanLoader(Loader):
         """Makes the table of endpoints out of the short list of partitions."""
