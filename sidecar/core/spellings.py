@@ -20,13 +20,13 @@ _SAFE: Final = (
     "-_.~/",  # Python's quote
     "-_.!~*'()",  # encodeURIComponent
     "-_.!~*'()/",  # the same, path by path
-    "-_.*",  # HTML forms, Java
+    "-_.*",  # HTML forms, Java: these encode ~, too
     ";,/?:@&=+$#-_.!~*'()",  # encodeURI
     "$&+=:@-_.~",  # Go's PathEscape
     "!$%&'()*+,-./:;=@[\\]^_|~",  # a path, WHATWG URL 1.3
 )
-# What JSON encoders escape for HTML's sake: none, Go, Gson, PHP, and all of it.
-_HTML_IN_JSON: Final = ("", "<>&", "<>&'=", "<>&'\"", "<>&'\"=+")
+# What JSON encoders escape for HTML's sake: none, Go, Gson, PHP, .NET, and all of it.
+_HTML_IN_JSON: Final = ("", "<>&", "<>&'=", "<>&'\"", "<>&'\"+`", "<>&'\"=+")
 _IN_JSON: Final = {'"': '\\"', "\\": "\\\\"}
 
 
@@ -59,7 +59,12 @@ def _base64_cores(raw: bytes) -> Iterator[bytes]:
 
 def _percent_encoded(text: str) -> Iterator[str]:
     """Yield the key as URLs hold it (RFC 3986, 2.1), with hex of either case."""
-    encoded = {quote(text, safe=safe) for safe in _SAFE}
+    encoded = {
+        # Python's `quote` leaves ~ alone whatever it is told (RFC 3986, 2.3).
+        quoted if "~" in safe else quoted.replace("~", "%7E")
+        for safe in _SAFE
+        for quoted in (quote(text, safe=safe),)
+    }
     encoded.add("".join(f"%{ord(character):02X}" for character in text))
     for each in encoded:
         yield each
@@ -86,4 +91,6 @@ def _html_escaped(text: str) -> Iterator[str]:
     for apostrophe, quotes in itertools.product(
         ("&#x27;", "&#39;", "&apos;"), ("&quot;", "&#34;")
     ):
-        yield escaped.replace("&#x27;", apostrophe).replace("&quot;", quotes)
+        each = escaped.replace("&#x27;", apostrophe).replace("&quot;", quotes)
+        yield each
+        yield each.replace("+", "&#43;")  # Go's html/template

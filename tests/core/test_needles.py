@@ -114,3 +114,17 @@ def test_many_prefixes_take_linear_time() -> None:
     found = needles(prefix="fln_live_")
 
     assert found.mask(b"fln_live_" * 100_000) == b"fln_live_" + b"*" * 899_991
+
+
+def test_more_needles_than_one_search_takes_are_all_found() -> None:
+    """Keys of awkward characters have many spellings; each is found, and nothing else."""
+    keys = [f"fl!n#{number}'()*+,-./:;<=>?@[]^_`{{|}}~$&ab" for number in range(3)]
+    needles = Needles([Secret(key) for key in keys], "fln_")
+    assert len(needles.all) > 2 * 64
+
+    for needle in needles.all:
+        assert needles.knows(b"a" + needle + b"b")
+        assert needles.within(b"a" + needle + b"b")
+        assert not needles.knows(needle[1:-1])
+    assert needles.within(b"fln_" + b"x" * 16)
+    assert not needles.within(b"fln_" + b"x" * 15)

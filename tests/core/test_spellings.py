@@ -29,6 +29,9 @@ keys = st.text(visible, min_size=8, max_size=40)
         pytest.param(
             "fln_live_a%2Fb%2Bc%26d%3Ce%3E'f%22g%5Ch%3Di~j%25k", id="encodeURIComponent"
         ),
+        pytest.param(
+            "fln_live_a%2Fb%2Bc%26d%3Ce%3E%27f%22g%5Ch%3Di%7Ej%25k", id="percent-java"
+        ),
         pytest.param("".join(f"%{ord(c):02x}" for c in KEY), id="percent-everything"),
         pytest.param(json.dumps(KEY)[1:-1], id="json-python"),
         pytest.param(json.dumps(KEY)[1:-1].replace("/", "\\/"), id="json-php"),
@@ -43,8 +46,16 @@ keys = st.text(visible, min_size=8, max_size=40)
             "fln_live_a\\/b+c\\u0026d\\u003Ce\\u003E\\u0027f\\u0022g\\\\h=i~j%k",
             id="json-php-hex",
         ),
+        pytest.param(
+            "fln_live_a/b\\u002Bc\\u0026d\\u003Ce\\u003E\\u0027f\\u0022g\\\\h=i~j%k",
+            id="json-dotnet",
+        ),
         pytest.param("".join(f"\\u{ord(c):04x}" for c in KEY), id="json-everything"),
         pytest.param(html.escape(KEY), id="html"),
+        pytest.param(
+            "fln_live_a/b&#43;c&amp;d&lt;e&gt;&#39;f&#34;g\\h=i~j%k",
+            id="html-go-template",
+        ),
     ],
 )
 def test_what_encoders_make_of_a_key_is_known(encoded: str) -> None:
