@@ -10,7 +10,10 @@ Rule 1: OpenSSL may want to read in order to write, and the reverse (post-handsh
 records of TLS 1.3). `_write_blocked_on_read` and `_read_blocked_on_write` say so.
 Rule 2: a write that OpenSSL refused must be offered again with the same bytes
 (SSL_write(3), "retry"), so the head of `_backlog` only changes by what was written.
-Rule 3: an end of file without close_notify is an error, never a clean end: an attacker
+Rule 3: after an error, such as a reset, libuv stops to watch the socket, and what was
+received before the error is read first. So whoever waits for more asks for one more read
+(`read_again`): the call for the next readiness may never come.
+Rule 4: an end of file without close_notify is an error, never a clean end: an attacker
 can cut a connection, but cannot forge the alert (RFC 9112, section 9.8).
 """
 
@@ -31,6 +34,7 @@ class TlsTransport(asyncio.Transport):
     """A connected, handshaken `SSLSocket` as a transport."""
 
     __slots__ = (
+        "_again",
         "_backlog",
         "_backlog_bytes",
         "_closing",
@@ -67,6 +71,8 @@ class TlsTransport(asyncio.Transport):
         self._closing = self._lost = False
         self._paused = self._protocol_paused = self._writing = False
         self._read_blocked_on_write = self._write_blocked_on_read = False
+        self._again = False
+        """One more read is on its way."""
         self.written = 0
         """Bytes that OpenSSL has accepted: 0 means that the peer can have seen nothing."""
         loop.add_reader(self._fd, self._readable)
@@ -97,7 +103,17 @@ class TlsTransport(asyncio.Transport):
             self._loop.add_reader(self._fd, self._readable)
             # What OpenSSL has already decrypted does not make the socket readable.
             if self._sock.pending():
-                self._loop.call_soon(self._readable)
+                self.read_again()
+
+    def read_again(self) -> None:
+        """Read once more soon, whatever the loop says of the socket."""
+        if not self._again:
+            self._again = True
+            self._loop.call_soon(self._once_more)
+
+    def _once_more(self) -> None:
+        self._again = False
+        self._readable()
 
     def _readable(self) -> None:
         if self._write_blocked_on_read:
@@ -134,8 +150,7 @@ class TlsTransport(asyncio.Transport):
                     break
                 chunks.append(chunk)
                 total += len(chunk)
-                # A record that is not full usually ends the flight; the socket stays
-                # readable if not, so nothing is lost by stopping here.
+                # A record that is not full usually ends the flight.
                 if len(chunk) < RECORD:
                     return b"".join(chunks)
         except ssl.SSLWantReadError:
@@ -144,7 +159,7 @@ class TlsTransport(asyncio.Transport):
             # What came before the fault is delivered first: it may be a whole answer.
             pass
         # The end, a fault, or a full batch: none of them need make the socket readable.
-        self._loop.call_soon(self._readable)
+        self.read_again()
         return b"".join(chunks)
 
     def _ended(self) -> None:

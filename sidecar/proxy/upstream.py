@@ -73,7 +73,15 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         *("_body", "_buffer", "_eof", "_fields", "_interim", "_known", "_pool"),
-        *("_rules", "begun", "call", "calls", "idle_seconds", "idle_until"),
+        *(
+            "_read_again",
+            "_rules",
+            "begun",
+            "call",
+            "calls",
+            "idle_seconds",
+            "idle_until",
+        ),
         *("on_first_answer", "reusable", "transport", "written_before"),
     )
 
@@ -88,6 +96,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._interim = 0
         self._eof = False
         self.transport: asyncio.Transport
+        self._read_again: Callable[[], None] | None = None
+        """Of a transport that cannot tell of everything; see `tls.py`."""
         self.call: Call | None = None
         self.calls = 0
         self.begun = False
@@ -139,6 +149,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
+        self._read_again = getattr(transport, "read_again", None)
         self.transport = transport  # type: ignore[assignment]  # a Transport, as for any stream
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -188,6 +199,8 @@ class UpstreamConnection(asyncio.Protocol):
                 self._head(call, data)
             else:
                 self._more(call, data)
+            if self.call is call and self._read_again is not None:
+                self._read_again()
         except Exception as error:  # noqa: BLE001 - the outermost frame of a callback
             self.abort()
             call.answer_failed(error)
