@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 from sidecar.demo.asking import Answer, Metrics, Overdue, call, wait_until
 from sidecar.demo.aws import environment
 
+PROGRAM: Final = (sys.executable, "-m", "sidecar")
 UPSTREAM: Final = "flownally"
 READY_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 40.0
@@ -64,6 +65,7 @@ class SidecarProcess:
             process's `listening` log lines.
         env: variables on top of the test's own environment less its AWS variables.
         command: what follows `python -m sidecar`, instead of `run --config FILE`.
+        program: what is run instead of `python -m sidecar`, with the same behind it.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class SidecarProcess:
         *,
         env: Mapping[str, str] | None = None,
         command: Sequence[str] | None = None,
+        program: Sequence[str] = PROGRAM,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.config = directory / "sidecar.toml"
@@ -82,7 +85,7 @@ class SidecarProcess:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("SIDECAR")}
         with self._out.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sidecar", *arguments],
+                [*program, *arguments],
                 cwd=directory,
                 env=environment(inherited) | dict(env or {}),
                 stdin=subprocess.DEVNULL,

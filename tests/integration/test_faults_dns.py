@@ -6,7 +6,6 @@ closed or idle, and no call fails when the old server goes. Only the answer to t
 question who `api.test` is comes from a file: nobody but root can change the system's.
 """
 
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -139,15 +138,9 @@ def _world(tmp_path: Path) -> Iterator[World]:
         base = file_settings(tmp_path, f"https://{NAME}:{old.port}/v1")
         trust = {"upstreams": {UPSTREAM: {"ca_file": str(bundle)}}}
         fast = merge(limits(connect_seconds=2, response_seconds=10), trust)
-        process = SidecarProcess(tmp_path / "sidecar", merge(base, fast))
-        process.close()
-        with process._out.open("wb") as out:
-            arguments = [str(hosts), "run", "--config", str(process.config)]
-            process.process = subprocess.Popen(
-                [sys.executable, "-c", NAMED, *arguments],
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
+        program = [sys.executable, "-c", NAMED, str(hosts)]
+        settings = merge(base, fast)
+        process = SidecarProcess(tmp_path / "sidecar", settings, program=program)
         try:
             world = World(process, hosts, old, new, other)
             world.move(old)

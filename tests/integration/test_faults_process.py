@@ -18,6 +18,7 @@ from typing import Final
 
 import pytest
 
+from sidecar.demo.process import PROGRAM
 from tests.integration.attack_rig import HOST, Rig, attacked, limits
 from tests.integration.raw import (
     KEY,
@@ -148,16 +149,13 @@ def test_a_reader_of_the_log_that_is_gone(tmp_path: Path) -> None:
             "log": {"access": "all"},
         }
         settings = merge(file_settings(tmp_path, api.base_url), changes)
-        # Only to have the settings written: this process is replaced by the next.
-        written = SidecarProcess(tmp_path / "first", settings)
-        written.close()
-        with subprocess.Popen(
-            [sys.executable, "-m", "sidecar", "run", "--config", str(written.config)],
-            stderr=subprocess.PIPE,
-        ) as process:
-            assert process.stderr is not None
-            process.stderr.readline()
-            process.stderr.close()
+        pipe = tmp_path / "stderr"
+        os.mkfifo(pipe)
+        program = ["sh", "-c", 'exec "$@" 2> "$0"', str(pipe), *PROGRAM]
+        process = SidecarProcess(tmp_path / "sidecar", settings, program=program)
+        try:
+            with pipe.open("rb") as reader:
+                assert reader.readline()
             wait_until(path.exists, "the socket")
 
             def well() -> bool:
@@ -168,8 +166,10 @@ def test_a_reader_of_the_log_that_is_gone(tmp_path: Path) -> None:
 
             wait_until(well, "a call")
             assert status_of(f"unix:{path}") == (200, "")
-            process.send_signal(signal.SIGTERM)
+            process.send(signal.SIGTERM)
             assert process.wait(20) == 0
+        finally:
+            process.close()
 
 
 # The wall clock of this process can be moved by writing seconds into a file.
@@ -190,33 +190,22 @@ def test_the_wall_clock_steps(tmp_path: Path, step: float) -> None:
     moved.write_text("0")
     with RawApi() as api:
         settings = file_settings(tmp_path, api.base_url)
-        written = SidecarProcess(tmp_path / "first", settings)
-        written.close()
-        out = tmp_path / "out"
-        arguments = [str(moved), "run", "--config", str(written.config)]
-        with (
-            out.open("wb") as log,
-            subprocess.Popen(
-                [sys.executable, "-c", CLOCK, *arguments],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            ) as process,
-        ):
-            try:
-                written.process = process
-                written._out = out
-                written.wait_ready()
-                assert status_of(written.address()) == (200, "")
-                moved.write_text(str(step))
-                for _ in range(5):
-                    assert status_of(written.address()) == (200, "")
-                wait_until(lambda: written.logs("clock_jumped"), "the jump", 15)
-                status = written.status()["upstreams"][UPSTREAM]
-                assert status["state"] == "fresh"
-                assert status_of(written.address()) == (200, "")
-            finally:
-                process.terminate()
+        program = [sys.executable, "-c", CLOCK, str(moved)]
+        process = SidecarProcess(tmp_path / "sidecar", settings, program=program)
+        try:
+            process.wait_ready()
+            assert status_of(process.address()) == (200, "")
+            moved.write_text(str(step))
+            for _ in range(5):
+                assert status_of(process.address()) == (200, "")
+            wait_until(lambda: process.logs("clock_jumped"), "the jump", 15)
+            status = process.status()["upstreams"][UPSTREAM]
+            assert status["state"] == "fresh"
+            assert status_of(process.address()) == (200, "")
+            process.send(signal.SIGTERM)
             assert process.wait(20) == 0
+        finally:
+            process.close()
 
 
 class Gate:

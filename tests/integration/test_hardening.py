@@ -18,6 +18,7 @@ from typing import Any, Final
 import pytest
 
 from sidecar.demo.aws import AwsClient
+from sidecar.demo.process import PROGRAM
 from tests.integration.attack_rig import HOST
 from tests.integration.memory import found, may_look, needs_root
 from tests.integration.raw import (
@@ -59,23 +60,9 @@ def as_user(*command: str) -> list[str]:
     return [*AS_USER, *command] if os.geteuid() == 0 else list(command)
 
 
-class UserProcess(SidecarProcess):
-    """A sidecar that runs as the user."""
-
-    def __init__(self, directory: Path, settings: dict[str, Any]) -> None:
-        super().__init__(directory, settings)
-        super().close()
-        self._out = directory / "user.log"
-        with self._out.open("wb") as out:
-            self.process = subprocess.Popen(
-                as_user(
-                    *(sys.executable, "-m", "sidecar", "run"),
-                    *("--config", str(self.config)),
-                ),
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                cwd=directory,
-            )
+def user_process(directory: Path, settings: Settings) -> SidecarProcess:
+    """Start a sidecar that runs as the user."""
+    return SidecarProcess(directory, settings, program=as_user(*PROGRAM))
 
 
 @pytest.fixture(name="process", scope="module")
@@ -83,7 +70,7 @@ def _process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProces
     """A sidecar with a key in it, run by a user who is not root."""
     directory = tmp_path_factory.mktemp("hardening")
     with RawApi() as api:
-        process = UserProcess(
+        process = user_process(
             directory / "sidecar", file_settings(directory, api.base_url)
         )
         try:
@@ -137,6 +124,11 @@ here, there = Span(ctypes.addressof(kept), 8), Span(4096, 8)
 libc.process_vm_readv(pid, ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
 sys.exit(ctypes.get_errno() == 1)  # EPERM; EFAULT: it may
 """
+TAKE: Final = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+sys.exit(libc.syscall(438, os.pidfd_open(%d), 0, 0) < 0)  # pidfd_getfd
+"""
 ATTACKS: Final = [
     pytest.param(lambda pid: f"open('/proc/{pid}/mem', 'rb')", id="mem"),
     pytest.param(lambda pid: READ % (pid, "maps"), id="maps"),
@@ -148,6 +140,9 @@ ATTACKS: Final = [
     pytest.param(lambda pid: READ % (pid, "stack"), id="stack"),
     pytest.param(lambda pid: SEIZE % pid, id="ptrace"),
     pytest.param(lambda pid: COPY % pid, id="process_vm_readv"),
+    pytest.param(lambda pid: TAKE % pid, id="pidfd_getfd"),
+    pytest.param(lambda pid: READ % (pid, "smaps"), id="smaps"),
+    pytest.param(lambda pid: READ % (pid, "personality"), id="personality"),
 ]  # fmt: skip
 
 
@@ -168,6 +163,26 @@ def test_a_process_of_the_same_user_cannot_look_into_it(
     assert not succeeds(attack(process.pid))
     if name != "stack":  # root's in any case
         assert succeeds(attack(soft)), "the control: this attack works elsewhere"
+
+
+def test_it_is_closed_before_it_reads_its_settings(tmp_path: Path) -> None:
+    """Who opens its memory early may go on reading it, also when there is a key."""
+    tmp_path.chmod(0o755)
+    pipe = tmp_path / "settings"
+    os.mkfifo(pipe)
+    process = SidecarProcess(
+        tmp_path / "sidecar",
+        {},
+        program=as_user(*PROGRAM),
+        command=["run", "--config", str(pipe)],
+    )
+    try:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        wait_until(children.read_text, "the process that reads the settings")
+        for attack in ("mem", "maps"):
+            assert not succeeds(f"open('/proc/{process.pid}/{attack}', 'rb').read(1)")
+    finally:
+        process.close()
 
 
 def test_gcore_gets_nothing(process: SidecarProcess, soft: int, tmp_path: Path) -> None:
@@ -210,7 +225,7 @@ def test_a_crash_leaves_no_core(tmp_path: Path) -> None:
     with RawApi() as api:
         for number in (signal.SIGABRT, signal.SIGSEGV):
             directory = tmp_path / number.name
-            process = UserProcess(
+            process = user_process(
                 directory / "sidecar", file_settings(directory, api.base_url)
             )
             try:
@@ -341,31 +356,13 @@ def post(process: SidecarProcess, id_: str, secret: str) -> int:
 
 def hasty(directory: Path, settings: Settings, remembered: float) -> SidecarProcess:
     """Start a sidecar that forgets within seconds."""
-    process = SidecarProcess(directory / "sidecar", settings)
-    process.close()
-    out = directory / "out"
-    arguments = [str(remembered), "run", "--config", str(process.config)]
-    with out.open("wb") as log:
-        process.process = subprocess.Popen(
-            [sys.executable, "-c", HASTY, *arguments],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=_environment(),
-        )
-    process._out = out
-    return process
+    program = [sys.executable, "-c", HASTY, str(remembered)]
+    return SidecarProcess(directory / "sidecar", settings, program=program)
 
 
 def wait_for(process: SidecarProcess, version: str) -> None:
     """Wait until this version is in use."""
     wait_until(lambda: fingerprint(process) == version, "the new key")
-
-
-def _environment() -> dict[str, str]:
-    """Return what emulated AWS needs."""
-    from sidecar.demo.aws import environment  # noqa: PLC0415 - moto's extras
-
-    return environment(dict(os.environ))
 
 
 def use(process: SidecarProcess) -> None:

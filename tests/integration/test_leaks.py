@@ -10,7 +10,6 @@ import base64
 import gzip
 import html
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -342,28 +341,19 @@ def test_a_bug_anywhere_shows_where_and_not_what(tmp_path: Path, place: str) -> 
     if known.returncode:
         pytest.fail(f"{place} is no longer there")
     with RawApi() as api:
-        written = SidecarProcess(
-            tmp_path / "first", file_settings(tmp_path, api.base_url, KEY)
+        process = SidecarProcess(
+            tmp_path / "sidecar",
+            file_settings(tmp_path, api.base_url, KEY),
+            env=DEBUG,
+            program=[sys.executable, "-c", BUG, f"{place}:{KEY}"],
         )
-        written.close()
-        out = tmp_path / "out"
-        arguments = [f"{place}:{KEY}", "run", "--config", str(written.config)]
-        with (
-            out.open("wb") as log,
-            subprocess.Popen(
-                [sys.executable, "-c", BUG, *arguments],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ | DEBUG,
-            ) as process,
-        ):
-            written.process, written._out = process, out
-            try:
-                bodies = provoke(written)
-            finally:
-                process.terminate()
-                process.wait(20)
-        text = out.read_text(errors="replace")
+        try:
+            bodies = provoke(process)
+            process.send(signal.SIGTERM)
+            process.wait(20)
+        finally:
+            process.close()
+        text = process.output()
 
     assert "RuntimeError" in text
     assert_hidden({"output": text, **bodies}, KEY)
