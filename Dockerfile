@@ -27,6 +27,9 @@ LABEL org.opencontainers.image.title="sidecar" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/sidecar /opt/sidecar
+# What may not be read may not be dumped or traced from its first instruction on
+# (execve(2), PR_SET_DUMPABLE(2const)): nobody can open its memory before it protects itself.
+RUN chmod 0711 "$(readlink -f /opt/sidecar/bin/python)"
 # PYTHONDONTWRITEBYTECODE: the root is read-only and everything is compiled.
 # MALLOC_ARENA_MAX: boto3's one thread would get an arena of its own to fragment.
 ENV PYTHONDONTWRITEBYTECODE=1 \

@@ -1,10 +1,10 @@
 """
 The sidecar as a whole: makes every part from the settings, runs it, drains it.
 
-Order of the start: the process is hardened; the log is up and has proven that it shows no
-key; every socket is bound, so that a clash of ports is a settings error and not a crash
-later; then the keepers look for their keys, and the listeners open. They are open before
-there is a key: a call that comes early waits for it.
+Order of the start: `run` has hardened the process; the log is up and has proven that it
+shows no key; every socket is bound, so that a clash of ports is a settings error and not a
+crash later; then the keepers look for their keys, and the listeners open. They are open
+before there is a key: a call that comes early waits for it.
 
 Order of the end: not ready; listeners closed; calls in flight finish; keepers stop.
 """
@@ -45,7 +45,7 @@ from sidecar.credential.keeper import Keeper
 from sidecar.errors import Exit, Problem, RefreshResult, SettingsInvalid
 from sidecar.log import canary_survives, configure, get_logger, loop_exception_handler
 from sidecar.metrics import Metrics
-from sidecar.posture import harden
+from sidecar.posture import look
 from sidecar.proxy.connect import Connector, tls_context
 from sidecar.proxy.runner import CappedSite, ProxyRunner
 from sidecar.proxy.server import ProxyServer
@@ -88,7 +88,6 @@ class Sidecar:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        posture = harden()
         keep_freed_memory()
         self.metrics = Metrics(__version__)
         self._redactor = Redactor(self.metrics.log_redacted)
@@ -104,7 +103,7 @@ class Sidecar:
         self._report = Report(
             settings,
             self.metrics,
-            posture,
+            look(),
             leaks,
             draining=self._draining,
             webhooks_ready=lambda: self._receiver is not None and self._receiver.ready,

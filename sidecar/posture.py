@@ -16,6 +16,11 @@ credentials stay where botocore's chain finds them, in the environment too: no p
 is started that could inherit them (but a profile's own `credential_process`, by botocore),
 and the environment belongs to root as the memory does.
 
+A process of the same uid that opens /proc/PID/mem before all this may read on through
+what it has opened. So `run` does it first of all, some 50 ms after the process began; in
+the image the interpreter may be executed and not read by its user, and then the kernel
+keeps such a process from the first instruction on (execve(2)).
+
 Not defended: root on the node, and a debugger with CAP_SYS_PTRACE.
 """
 

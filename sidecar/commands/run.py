@@ -5,6 +5,7 @@ import os
 
 from sidecar.commands.support import path_of
 from sidecar.errors import Exit
+from sidecar.posture import harden
 from sidecar.settings.apart import Loading
 
 
@@ -15,6 +16,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Exit:
     """Run in the foreground."""
+    # Before anything else: whoever has opened our memory by now may go on reading it.
+    harden()
     loading = Loading(path_of(args, os.environ))
     # Late: imported while the other process loads the settings.
     from sidecar import app  # noqa: PLC0415 - not for --help

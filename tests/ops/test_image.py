@@ -134,6 +134,20 @@ def test_it_holds_what_it_needs_and_no_more(image: str) -> None:
     assert found["page"] == ["page.css", "page.js", "page.py"]
 
 
+def test_its_memory_is_its_own_from_the_first_instruction(image: str) -> None:
+    """Before a line of ours runs; the same interpreter in its base is open to its user."""
+    born = "import ctypes; print(ctypes.CDLL(None).prctl(3))"  # PR_GET_DUMPABLE
+    options = ("run", "--rm", "--network=none", *RESTRICTED, "--user=65532:65532")
+
+    assert (
+        podman(
+            *options, "--entrypoint=/opt/sidecar/bin/python", image, "-I", "-c", born
+        )
+        == "0"
+    )
+    assert podman(*options, "--entrypoint=python3", BASE, "-I", "-c", born) == "1"
+
+
 def test_the_app_beside_it_shares_its_loopback(
     image: str, tmp_path: Path, key_file: Path
 ) -> None:
