@@ -4,7 +4,6 @@ import http.client
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Final, Self
 
 BODY: Final = b'{"tags":["lead","demo"]}'
@@ -59,12 +58,7 @@ class Traffic:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join()

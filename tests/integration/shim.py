@@ -10,7 +10,6 @@ import contextlib
 import socket
 import threading
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final, Self
 
 from tests.integration.raw import RESET
@@ -159,12 +158,7 @@ class Shim:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopping.set()
         _shut(self._listener)
         self._listener.close()

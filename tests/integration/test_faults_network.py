@@ -171,38 +171,55 @@ AWS_TROUBLES: Final = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("trouble", AWS_TROUBLES)
-def test_the_network_to_aws(
-    moto: AwsClient,
-    settings: Settings,
-    issued: Issued,
-    sidecar_process: Callable[..., SidecarProcess],
-    trouble: Trouble,
-) -> None:
-    """Calls go on with the last good key; a sidecar that has none yet waits for it."""
+Behind = Callable[[Shim], SidecarProcess]
+
+
+@pytest.fixture(name="shim")
+def _shim(moto: AwsClient) -> Iterator[Shim]:
+    """Between the sidecar and AWS."""
     behind = urlsplit(moto.endpoint)
     with Shim(str(behind.hostname), int(behind.port or 0)) as shim:
-        shim.suffer(trouble)
+        yield shim
+
+
+@pytest.fixture(name="behind")
+def _behind(
+    settings: Settings, sidecar_process: Callable[..., SidecarProcess]
+) -> Behind:
+    """Start a sidecar that looks at AWS often, through the shim."""
+
+    def start(shim: Shim) -> SidecarProcess:
         changes = {
             "aws": {"endpoint_url": f"http://{shim.address}"},
             "upstreams": {UPSTREAM: {"credential": {"refresh_seconds": 0.3}}},
         }
-        process = sidecar_process(merge(settings, changes))
-        process.wait_listening()
-        assert process.admin("/startupz").status == 503
-        wait_until(lambda: shim.accepted, "a try")
-        shim.suffer(CALM)
-        process.wait_ready()
-        assert process.call().status == 200
+        return sidecar_process(merge(settings, changes))
 
-        shim.suffer(trouble)
-        wait_until(lambda: state(process) == "stale", "the key to be stale", 20)
-        assert process.admin("/readyz").status == 200
-        assert process.call().status == 200
+    return start
 
-        shim.suffer(CALM)
-        wait_until(lambda: state(process) == "fresh", "the key to be fresh", 20)
-        process.assert_never_shown(issued.key)
+
+@pytest.mark.parametrize("trouble", AWS_TROUBLES)
+def test_the_network_to_aws(
+    shim: Shim, behind: Behind, issued: Issued, trouble: Trouble
+) -> None:
+    """Calls go on with the last good key; a sidecar that has none yet waits for it."""
+    shim.suffer(trouble)
+    process = behind(shim)
+    process.wait_listening()
+    assert process.admin("/startupz").status == 503
+    wait_until(lambda: shim.accepted, "a try")
+    shim.suffer(CALM)
+    process.wait_ready()
+    assert process.call().status == 200
+
+    shim.suffer(trouble)
+    wait_until(lambda: state(process) == "stale", "the key to be stale", 20)
+    assert process.admin("/readyz").status == 200
+    assert process.call().status == 200
+
+    shim.suffer(CALM)
+    wait_until(lambda: state(process) == "fresh", "the key to be fresh", 20)
+    process.assert_never_shown(issued.key)
 
 
 @pytest.mark.parametrize(
@@ -213,28 +230,18 @@ def test_the_network_to_aws(
     ],
 )
 def test_a_slow_network_to_aws(
-    moto: AwsClient,
-    settings: Settings,
-    issued: Issued,
-    sidecar_process: Callable[..., SidecarProcess],
-    trouble: Trouble,
+    shim: Shim, behind: Behind, moto: AwsClient, issued: Issued, trouble: Trouble
 ) -> None:
     """What is slow is not lost: the first key comes, and the next one."""
-    behind = urlsplit(moto.endpoint)
-    with Shim(str(behind.hostname), int(behind.port or 0)) as shim:
-        shim.suffer(trouble)
-        changes = {
-            "aws": {"endpoint_url": f"http://{shim.address}"},
-            "upstreams": {UPSTREAM: {"credential": {"refresh_seconds": 0.3}}},
-        }
-        process = sidecar_process(merge(settings, changes))
-        process.wait_ready()
-        assert process.call().status == 200
+    shim.suffer(trouble)
+    process = behind(shim)
+    process.wait_ready()
+    assert process.call().status == 200
 
-        # The API need not know it: without a probe, what is in the secret is used.
-        version = moto.rotate(SECRET_ID, f"{issued.key}2")
-        wait_until(lambda: fingerprint(process) == version[:8], "the new key", 20)
-        assert state(process) == "fresh"
+    # The API need not know it: without a probe, what is in the secret is used.
+    version = moto.rotate(SECRET_ID, f"{issued.key}2")
+    wait_until(lambda: fingerprint(process) == version[:8], "the new key", 20)
+    assert state(process) == "fresh"
 
 
 def fingerprint(process: SidecarProcess) -> str:

@@ -35,7 +35,7 @@ UNTIL_CLOSE: Final = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhal."
 Serve = Callable[[socket.socket, ssl.SSLContext], None]
 
 
-class TlsApi:
+class TlsPeer:
     """An API that does with each connection what it is told, and keeps what came."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
@@ -135,7 +135,7 @@ class TlsApi:
 class Rig:
     """A sidecar before such an API."""
 
-    api: TlsApi
+    api: TlsPeer
     process: SidecarProcess
     good: Certificate
 
@@ -160,7 +160,7 @@ def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     certificates = [make(directory / make.__name__) for make in TRUSTED]
     bundle = directory / "authorities.pem"
     bundle.write_bytes(b"".join(one.ca_file.read_bytes() for one in certificates))
-    api = TlsApi(certificates[0].server_context())
+    api = TlsPeer(certificates[0].server_context())
     api.thread.start()
     base = file_settings(directory, f"https://127.0.0.1:{api.port}/v1")
     changes = {"upstreams": {UPSTREAM: {"ca_file": str(bundle)}}}

@@ -10,7 +10,6 @@ import subprocess
 import termios
 import threading
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 import pytest
@@ -95,12 +94,7 @@ class OpensslServer:
         self._reader.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
         self._reader.join()
