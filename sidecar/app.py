@@ -60,6 +60,11 @@ Addresses = Mapping[str, str]
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """Calls make no cycles, so collections find nothing; see benchmarks/."""
 SECOND_SIGNAL_EXIT: Final = 1
+AGAIN_SECONDS: Final = 0.25
+"""
+A signal so soon after the first is the same one: `timeout` and others signal the process
+and then its group.
+"""
 
 
 def run(
@@ -100,6 +105,7 @@ class Sidecar:
             self._log.critical("canary_survived", paths=list(leaks))
         self._receiver: WebhookReceiver | None = None
         self._stop = asyncio.Event()
+        self._quit_at = 0.0
         self._report = Report(
             settings,
             self.metrics,
@@ -255,7 +261,9 @@ class Sidecar:
         return self._stop.is_set()
 
     def _quit(self) -> None:
-        self._log.info("draining", seconds=self._settings.drain.timeout_seconds)
+        seconds = self._settings.drain.timeout_seconds
+        self._log.info("draining", seconds=seconds, calls=self._report.inflight)
+        self._quit_at = time.monotonic()
         self._stop.set()
 
     # The run.
@@ -278,10 +286,12 @@ class Sidecar:
 
     def _signalled(self) -> None:
         """Drain on the first signal, end at once on the second."""
-        if self._stop.is_set():
-            self._log.warning("stopped_at_once", reason="a second signal")
+        if not self._stop.is_set():
+            self._quit()
+        elif time.monotonic() - self._quit_at >= AGAIN_SECONDS:
+            calls = self._report.inflight
+            self._log.warning("stopped_at_once", reason="a second signal", calls=calls)
             os._exit(SECOND_SIGNAL_EXIT)
-        self._quit()
 
     # The end.
 

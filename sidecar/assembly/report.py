@@ -53,6 +53,11 @@ class Report:
             time.time,
         )
 
+    @property
+    def inflight(self) -> int:
+        """How many calls are under way."""
+        return sum(proxy.stats.inflight for proxy in self.proxies.values())
+
     def facts(self) -> Facts:
         """Return what the probes of Kubernetes go by."""
         upstreams = [self._health(name) for name in self.settings.upstreams]

@@ -67,6 +67,14 @@ class AccessLog:
                 seconds=round(seconds, 6),
             )
 
+    def drain_cut(self, calls: int) -> None:
+        """Tell that the end did not wait any longer."""
+        self._log.warning(
+            "drain_cut",
+            calls=calls,
+            explanation="drain.timeout_seconds is over: calls in flight were cut",
+        )
+
     def rejected(self, refused: Refused, operation: str, method: bytes) -> None:
         """Tell of a call that the sidecar answered itself."""
         if self._errors:

@@ -102,6 +102,8 @@ class ProxyServer:
         self.version_and_host = b" HTTP/1.1\r\nHost: %b\r\n" % upstream.base.host_header
         self.known = KnownCalls()
         self.draining = False
+        self._cutting = False
+        """Who leaves now was cut by us."""
         self.services: set[ServiceConnection] = set()
         self.pool = Pool(upstream.limits.max_upstream_connections, self._open_one)
         stats.connections = self.pool.counts
@@ -240,7 +242,8 @@ class ProxyServer:
 
     def log_gone(self, operation: Operation, method: bytes, seconds: float) -> None:
         """Log that the service left before its answer was whole."""
-        self._access.gone(operation, method, seconds)
+        if not self._cutting:
+            self._access.gone(operation, method, seconds)
 
     # Opening connections.
 
@@ -297,6 +300,9 @@ class ProxyServer:
                     await asyncio.sleep(SWEEP_SECONDS / 5)
                     self._close_idle()  # accepted just before the listener closed
         except TimeoutError:
+            if self.stats.inflight:
+                self._access.drain_cut(self.stats.inflight)
+            self._cutting = True
             for service in tuple(self.services):
                 service.abort()
         if self._timer is not None:

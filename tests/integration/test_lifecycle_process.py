@@ -8,12 +8,14 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from sidecar.app import AGAIN_SECONDS
 from sidecar.demo.api import EmulatedApi
 from sidecar.demo.aws import AwsClient
 from sidecar.demo.keys import Issued
@@ -126,6 +128,27 @@ def test_a_drain_ends_in_its_time(tmp_path: Path) -> None:
             assert rig.process.wait() == Exit.OK
         held.let.set()
         no_bug(rig.process)
+        assert rig.process.logs("draining")[0]["calls"] == 1
+        assert rig.process.logs("drain_cut")[0]["calls"] == 1
+        assert rig.process.logs("service_left") == [], "it was us"
+
+
+def test_a_signal_that_comes_twice_is_one(rig: Rig) -> None:
+    """`timeout` signals its child and then the group: the drain goes on."""
+    held = Held()
+    rig.api.script = held
+    with RawClient(rig.address) as client:
+        client.send(GET)
+        assert held.asked.wait(10)
+        rig.process.send(signal.SIGSTOP)  # so that it finds both together
+        rig.process.send(signal.SIGTERM)
+        rig.process.send(signal.SIGINT)
+        rig.process.send(signal.SIGCONT)
+        wait_until(lambda: rig.process.logs("draining"), "draining")
+        held.let.set()
+        assert client.answer().status == 200
+    assert rig.process.wait() == Exit.OK
+    assert rig.process.logs("stopped_at_once") == []
 
 
 def test_a_second_signal_is_an_end_at_once(rig: Rig) -> None:
@@ -137,11 +160,13 @@ def test_a_second_signal_is_an_end_at_once(rig: Rig) -> None:
         assert held.asked.wait(10)
         rig.process.send(signal.SIGTERM)
         wait_until(lambda: rig.process.logs("draining"), "draining")
+        time.sleep(2 * AGAIN_SECONDS)
         rig.process.send(signal.SIGTERM)
         assert rig.process.wait() == Exit.UNEXPECTED
     held.let.set()
 
-    assert rig.process.logs("stopped_at_once")[0]["reason"] == "a second signal"
+    (line,) = rig.process.logs("stopped_at_once")
+    assert (line["reason"], line["calls"]) == ("a second signal", 1)
 
 
 def command(start: Start, process: SidecarProcess, *arguments: str) -> tuple[int, str]:
