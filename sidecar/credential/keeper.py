@@ -138,6 +138,10 @@ class Keeper:
     def status(self) -> KeeperStatus:
         """What can be told now."""
         left = self._alarms.left(Timer.LOOK)
+        if left is not None and self.doubted:
+            # The next 401 after the circuit's time makes it look, too.
+            circuit = self._life.recovery.circuit
+            left = min(left, max(0.0, circuit.until - self._monotonic()))
         due = None if left is None else self._now() + left
         return self._narrator.status(self._life, self._jobs.failure, due)
 
@@ -224,7 +228,8 @@ class Keeper:
         for command in commands:
             self._obey(command)
         if life.state is not was or self.doubted is not doubted:
-            self._narrator.moved(was, life.state, refused=self.doubted)
+            proving = life.keys.candidate is not None
+            self._narrator.moved(was, life.state, refused=self.doubted, proving=proving)
 
     def _obey(self, command: Command) -> None:
         """Do one thing."""

@@ -98,11 +98,19 @@ class Narrator:
         )
         self._log.warning("credential_look_failed", reason=text, effect=effect)
 
-    def moved(self, old: State, new: State, *, refused: bool = False) -> None:
-        """The state is another one, or the API began or ceased to refuse the key."""
+    def moved(
+        self, old: State, new: State, *, refused: bool = False, proving: bool = False
+    ) -> None:
+        """
+        The state is another one, or the API began or ceased to refuse the key.
+
+        `proving`: a newer key waits for its proof, so the one in use is not the newest.
+        """
         if new is not old:
             self._metrics.state(new)
         event, level, meaning = _REFUSED if refused else _STATES[new]
+        if proving and new is State.FRESH:
+            event, meaning = _PROVING
         self._trouble = None if new is State.FRESH else meaning
         if (old, new) == (State.MISSING, State.FRESH):
             return  # told as `credential_ready`
@@ -171,7 +179,7 @@ _STATES: Final = {
     State.STALE: (
         "credential_stale",
         "warning",
-        "the source does not answer: the last good key serves on",
+        "the source gives no key: the last good one serves on",
     ),
     State.ROLLED_BACK: (
         "credential_rolled_back",
@@ -189,6 +197,11 @@ _STATES: Final = {
         "the source was away for longer than max_stale_seconds: calls get 503",
     ),
 }
+
+_PROVING: Final = (
+    "credential_proving",
+    "a newer key is being proved: the one in use serves on",
+)
 
 _REFUSED: Final = (
     "credential_refused",
@@ -208,5 +221,9 @@ _CUTOVERS: Final = {
         "error",
         "the newest key does not work: the key before it is in use again",
     ),
-    Cutover.RESTORED: ("key_restored", "info", "the newest key is in use again"),
+    Cutover.RESTORED: (
+        "key_restored",
+        "info",
+        "the newest key is in use, and no older one any more",
+    ),
 }

@@ -833,3 +833,20 @@ def test_a_secret_of_a_stranger_is_unknown() -> None:
             assert isinstance(verdict, Replay)
 
     live(story())
+
+
+def test_the_status_tells_when_a_burned_key_is_looked_after() -> None:
+    """The circuit's time, not the regular look's: that is when the next 401 helps."""
+    world = World()
+    world.issue("v1")
+
+    async def story() -> None:
+        async with world.running():
+            await world.keeper.wait(5)
+            world.revoke("v1")
+            assert await world.call() == 401
+            due = world.keeper.status.next_refresh
+            assert due is not None
+            assert 0 <= due - (EPOCH + world.monotonic()) <= 5
+
+    live(story())

@@ -127,6 +127,17 @@ def test_a_refused_key_is_told_apart_from_a_refused_candidate(
     assert metrics.states == ["rejected", "fresh"]
 
 
+def test_a_key_that_is_being_proved_is_not_said_to_be_in_use(
+    narrator: Narrator, lines: list[EventDict], metrics: FakeMetrics
+) -> None:
+    """A false all-clear would stand for as long as the probe takes."""
+    narrator.moved(State.REJECTED, State.FRESH, proving=True)
+
+    assert lines[0]["event"] == "credential_proving"
+    assert "newest key is in use" not in lines[0]["meaning"]
+    assert metrics.states == ["fresh"]
+
+
 @pytest.mark.parametrize("cutover", Cutover)
 def test_each_cutover_is_counted_and_told(
     narrator: Narrator, lines: list[EventDict], metrics: FakeMetrics, cutover: Cutover
