@@ -9,7 +9,7 @@ from typing import Final
 
 from sidecar.commands.rotate import Waiting, conclude
 from sidecar.commands.rotation_parts import guarded, options_of, parts_of
-from sidecar.commands.support import settings_of
+from sidecar.commands.support import config_behind, settings_of
 from sidecar.core.rotation_facts import Facts, Key, Order
 from sidecar.errors import Exit, Problem, SettingsInvalid
 from sidecar.posture import harden
@@ -46,6 +46,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     gone.add_argument(
         "--replace", action="store_true", help="put a new key in its place first"
     )
+    for action in actions.choices.values():
+        config_behind(action)
 
 
 def run(args: argparse.Namespace) -> Exit:

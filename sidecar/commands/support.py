@@ -45,3 +45,11 @@ def path_of(args: argparse.Namespace, environ: Mapping[str, str]) -> Path | None
         reason = "no settings: give a file here, or by SIDECAR_CONFIG, or set SIDECAR_*"
         raise SettingsInvalid([Problem("--config", reason, "config/sidecar.toml")])
     return None
+
+
+def config_behind(action: argparse.ArgumentParser) -> None:
+    """Take `--config` behind an action, too, where people write it."""
+    # Unset, the one before the action holds.
+    action.add_argument(
+        "--config", metavar="FILE", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from sidecar.commands.support import settings_of
+from sidecar.commands.support import config_behind, settings_of
 from sidecar.core.secret import Secret, SecretRules, parse_secret
 from sidecar.core.webhook_keys import parse_signing_key
 from sidecar.core.webhooks import sign
@@ -52,10 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="sign a delivery",
         description="Print the header fields of a signed delivery, or send it.",
     )
-    # Also behind the action, where people write it; unset, the one before it holds.
-    action.add_argument(
-        "--config", metavar="FILE", default=argparse.SUPPRESS, help=argparse.SUPPRESS
-    )
+    config_behind(action)
     source = action.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--secret-file", metavar="FILE", help="holds whsec_... (v1) or whsk_... (v1a)"

@@ -1,5 +1,6 @@
 """`sidecar keys`: create, list, revoke."""
 
+import argparse
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,15 @@ def test_an_action_is_required(stage: Stage, run: Run) -> None:
     """`sidecar keys` alone is no order."""
     assert run(stage.settings(), "keys").code == Exit.USAGE
     assert stage.moto.secrets.describe_secret(SecretId=SECRET_ID)["Name"] == SECRET_ID
+
+
+@pytest.mark.parametrize("action", ["list", "revoke", "create"])
+def test_the_settings_are_named_before_or_behind_the_action(action: str) -> None:
+    """As for every other command; the one behind holds."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config")
+    keys.configure(parser)
+    before = parser.parse_args(["--config", "a", action])
+    behind = parser.parse_args(["--config", "a", action, "--config", "b"])
+
+    assert (before.config, behind.config) == ("a", "b")
