@@ -42,7 +42,7 @@ def _moto(moto_server: "EmulatedAws") -> "Iterator[AwsClient]":
 @pytest.fixture(name="aws_shim")
 def _aws_shim(moto: "AwsClient") -> "Iterator[AwsShim]":
     """The emulated AWS behind switches for faults."""
-    from tests.integration.aws_shim import AwsShim  # noqa: PLC0415
+    from tests.integration.aws_shim import AwsShim  # noqa: PLC0415 - only for who asks for it
 
     with AwsShim(moto.endpoint) as shim:
         yield shim
@@ -51,7 +51,7 @@ def _aws_shim(moto: "AwsClient") -> "Iterator[AwsShim]":
 @pytest.fixture(name="certificate", scope="session")
 def _certificate(tmp_path_factory: pytest.TempPathFactory) -> "Certificate":
     """A CA and a server certificate for loopback, shared by all tests."""
-    from sidecar.demo.ca import make_certificate  # noqa: PLC0415
+    from sidecar.demo.ca import make_certificate  # noqa: PLC0415 - only for who asks for it
 
     return make_certificate(tmp_path_factory.mktemp("ca"))
 
@@ -59,7 +59,7 @@ def _certificate(tmp_path_factory: pytest.TempPathFactory) -> "Certificate":
 @pytest.fixture(name="api")
 def _api(tmp_path: Path, certificate: "Certificate") -> "Iterator[EmulatedApi]":
     """An emulated API of this test alone."""
-    from sidecar.demo.api import EmulatedApi  # noqa: PLC0415
+    from sidecar.demo.api import EmulatedApi  # noqa: PLC0415 - only for who asks for it
 
     with EmulatedApi(tmp_path / "api", certificate=certificate) as api:
         yield api
@@ -68,7 +68,7 @@ def _api(tmp_path: Path, certificate: "Certificate") -> "Iterator[EmulatedApi]":
 @pytest.fixture(name="issued")
 def _issued(api: "EmulatedApi", moto: "AwsClient") -> "Issued":
     """A key that the API knows, stored in Secrets Manager."""
-    from tests.integration.support import SECRET_ID  # noqa: PLC0415
+    from tests.integration.support import SECRET_ID  # noqa: PLC0415 - only for who asks for it
 
     issued = api.issue()
     moto.put_secret(SECRET_ID, issued.key)
@@ -78,7 +78,7 @@ def _issued(api: "EmulatedApi", moto: "AwsClient") -> "Issued":
 @pytest.fixture(name="settings")
 def _settings(api: "EmulatedApi", moto: "AwsClient", issued: "Issued") -> "Settings":
     """Settings for a sidecar between the two, with every default on."""
-    from tests.integration.support import SECRET_ID, UPSTREAM  # noqa: PLC0415
+    from tests.integration.support import SECRET_ID, UPSTREAM  # noqa: PLC0415 - only for who asks for it
 
     assert issued.key
     return {
@@ -100,7 +100,7 @@ def _settings(api: "EmulatedApi", moto: "AwsClient", issued: "Issued") -> "Setti
 @pytest.fixture(name="sidecar_process")
 def _sidecar_process(tmp_path: Path) -> "Iterator[Callable[..., SidecarProcess]]":
     """Start processes: `sidecar_process(settings, env=..., command=...)`."""
-    from tests.integration.support import SidecarProcess  # noqa: PLC0415
+    from tests.integration.support import SidecarProcess  # noqa: PLC0415 - only for who asks for it
 
     started: list[SidecarProcess] = []
     numbers = itertools.count(1)

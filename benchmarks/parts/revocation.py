@@ -56,7 +56,7 @@ def measure(plan: Plan, lab: Lab) -> list[Row]:
             secret = setup.directory.name
             world.aws.put_secret(secret, issued.key)
             if isinstance(peer, Ours) and name != KEY_FILE:
-                peer = replace(peer, credential={"secret_id": secret})  # noqa: PLW2901
+                peer = replace(peer, credential={"secret_id": secret})  # noqa: PLW2901 - the same peer, with its secret
             with start(peer, setup) as started:
                 row = revoke(plan, world, started, issued, secret)
             rows.append({"peer": name, **row})

@@ -23,7 +23,7 @@ def make(directory: Path, *, tls: bool = True, **options: object) -> Setup:
     """Tell of an API on port 9143, and of port 9005 for the service."""
     directory.mkdir(exist_ok=True)
     ca_file = authority(directory) if tls else None
-    return Setup(directory, Target(9143, ca_file), 9005, **options)  # type: ignore[arg-type]
+    return Setup(directory, Target(9143, ca_file), 9005, **options)  # type: ignore[arg-type]  # a dict of any
 
 
 def authority(directory: Path) -> Path:

@@ -89,7 +89,7 @@ def test_a_key_stored_anew_while_rolled_back_to_it_is_a_restoration() -> None:
     keys.roll_back(key("v1"))
     commands = keys.relabel(key("v3", text="key-v1"))
 
-    assert [command.cutover for command in commands] == [Cutover.RESTORED]  # type: ignore[union-attr]
+    assert [command.cutover for command in commands] == [Cutover.RESTORED]  # type: ignore[union-attr]  # or the test fails
     assert not keys.rolled_back
     assert keys.newest == "v3"
 

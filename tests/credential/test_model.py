@@ -76,7 +76,7 @@ class KeeperLife(RuleBasedStateMachine):
             use(credential)
             self.swapped(old, self.world.current)
 
-        self.world.keeper._use = watch  # type: ignore[method-assign]
+        self.world.keeper._use = watch  # type: ignore[method-assign]  # seen as it is used
         self.run(self.start())
 
     async def start(self) -> None:
@@ -249,7 +249,7 @@ class KeeperLife(RuleBasedStateMachine):
             if isinstance(verdict, asyncio.Future):
                 verdict.cancel()
             elif getattr(verdict, "trial", False):
-                keeper.tried(verdict.credential, None)  # type: ignore[union-attr]
+                keeper.tried(verdict.credential, None)  # type: ignore[union-attr]  # a Replay
             await asyncio.sleep(0)
 
         self.run(story())

@@ -37,7 +37,7 @@ async def serving(
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(request, web.Request | web.BaseRequest)
         seen.append(request)  # type: ignore[arg-type]  # a server without routes
-        return answer(request)  # type: ignore[arg-type]
+        return answer(request)  # type: ignore[arg-type]  # a server without routes
 
     runner = web.ServerRunner(web.Server(handle))
     await runner.setup()

@@ -80,7 +80,7 @@ def test_a_wrong_order_is_refused(tmp_path: Path) -> None:
         control = Control(told["control_port"])
 
         with pytest.raises(ValueError, match="PUT /faults: 400"):
-            control.fail(Faults(delay_seconds="x"))  # type: ignore[arg-type]
+            control.fail(Faults(delay_seconds="x"))  # type: ignore[arg-type]  # that is the test
 
 
 def test_the_api_knows_its_keys_after_a_restart(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ class World:
             monotonic=lambda: self.now,
             group=cast("asyncio.TaskGroup", _Group(self)),
         )
-        self.server.bug = self._bug  # type: ignore[method-assign]
+        self.server.bug = self._bug  # type: ignore[method-assign]  # bugs are raised, not logged
         self.server.learn(NEEDLES)
 
     @staticmethod

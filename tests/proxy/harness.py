@@ -313,7 +313,7 @@ async def running(
     base = BaseUrl.parse(f"http://{host}:{port}/v1")
     options = replace(
         Upstream(name="api", base=base, limits=limits or Limits(), guards=guards),
-        **upstream,  # type: ignore[arg-type]
+        **upstream,  # type: ignore[arg-type]  # a dict of any
     )
     async with asyncio.TaskGroup() as group:
         server = ProxyServer(

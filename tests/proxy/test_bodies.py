@@ -97,12 +97,12 @@ async def test_a_slow_service_slows_the_api() -> None:
 
         proxy.script = script
         client = await proxy.client()
-        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a Transport
         await client.send(GET)
         await proxy.connection(0)
         await until(lambda: api)
         left = await settled(api[0])
-        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]  # a Transport
         answer = await client.answer()
 
         assert left > 16 << 20

@@ -12,6 +12,7 @@ import pytest
 
 from sidecar.core.masking import Masker
 from sidecar.core.needles import Needles
+from sidecar.errors import Code
 from sidecar.proxy.connect import Connector
 from sidecar.proxy.upstream import UpstreamConnection
 from tests.proxy.harness import GET, Harness, Peer, ok, post, running, until
@@ -56,7 +57,7 @@ async def test_in_judging_a_call(
         await check_well(proxy)
 
         assert len(bugs(caplog)) == 1
-        assert proxy.stats.rejections["internal"] == 1  # type: ignore[index]
+        assert proxy.stats.rejections[Code.INTERNAL] == 1
 
 
 async def test_in_what_follows_a_refusal(

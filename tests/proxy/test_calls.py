@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from sidecar.proxy.options import Limits
-from tests.proxy.harness import GET, KEY, ok, post, running
+from tests.proxy.harness import GET, KEY, Peer, ok, post, running
 
 
 async def test_the_key_is_injected_and_the_answer_relayed() -> None:
@@ -67,10 +67,10 @@ async def test_an_answer_may_come_byte_by_byte() -> None:
     """However an answer is split, it is one answer."""
     async with running() as proxy:
 
-        async def slowly(peer: object) -> None:
-            await peer.request()  # type: ignore[attr-defined]
+        async def slowly(peer: Peer) -> None:
+            await peer.request()
             for byte in ok(b"hello", b"A: b\r\n"):
-                await peer.send(bytes([byte]))  # type: ignore[attr-defined]
+                await peer.send(bytes([byte]))
                 await asyncio.sleep(0)
 
         proxy.script = slowly
@@ -256,10 +256,10 @@ async def test_a_call_that_waits_too_long_is_told() -> None:
     async with running(limits=limits) as proxy:
         done = asyncio.Event()
 
-        async def hold(peer: object) -> None:
-            await peer.request()  # type: ignore[attr-defined]
+        async def hold(peer: Peer) -> None:
+            await peer.request()
             await done.wait()
-            await peer.send(ok())  # type: ignore[attr-defined]
+            await peer.send(ok())
 
         proxy.script = hold
         client = await proxy.client()

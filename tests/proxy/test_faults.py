@@ -136,7 +136,7 @@ async def test_a_dead_idle_connection_is_replaced(request_: bytes) -> None:
     async with running() as proxy:
         await warm(proxy)
         # Close under the proxy's next request, not before it.
-        proxy.connections[0].writer.transport.pause_reading()  # type: ignore[attr-defined]
+        proxy.connections[0].writer.transport.pause_reading()  # type: ignore[attr-defined]  # a Transport
         proxy.script = proxy.always(ok(b"again"))
         client = await proxy.client()
         await client.send(request_)
@@ -268,7 +268,7 @@ async def test_a_service_that_stops_reading_is_cut() -> None:
 
         proxy.script = script
         client = await proxy.client()
-        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a Transport
         await client.send(GET)
         await until(lambda: proxy.stats.rejections[Code.REQUEST_TIMEOUT])
 

@@ -4,6 +4,7 @@ import pytest
 
 from sidecar.core.needles import Needles
 from sidecar.core.secret import Secret
+from sidecar.errors import Code
 from sidecar.proxy import known_calls
 from sidecar.proxy.options import Guards
 from tests.proxy.harness import GET, KEY, OTHER_KEY, ok, running
@@ -43,7 +44,7 @@ async def test_a_head_with_a_key_is_never_known() -> None:
         await proxy.call(WITH_OTHER_KEY)
         await proxy.call(WITH_OTHER_KEY)
 
-        assert proxy.stats.rejections["tripwire"] == 2  # type: ignore[index]
+        assert proxy.stats.rejections[Code.TRIPWIRE] == 2
         assert len(proxy.server.known) == 0
 
 

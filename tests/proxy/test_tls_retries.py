@@ -142,7 +142,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.loop, self.sock, self.protocol = Loop(), Sock(), Protocol()
-        self.transport = TlsTransport(self.loop, self.sock, self.protocol)  # type: ignore[arg-type]
+        self.transport = TlsTransport(self.loop, self.sock, self.protocol)  # type: ignore[arg-type]  # all three are fakes
 
     def settle(self) -> None:
         """Let everything that is due happen."""
