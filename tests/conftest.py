@@ -1,4 +1,7 @@
-"""What holds for every test: no blocking call in a loop, no skip where CI asks so."""
+"""
+What holds for every test: no blocking call in a loop, a process left as it was, no skip
+where CI asks so.
+"""
 
 import inspect
 import os
@@ -8,6 +11,8 @@ from typing import Final
 import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
+
+from sidecar.posture import look
 
 pytest_plugins = ["tests.fixtures"]
 
@@ -33,6 +38,13 @@ def _no_blocking_in_a_loop(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with blockbuster_ctx("sidecar", excluded_modules=["sidecar.demo"]):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _process_is_not_hardened() -> Iterator[None]:
+    """Fail the test that hardens this process: the others' files would be unreadable."""
+    yield
+    assert look().dumpable
 
 
 @pytest.hookimpl(trylast=True)

@@ -26,6 +26,8 @@ def _started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     vars(app).update(run=run)
     monkeypatch.setitem(sys.modules, "sidecar.app", app)
     monkeypatch.setattr(sidecar, "app", app, raising=False)
+    # This process is the tests' own; what it does is seen in tests/test_posture.py.
+    monkeypatch.setattr("sidecar.posture.harden", lambda: None)
     monkeypatch.delitem(sys.modules, "sidecar.commands.run", raising=False)
     return started
 

@@ -304,22 +304,6 @@ def test_sigterm_before_the_first_key(tmp_path: Path) -> None:
             process.close()
 
 
-def test_a_second_sigterm_ends_at_once(rig: Rig) -> None:
-    """Whatever is under way."""
-    gate = Gate(OK)
-    rig.api.script = gate
-    with RawClient(rig.address) as client:
-        client.send(GET)
-        assert gate.reached.wait(10)
-        rig.process.send(signal.SIGTERM)
-        wait_until(lambda: closed(rig.address), "the listener to be closed")
-        rig.process.send(signal.SIGTERM)
-        code = rig.process.wait()
-        gate.opened.set()
-
-    assert code != 0
-
-
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "4"))
 """How long the soak goes on; `make soak` takes an hour."""
 
