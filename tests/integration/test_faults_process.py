@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -21,12 +21,10 @@ import pytest
 from sidecar.demo.process import PROGRAM
 from tests.integration.attack_rig import HOST, Rig, attacked, limits
 from tests.integration.raw import (
-    KEY,
     OK,
     Conversation,
     RawApi,
     RawClient,
-    always,
     file_settings,
 )
 from tests.integration.support import (
@@ -302,59 +300,3 @@ def test_sigterm_before_the_first_key(tmp_path: Path) -> None:
             assert process.wait() == 0
         finally:
             process.close()
-
-
-SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "4"))
-"""How long the soak goes on; `make soak` takes an hour."""
-
-
-def test_a_soak_leaves_everything_flat(rig: Rig) -> None:
-    """Calls of all kinds, good and bad: memory, descriptors and threads stay."""
-    chat: list[Callable[[], None]] = [
-        lambda: speak(rig, GET, OK),
-        lambda: speak(rig, POST, OK),
-        lambda: speak(rig, b"GET /../x HTTP/1.1\r\n%b\r\n" % HOST, OK),
-        lambda: speak(rig, GET, b"garbage\r\n\r\n"),
-        lambda: speak(rig, GET, OK[:-1]),
-        lambda: speak(rig, GET, OK + b"poison"),
-        lambda: speak(rig, GET[:9], OK),
-        lambda: speak(rig, GET, OK.replace(b"\r\n\r\n", b"\r\nA: %b\r\n\r\n" % KEY.encode())),
-    ]  # fmt: skip
-    resource.prlimit(
-        rig.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY)
-    )
-
-    def round_of(seconds: float) -> tuple[int, int, int]:
-        stop = threading.Event()
-        timer = threading.Timer(seconds, stop.set)
-        timer.start()
-        while not stop.is_set():
-            for one in chat:
-                one()
-        timer.join()
-        rig.api.hang_up()
-        rig.api.forget()
-        rig.at_rest()
-        pid = rig.process.pid
-        return (
-            rig.process.memory_bytes(),
-            count(pid, "fd"),
-            count(pid, "task"),
-        )
-
-    memory, files, threads = round_of(max(2.0, SOAK_SECONDS / 10))
-    memory_then, files_then, threads_then = round_of(SOAK_SECONDS)
-
-    assert memory_then - memory < 6 << 20
-    assert files_then - files < 10
-    assert threads_then <= threads
-    rig.healthy()
-
-
-def speak(rig: Rig, request: bytes, answer: bytes) -> None:
-    """Make a call that is answered so, and hang up before a stalled one ends."""
-    rig.api.script = always(answer)
-    with RawClient(rig.address) as client:
-        client.send(request)
-        if request.endswith(b"\r\n\r\n") or request == POST:
-            client.read()
