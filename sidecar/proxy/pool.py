@@ -6,15 +6,21 @@ call does it become idle.
 Rule 2: the youngest idle connection is used first, so that the surplus ages and is closed.
 Rule 3: connections in use, idle and being opened together never pass the maximum, and
 never more are opened than calls wait.
+Rule 4: a connection that has grown old ends after its call, one at a time: a name that
+was moved is followed under load too, and the handshakes do not come all at once.
 Nothing here awaits: opening is a task of the owner's group, everything else a callback.
 """
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from sidecar.errors import Code, Refused
 from sidecar.proxy.upstream import UpstreamConnection
+
+MAX_AGE_SECONDS: Final = 300.0
+"""A busy connection is never idle, and an API that keeps it would keep us for ever at the
+server that the name led to when it was opened."""
 
 
 class Waiter(Protocol):
@@ -41,8 +47,8 @@ class Pool:
         self._maximum = maximum
         self._open_one = open_one
         self._idle: list[UpstreamConnection] = []
-        self._all: set[UpstreamConnection] = set()
-        """Idle or in use."""
+        self._all: dict[UpstreamConnection, float] = {}
+        """Idle or in use, the oldest first -> when it was opened."""
         self._waiters: deque[Waiter] = deque()
         self._opening = 0
         self.closed = False
@@ -80,10 +86,10 @@ class Pool:
                 return waiter
         return None
 
-    def opened(self, connection: UpstreamConnection) -> None:
+    def opened(self, connection: UpstreamConnection, now: float) -> None:
         """Take a connection that `open_one` has made."""
         self._opening -= 1
-        self._all.add(connection)
+        self._all[connection] = now
         self._give(connection)
 
     def not_opened(self, refusal: Refused) -> None:
@@ -111,14 +117,14 @@ class Pool:
 
     def forget(self, connection: UpstreamConnection) -> None:
         """Drop a connection that is lost or not fit for reuse."""
-        self._all.discard(connection)
+        self._all.pop(connection, None)
         if connection in self._idle:
             self._idle.remove(connection)
         if self._waiters:
             self._open_for_waiters()
 
     def sweep(self, now: float) -> None:
-        """Fail calls that waited too long; close connections idle for too long."""
+        """Fail calls that waited too long; end connections too long idle or too old."""
         # As many calls as connections are being opened wait for those, not for a free
         # one: the opening has its own limit and its own error.
         while len(self._waiters) > self._opening and (
@@ -136,6 +142,15 @@ class Pool:
         # Oldest first: the list is a stack, so its bottom has been idle longest.
         while self._idle and self._idle[0].idle_until <= now:
             self._idle.pop(0).close()
+        self._retire_one(now - MAX_AGE_SECONDS)
+
+    def _retire_one(self, opened_by: float) -> None:
+        for connection, opened in self._all.items():
+            if opened > opened_by:
+                return
+            if connection.reusable:
+                connection.retire()
+                return
 
     def close(self) -> None:
         """Close idle connections now and each other one when its exchange ends."""

@@ -259,7 +259,7 @@ class ProxyServer:
             self.pool.not_opened(Refused(Code.INTERNAL, "no connection was opened"))
             raise  # a bug is logged by `_guarded`
         else:
-            self.pool.opened(connection)
+            self.pool.opened(connection, self.now)
 
     # The life of the server.
 

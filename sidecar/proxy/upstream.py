@@ -133,6 +133,12 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self.abort()
 
+    def retire(self) -> None:
+        """Take no further call."""
+        self.reusable = False
+        if self.call is None:
+            self.close()
+
     def close(self) -> None:
         """Close an idle connection politely."""
         self._pool.forget(self)

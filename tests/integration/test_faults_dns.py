@@ -2,12 +2,13 @@
 The name of the API is moved to another server while calls are made.
 
 New connections go where the name leads; those that are open serve on until they are
-closed or idle, and no call fails when the old server goes. Only the answer to the
+closed, idle or old, and no call fails when the old server goes. Only the answer to the
 question who `api.test` is comes from a file: nobody but root can change the system's.
 """
 
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from typing import Final
 import pytest
 
 from sidecar.demo.ca import Certificate, make_certificate
+from sidecar.demo.traffic import Traffic
+from sidecar.proxy.pool import MAX_AGE_SECONDS
 from tests.integration.attack_rig import HOST, limits
 from tests.integration.raw import KEY, OK, Conversation, RawClient, Seen, file_settings
 from tests.integration.support import UPSTREAM, SidecarProcess, merge, wait_until
@@ -31,7 +34,9 @@ POOLED: Final = 4
 NAMED: Final = """
 import socket, sys, uvloop
 from pathlib import Path
-hosts, ask = Path(sys.argv.pop(1)), uvloop.Loop.getaddrinfo
+from sidecar.proxy import pool
+hosts, pool.MAX_AGE_SECONDS = Path(sys.argv.pop(1)), float(sys.argv.pop(1))
+ask = uvloop.Loop.getaddrinfo
 async def getaddrinfo(loop, host, port, **options):
     if host == "api.test":
         host = hosts.read_text()
@@ -120,8 +125,9 @@ class World:
 
 
 @pytest.fixture(name="world")
-def _world(tmp_path: Path) -> Iterator[World]:
+def _world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
     """Connections to the old server are open, and then the name is moved."""
+    age: float = getattr(request, "param", MAX_AGE_SECONDS)
     certificates = [
         make_certificate(tmp_path / str(number), names=[name])
         for number, name in enumerate([NAME, NAME, "other.test"])
@@ -138,7 +144,7 @@ def _world(tmp_path: Path) -> Iterator[World]:
         base = file_settings(tmp_path, f"https://{NAME}:{old.port}/v1")
         trust = {"upstreams": {UPSTREAM: {"ca_file": str(bundle)}}}
         fast = merge(limits(connect_seconds=2, response_seconds=10), trust)
-        program = [sys.executable, "-c", NAMED, str(hosts)]
+        program = [sys.executable, "-c", NAMED, str(hosts), str(age)]
         settings = merge(base, fast)
         process = SidecarProcess(tmp_path / "sidecar", settings, program=program)
         try:
@@ -192,6 +198,28 @@ def test_connections_to_the_old_server_idle_out(world: World) -> None:
 
     assert world.call().status == 200
     assert (world.old.calls, world.new.calls) == (2, 1)
+
+
+@pytest.mark.parametrize("world", [1.0], indirect=True, ids=["old-after-1-s"])
+def test_a_busy_connection_follows_the_name_when_it_has_grown_old(
+    world: World,
+) -> None:
+    """Also when the old server would keep it for ever, and no call is lost."""
+    world.at_once(POOLED)
+    world.move(world.new)
+    with Traffic(
+        world.process.address(), POOLED, [("GET", "/contacts", None)]
+    ) as traffic:
+        wait_until(lambda: moved(world), "the move", 20)
+
+    assert set(traffic.counts) == {"200"}
+
+
+def moved(world: World) -> bool:
+    """Tell whether calls come to the new server, and to the old one no more."""
+    old, new = world.old.calls, world.new.calls
+    time.sleep(0.5)
+    return world.old.calls == old and world.new.calls > new + 50
 
 
 def test_a_name_that_leads_nowhere(world: World) -> None:

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from sidecar.errors import Code, Refused
-from sidecar.proxy.pool import Pool
+from sidecar.proxy.pool import MAX_AGE_SECONDS, Pool
 from sidecar.proxy.upstream import IDLE_SECONDS, UpstreamConnection
 
 
@@ -16,7 +16,13 @@ class Connection:
         self.pool = pool
         self.idle_seconds = idle_seconds
         self.idle_until = 0.0
+        self.reusable = True
         self.ended = ""
+
+    def retire(self) -> None:
+        """Be told that it is old."""
+        self.reusable = False
+        self.ended = "retired"
 
     def close(self) -> None:
         """Close and leave the pool, as the real one does."""
@@ -60,10 +66,10 @@ class Rig:
         """Return a new connection of this pool."""
         return Connection(self.pool, idle_seconds)
 
-    def opened(self) -> Any:
+    def opened(self, now: float = 0.0) -> Any:
         """Finish one opening."""
         connection = self.connection()
-        self.pool.opened(connection)
+        self.pool.opened(connection, now)
         return connection
 
     def release(self, connection: Any, now: float) -> None:
@@ -216,7 +222,7 @@ def test_idle_connections_are_closed_in_time(
     """An idle connection lives as long as we or its peer allow, whichever is less."""
     rig.wait()
     connection = rig.connection(told)
-    rig.pool.opened(connection)
+    rig.pool.opened(connection, 100.0)
     rig.release(connection, 100.0)
     rig.pool.sweep(100.0 + kept - 0.1)
     before = connection.ended
@@ -225,6 +231,26 @@ def test_idle_connections_are_closed_in_time(
     assert before == ""
     assert connection.ended == "closed"
     assert rig.pool.counts()["idle"] == 0
+
+
+def test_connections_that_have_grown_old_end_one_at_a_time() -> None:
+    """The oldest first; one that ends already keeps no other from its turn."""
+    rig = Rig(maximum=3)
+    for _ in range(3):
+        rig.wait()
+    first, second, young = rig.opened(100.0), rig.opened(100.0), rig.opened(101.0)
+    old = 100.0 + MAX_AGE_SECONDS
+    ended = []
+    for now in (old - 0.1, old, old + 0.1, old + 0.2):
+        rig.pool.sweep(now)
+        ended.append([one.ended for one in (first, second, young)])
+
+    assert ended == [
+        ["", "", ""],
+        ["retired", "", ""],
+        ["retired", "retired", ""],
+        ["retired", "retired", ""],
+    ]
 
 
 def test_a_lost_connection_makes_room(rig: Rig) -> None:
@@ -259,7 +285,7 @@ def test_an_aborted_pool_cuts_what_is_in_use(rig: Rig) -> None:
     rig.wait()
     late = rig.connection()
     rig.pool.abort()
-    rig.pool.opened(late)
+    rig.pool.opened(late, 0.0)
 
     assert busy.ended == "aborted"
     assert rig.pool.counts()["active"] == 1
