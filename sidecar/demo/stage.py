@@ -26,6 +26,7 @@ STORED_AS: Final = "dev/flownally/crm-sync"
 """The key's name in Secrets Manager."""
 ENOUGH_CALLS: Final = 200
 PATIENCE_SECONDS: Final = 30.0
+DRAIN_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,8 @@ class Stage:
             "webhook_listener": {"listen": f"{HOST}:{self._ports.webhooks}"},
             "admin": {"listen": f"{HOST}:{self._ports.admin}"},
             "aws": {"region": REGION, "endpoint_url": self.aws.endpoint},
+            # Who ends the demo waits for no stream that is open in a terminal.
+            "drain": {"timeout_seconds": DRAIN_SECONDS},
         }
 
     def emergency(self) -> Result:

@@ -14,6 +14,7 @@ from sidecar.demo import script
 from sidecar.demo.asking import call
 from sidecar.demo.stage import Ports, Result, taken
 from sidecar.errors import Exit
+from tests.integration.raw import RawClient
 
 DEMO = [sys.executable, "-m", "sidecar", "demo", "--port", "0", "--admin-port", "0"]
 DEMO += ["--webhook-port", "0"]
@@ -79,14 +80,17 @@ def test_once_shows_that_no_call_failed() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_stays_up_until_it_is_told_to_end(number: signal.Signals) -> None:
-    """What it says to try works; then the sidecar ends with it."""
+    """What it says to try works; then the sidecar ends with it, and waits for no stream."""
     with subprocess.Popen(DEMO, stdout=subprocess.PIPE, text=True) as demo:
         said = until(demo, "until Ctrl-C")
         children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text()
         address = re.findall(r"curl http://(\S+?)/contacts", said)[0]
         answer = call(address, "/contacts")
-        demo.send_signal(number)
-        code = demo.wait(30)
+        with RawClient(address) as stream:
+            stream.send(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            stream.read()
+            demo.send_signal(number)
+            code = demo.wait(15)
 
     assert answer.status == 200
     assert code == Exit.OK
