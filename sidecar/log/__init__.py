@@ -16,7 +16,7 @@ from sidecar.log.canary import canary_survives
 from sidecar.log.handler import CANARY, PINNED, LineHandler, Stream
 from sidecar.log.hooks import install_hooks, loop_exception_handler
 from sidecar.log.lean import structlog
-from sidecar.log.lines import Format
+from sidecar.log.lines import Format, as_message
 
 __all__ = [
     "Format",
@@ -43,7 +43,7 @@ structlog.configure(
     processors=[
         structlog.stdlib.filter_by_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        as_message,
     ],
     wrapper_class=structlog.stdlib.BoundLogger,
     logger_factory=structlog.stdlib.LoggerFactory(),

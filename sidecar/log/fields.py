@@ -31,6 +31,9 @@ _MAX_ITEMS: Final = 50
 _MAX_DEPTH: Final = 4
 _MAX_INT: Final = 2**63
 
+AS_IT_IS: Final = frozenset({str, bool, type(None)})
+"""Types that `plain` leaves alone. An enum's member is a text too, and not one of these."""
+
 Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | None"
 
 

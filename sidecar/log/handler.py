@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Final, Protocol
 
 from sidecar.core.redaction import Redactor
-from sidecar.log.lean import structlog
 from sidecar.log.lines import Format, Lines
 
 CANARY: Final = "sidecar.canary"
@@ -75,13 +74,12 @@ class LineHandler(logging.Handler):
         self._lines = Lines(redactor, style, CANARY)
         self._stream = stream if stream is not None else _standard_error()
         self._tap: list[str] | None = None
-        self.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[self._lines]))
         self.addFilter(_allowed)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record, whatever happens."""
         try:
-            line = self.format(record)
+            line = self._lines(record)
         except Exception as failure:  # noqa: BLE001 - somebody's bad arguments must not stop us
             line = self._lines.withheld(record, type(failure).__qualname__)
         if self._tap is not None and record.name == CANARY:

@@ -8,14 +8,16 @@ again: what is masked in a rendered line could have swallowed its structure.
 
 import json
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from logging import LogRecord
 from typing import Any, Final, Literal
 
 from sidecar.core.redaction import Redactor
 from sidecar.log.failures import failure_text
 from sidecar.log.fields import (
+    AS_IT_IS,
     MAX_FAILURE,
     MAX_TEXT,
     Plain,
@@ -33,7 +35,22 @@ MAX_LINE: Final = 65_536
 """Characters of a line; container runtimes split lines at 16 KiB, collectors drop them."""
 
 _HEAD: Final = ("timestamp", "level", "logger", "event")
-_NEVER: Final = ("stack_info", "positional_args", "_from_structlog")
+_NEVER: Final = ("stack_info", "positional_args")
+
+
+class Event(dict[str, Any]):
+    """What one of our own loggers was told; others' messages are texts."""
+
+
+def as_message(
+    _logger: object, _method: str, event: Mapping[str, Any]
+) -> tuple[tuple[Event], dict[str, Any]]:
+    """
+    Hand an event to the standard library as it is: structlog's last processor.
+
+    structlog's own `ProcessorFormatter` does the same and copies each record: 15 us.
+    """
+    return (Event(event),), {}
 
 
 class Lines:
@@ -46,12 +63,9 @@ class Lines:
         self._quiet = quiet
         """The logger whose masked secrets are not counted: they are the self test's."""
 
-    def __call__(
-        self, _logger: object, _method: str, event: MutableMapping[str, Any]
-    ) -> str:
-        """Render one event; the last processor of structlog's formatter."""
-        record: LogRecord = event.pop("_record")
-        line, hits = self._line(_fields(record, event))
+    def __call__(self, record: LogRecord) -> str:
+        """Render one record. Raises what the formatting of a bad one raises."""
+        line, hits = self._line(_fields(record))
         if record.name != self._quiet:
             self._redactor.report(hits)
         return line
@@ -105,8 +119,13 @@ class Lines:
         return clean, total + hits
 
 
-def _fields(record: LogRecord, event: MutableMapping[str, Any]) -> dict[str, Plain]:
+def _fields(record: LogRecord) -> dict[str, Plain]:
     """The head of a line, then the event's own fields, then its exception."""
+    event: dict[str, Any]
+    if isinstance(record.msg, Event):
+        event = dict(record.msg)
+    else:
+        event = {"event": record.getMessage(), "exc_info": record.exc_info}
     for name in _NEVER:
         event.pop(name, None)
     failure = _failure(event.pop("exc_info", None))
@@ -114,7 +133,9 @@ def _fields(record: LogRecord, event: MutableMapping[str, Any]) -> dict[str, Pla
     fields = _head(record)
     fields["event"] = text if isinstance(text, str) else json.dumps(text)
     for name, value in event.items():
-        fields[f"{name}_" if name in fields else name] = plain(value)
+        fields[f"{name}_" if name in fields else name] = (
+            value if type(value) in AS_IT_IS else plain(value)
+        )
     if failure is not None:
         fields["exception"] = failure_text(failure)
     return fields
@@ -122,12 +143,18 @@ def _fields(record: LogRecord, event: MutableMapping[str, Any]) -> dict[str, Pla
 
 def _head(record: LogRecord) -> dict[str, Plain]:
     """Time (RFC 3339, UTC), level and logger."""
-    moment = datetime.fromtimestamp(record.created, UTC)
+    second, part = divmod(record.created, 1)
     return {
-        "timestamp": moment.isoformat(timespec="milliseconds")[:-6] + "Z",
+        "timestamp": f"{_second(int(second))}.{int(part * 1000):03}Z",
         "level": record.levelname.lower(),
         "logger": record.name,
     }
+
+
+@lru_cache(maxsize=1)
+def _second(second: int) -> str:
+    """A second of Unix time; most lines are of the same one as the line before."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _failure(exc_info: object) -> BaseException | None:
