@@ -155,7 +155,14 @@ def test_a_soak_of_the_whole_job_leaves_everything_flat(
             merge(
                 settings,
                 {
-                    "webhooks": {"inbox": {"file": str(secret), "forward_to": forward}},
+                    "webhooks": {
+                        "inbox": {
+                            "file": str(secret),
+                            "forward_to": forward,
+                            # Four days of ids would be what grows, and have a bound.
+                            "dedupe_seconds": 60,
+                        }
+                    },
                     "webhook_listener": {"listen": "127.0.0.1:0"},
                     "log": {"access": "errors"},
                 },
