@@ -50,6 +50,10 @@ class Narrator:
         self._shown: Credential | None = None
         self._since: float | None = None
         self._refreshed: float | None = None
+        self._youngest = 0.0
+        """When the source made the youngest key that was in use."""
+        self._is_news = True
+        """The key in use is younger than each before it."""
         self._trouble: str | None = None
         """What the state means, when it is not as it should be."""
 
@@ -70,6 +74,9 @@ class Narrator:
         self._shown = credential
         self._metrics.info(self._source, credential.fingerprint)
         self._metrics.created(credential.created)
+        created = credential.created or 0.0
+        self._is_news = created > self._youngest
+        self._youngest = max(self._youngest, created)
         self._metrics.rotate_before(self._rotate_before(credential))
         if not known:
             self._since = self._now()
@@ -108,6 +115,7 @@ class Narrator:
         """
         if new is not old:
             self._metrics.state(new)
+        self._metrics.refused(refused=refused)
         event, level, meaning = _REFUSED if refused else _STATES[new]
         if proving and new is State.FRESH:
             event, meaning = _PROVING
@@ -124,7 +132,12 @@ class Narrator:
     def recorded(self, cutover: Cutover, credential: Credential) -> None:
         """A change of keys ended."""
         seconds: float | None = None
-        if cutover is Cutover.PROMOTED and credential.created is not None:
+        # AWSCURRENT may go back to a version of last month: that took no month.
+        if (
+            cutover is Cutover.PROMOTED
+            and credential.created is not None
+            and self._is_news
+        ):
             seconds = max(0.0, self._now() - credential.created)
         self._metrics.cutover(cutover, seconds)
         event, level, meaning = _CUTOVERS[cutover]

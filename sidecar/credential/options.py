@@ -57,6 +57,9 @@ class CredentialMetrics(Protocol):
     def state(self, state: str) -> None:
         """Set the state."""
 
+    def refused(self, *, refused: bool) -> None:
+        """Set whether the API answers 401 to every key there is."""
+
     def info(self, source: str, fingerprint: str) -> None:
         """Name the key in use."""
 

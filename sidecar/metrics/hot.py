@@ -41,7 +41,7 @@ REQUEST_BOUNDS: Final = (
 
 OVERHEAD_BOUNDS: Final = (
     *(0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.00075),
-    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1.0, 5.0),
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0, 5.0),
 )
 """Seconds of our own part: 50 us is a good call, 5 s the wait for a first key."""
 

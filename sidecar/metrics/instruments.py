@@ -49,6 +49,10 @@ class CredentialInstruments:
             "info", "1 for the key in use; an old key has no series.", *_INFO_LABELS
         )
         self.state = gauge("state", "1 for the state the credential is in.", "state")
+        self.refused = gauge(
+            "refused",
+            "1 while the API answers 401 to the key in use, and none other works.",
+        )
         self.since = gauge(
             "since_timestamp_seconds", "When the key in use was taken into use."
         )
@@ -93,6 +97,7 @@ class CredentialMetrics:
         self._upstream = upstream
         self._info: tuple[str, str] | None = None
         self.state("missing")
+        self.refused(refused=False)
         for result in RefreshResult:
             instruments.refreshes.labels(upstream, result.value)
         for cutover in CUTOVERS:
@@ -105,6 +110,14 @@ class CredentialMetrics:
             raise ValueError(state)
         for name in CREDENTIAL_STATES:
             self._all.state.labels(self._upstream, name).set(name == state)
+
+    def refused(self, *, refused: bool) -> None:
+        """
+        Tell whether every key there is draws a 401.
+
+        The state `rejected` alone may mean a new key that is refused while the old serves.
+        """
+        self._all.refused.labels(self._upstream).set(refused)
 
     def info(self, source: str, fingerprint: str) -> None:
         """Name the key in use and forget the series of the one before."""

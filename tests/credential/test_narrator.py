@@ -125,6 +125,7 @@ def test_a_refused_key_is_told_apart_from_a_refused_candidate(
         "credential_fresh",
     ]
     assert metrics.states == ["rejected", "fresh"]
+    assert metrics.burned == [False, True, False]
 
 
 def test_a_key_that_is_being_proved_is_not_said_to_be_in_use(
@@ -158,6 +159,22 @@ def test_a_key_from_the_future_was_made_just_now(
     narrator.recorded(Cutover.PROMOTED, replace(KEY, created=EPOCH + 5))
 
     assert metrics.cutovers == [("promoted", 0.0)]
+
+
+def test_a_key_of_last_month_that_comes_back_took_no_month(
+    narrator: Narrator, metrics: FakeMetrics
+) -> None:
+    """AWSCURRENT may be moved back to an older version."""
+    new = replace(KEY, created=EPOCH - 10, version_id="v2", generation=2)
+    for key in (KEY, new, KEY):
+        narrator.used(key)
+        narrator.recorded(Cutover.PROMOTED, key)
+
+    assert metrics.cutovers == [
+        ("promoted", 100.0),
+        ("promoted", 10.0),
+        ("promoted", None),
+    ]
 
 
 def test_a_key_in_use_is_named_once(

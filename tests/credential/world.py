@@ -132,6 +132,7 @@ class FakeMetrics:
     """What was told last, and how often."""
 
     states: list[str] = field(default_factory=list)
+    burned: list[bool] = field(default_factory=list)
     named: list[tuple[str, str]] = field(default_factory=list)
     times: dict[str, float | None] = field(default_factory=dict)
     refreshes: Counter[str] = field(default_factory=Counter)
@@ -140,6 +141,10 @@ class FakeMetrics:
     def state(self, state: str) -> None:
         """Set the state."""
         self.states.append(state)
+
+    def refused(self, *, refused: bool) -> None:
+        """Set whether every key draws a 401."""
+        self.burned.append(refused)
 
     def info(self, source: str, fingerprint: str) -> None:
         """Name the key in use."""

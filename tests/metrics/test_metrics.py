@@ -43,6 +43,7 @@ CONTRACT = {
     "sidecar_rejections_total": ("counter", {"upstream", "reason"}),
     "sidecar_credential_info": ("gauge", {"upstream", "source", "fingerprint"}),
     "sidecar_credential_state": ("gauge", {"upstream", "state"}),
+    "sidecar_credential_refused": ("gauge", {"upstream"}),
     "sidecar_credential_since_timestamp_seconds": ("gauge", {"upstream"}),
     "sidecar_credential_created_timestamp_seconds": ("gauge", {"upstream"}),
     "sidecar_credential_refreshed_timestamp_seconds": ("gauge", {"upstream"}),
