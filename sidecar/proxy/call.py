@@ -87,13 +87,13 @@ class CallState:
     def service_full(self) -> None:
         """Stop reading the answer: the service reads slowly."""
         if self.connection is not None and self._parked is None:
-            self.connection.transport.pause_reading()
+            self.connection.pause()
 
     def service_ready(self) -> None:
         """Read the answer again."""
         self._service.deadline = self._context.now + self._context.limits.idle_seconds
         if self.connection is not None and self._parked is None:
-            self.connection.transport.resume_reading()
+            self.connection.resume()
 
     def expired(self) -> None:
         """Give up: nobody did anything for too long (called by the sweep)."""
@@ -188,6 +188,10 @@ class CallState:
 
     def _refuse(self, refusal: Refused) -> None:
         if self.dead:
+            return
+        if self._status:
+            # A second head would stand in the middle of the answer that has begun.
+            self._cut(refusal.code)
             return
         self._end(STATUS[refusal.code], SIDECAR)
         self._context.rejected(refusal, self.operation.label, self.method)

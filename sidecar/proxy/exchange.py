@@ -74,7 +74,7 @@ class Exchange(Sending):
             self.connection = None
             connection.abort()  # it is owed a body that it will not get
         elif connection is not None:
-            connection.transport.pause_reading()
+            connection.pause()
         self._service.resume()
 
     def body(self, data: bytes, *, done: bool) -> None:
@@ -107,7 +107,7 @@ class Exchange(Sending):
         self._parked = (head, body, whole)
         self._service.deadline = FOREVER  # the keeper bounds the wait
         if self.connection is not None:
-            self.connection.transport.pause_reading()
+            self.connection.pause()
         verdict.add_done_callback(self._ruled)
         return True
 
@@ -124,7 +124,7 @@ class Exchange(Sending):
         """Relay a 401 that was held."""
         back = self._context.clock()
         if self.connection is not None:
-            self.connection.transport.resume_reading()
+            self.connection.resume()
         elif not whole:
             cut = Refused(Code.UPSTREAM_PROTOCOL, "The API cut its answer short.")
             self._refuse(cut)

@@ -10,6 +10,8 @@ Rule 2: one call at a time; what comes before its answer is whole waits in `_buf
 Rule 3: after a head that cannot be read the connection ends: where the next head would
 begin is unknown. It ends gently: the answer is written, our side closed, and what still
 comes is read and dropped for a while, since a reset would destroy the answer on its way.
+Rule 4: while the service does not read its answers no further call is begun, so what it
+can make us hold is bounded; and when it never reads on, it is let go.
 """
 
 import asyncio
@@ -38,6 +40,8 @@ LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 1 << 20
 LETTERS: Final = 65
 """Bytes below it begin no method."""
+EMPTY_LINES: Final = 8
+"""Ignored before a request line (RFC 9112, 2.2: at least one); more are no HTTP."""
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: close() sends RST, so a cut looks like one."""
 
@@ -46,9 +50,9 @@ class ServiceConnection(asyncio.Protocol):
     """The protocol on a connection from the service."""
 
     __slots__ = (
-        *("_body", "_buffer", "_exchange", "_fields", "_lingered", "_partial"),
-        *("_transport", "close_after", "context", "deadline", "paused", "version_10"),
-        "write",
+        *("_body", "_buffer", "_exchange", "_fields", "_full", "_lingered", "_nested"),
+        *("_partial", "_transport", "_unread", "close_after", "context", "deadline"),
+        *("paused", "version_10", "write"),
     )
 
     def __init__(self, context: "ProxyServer") -> None:
@@ -65,6 +69,12 @@ class ServiceConnection(asyncio.Protocol):
         """Bytes dropped since our side was closed; -1: it is open."""
         self._partial = False
         """A head has begun and is not yet whole."""
+        self._full = False
+        """The service reads slowly: what it has asked for is enough."""
+        self._nested = False
+        """A call is being begun by `_take_heads`, which will go on itself."""
+        self._unread = -1
+        """Bytes that the service had not read when it was last looked at."""
         self.close_after = False
         self.paused = False
         self.version_10 = False
@@ -90,13 +100,20 @@ class ServiceConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop reading the answer: the service reads slowly."""
+        self._full = True
         if self._exchange is not None:
             self._exchange.service_full()
 
     def resume_writing(self) -> None:
-        """Read the answer again."""
+        """Read the answer again, or begin the call that waited for that."""
+        self._full = False
         if self._exchange is not None:
             self._exchange.service_ready()
+        elif self._lingered < 0 and not self._transport.is_closing():
+            try:
+                self._next()
+            except Exception as error:  # noqa: BLE001 - the outermost frame of a callback
+                self._failed(error)
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes: of a head, of a body, or of a call to come."""
@@ -105,7 +122,7 @@ class ServiceConnection(asyncio.Protocol):
                 self._take_body(data)
             elif self._lingered >= 0:
                 self._drop(data)
-            elif self._exchange is None:
+            elif self._exchange is None and not self._full:
                 if self._buffer:
                     data = self._buffer + data
                     self._buffer = b""
@@ -120,9 +137,11 @@ class ServiceConnection(asyncio.Protocol):
     def _failed(self, error: Exception) -> None:
         """Answer 500 to a bug of ours; the log names the place, never a value."""
         refused = self.context.bug(error)
-        if self._exchange is not None:
+        self._nested = False
+        if self._exchange is not None and not self._exchange.dead:
             self._exchange.failed(refused)
         elif self._lingered < 0:
+            self._exchange = None
             self._refuse_early(refused, b"", self.context.clock())
             self._answer(refused, b"", keep=False)
 
@@ -134,30 +153,54 @@ class ServiceConnection(asyncio.Protocol):
         started = context.clock()
         while data:
             if data[0] < LETTERS:
-                if data[:2] == b"\r\n":
-                    # RFC 9112, 2.2: an empty line before a request line is ignored.
-                    data = data[2:]
-                    continue
-                if data != b"\r":
-                    # llhttp skips a bare CR or LF here; it would be part of the method,
-                    # and `\nPOST` is no POST to our rules, but one to the API.
-                    self._no_head(b" ", 0)
-                    return
+                data = self._without_empty_lines(data)
+                continue
             size = data.find(b"\r\n\r\n") + 4
             if not 4 <= size <= context.max_header_bytes:  # noqa: PLR2004 - 3: not found
                 self._no_head(data, size)
                 return
             raw, data = (data, b"") if size == len(data) else (data[:size], data[size:])
+            self._partial = False
             call = None if context.draining else context.known.find(raw)
             if call is None:
                 call = self._judge(raw, started)
             if call is not None:
                 self._begin(call, started, data)
-                return
-            if self._lingered >= 0:
+                if self._exchange is not None:
+                    return
+                data, self._buffer = self._buffer, b""  # refused, its body and all
+            if not self._may_go_on(data):
                 return
             started = context.clock()
-        self._wait()
+
+    def _without_empty_lines(self, data: bytes) -> bytes:
+        """Return what comes behind empty lines, if it begins a method; else nothing."""
+        end = 0
+        while data[end : end + 2] == b"\r\n" and end < 2 * EMPTY_LINES:
+            end += 2
+        data = data[end:]
+        if not data:
+            self._partial = False
+        elif data == b"\r":
+            self._no_head(data, 0)
+        elif data[0] < LETTERS:
+            # llhttp skips a bare CR or LF here; it would be part of the method, and
+            # `\nPOST` is no POST to our rules, but one to the API.
+            self._no_head(b" ", 0)
+        else:
+            return data
+        return b""
+
+    def _may_go_on(self, data: bytes) -> bool:
+        """Tell whether another call may follow one that was refused; keep its bytes."""
+        if self._lingered >= 0 or self._transport.is_closing():
+            return False
+        if self._full:
+            self._buffer = data
+            self._rest()
+            return False
+        self.deadline = self.context.now + self.context.limits.keepalive_seconds
+        return True
 
     def _begin(self, call: "KnownCall", started: float, data: bytes) -> None:
         """Begin a call; `data` is what came after its head."""
@@ -166,7 +209,6 @@ class ServiceConnection(asyncio.Protocol):
         self.version_10 = head.http_1_0
         # Persistence of HTTP/1.0 would need its own answers: it ends with the first.
         self.close_after = head.close or head.http_1_0
-        self._partial = False
         exchange = Exchange(self, head, method, target, operation, started)
         self._exchange = exchange
         context.stats.inflight += 1
@@ -177,7 +219,10 @@ class ServiceConnection(asyncio.Protocol):
             return
         self._body = framing if framing > 0 else Chunked()
         if data:
-            self._take_body(data)  # first, so that head and body leave in one write
+            # First, so that head and body leave in one write.
+            self._nested = True
+            self._take_body(data)
+            self._nested = False
         if not exchange.dead:
             exchange.start()
 
@@ -247,11 +292,6 @@ class ServiceConnection(asyncio.Protocol):
         self._refuse_early(refused, b"", context.clock())
         self._answer(refused, b"", keep=False)
 
-    def _wait(self) -> None:
-        """Wait for the next call."""
-        self._partial = False
-        self.deadline = self.context.now + self.context.limits.keepalive_seconds
-
     # Bodies.
 
     def _take_body(self, data: bytes) -> None:
@@ -299,15 +339,27 @@ class ServiceConnection(asyncio.Protocol):
         if self._body is not None:
             self._end_gently()
         elif self.close_after or self.context.draining:
+            self.deadline = self.context.idle_by
             self._transport.close()
+        elif self._full:
+            self._rest()
+        elif not self._nested:
+            self._next()
+
+    def _next(self) -> None:
+        """Take the next call, or wait for it."""
+        if self.paused:
+            self.resume()
+        data, self._buffer = self._buffer, b""
+        if data:
+            self._take_heads(data)
         else:
-            if self.paused:
-                self.resume()
-            data, self._buffer = self._buffer, b""
-            if data:
-                self._take_heads(data)
-            else:
-                self.deadline = self.context.idle_by
+            self.deadline = self.context.idle_by
+
+    def _rest(self) -> None:
+        """Take nothing in until the service has read what it asked for."""
+        self.pause()
+        self.deadline = self.context.now + self.context.limits.idle_seconds
 
     def refuse(self, refused: Refused, method: bytes, *, whole: bool) -> None:
         """Answer the present call ourselves; `whole`: its body has been read."""
@@ -378,9 +430,19 @@ class ServiceConnection(asyncio.Protocol):
             self._transport.abort()
         elif self._exchange is not None:
             self._exchange.expired()
+        elif self.unread():
+            self._unread_still()
         elif self._partial:
             refused = Refused(Code.REQUEST_TIMEOUT, "the rest of the head did not come")
             self._refuse_early(refused, b"", self.context.clock())
             self._answer(refused, b"", keep=False)
         else:
             self._transport.close()
+
+    def _unread_still(self) -> None:
+        """Let a service go that has read nothing of its answer since the last look."""
+        unread = self.unread()
+        if unread == self._unread:
+            self._transport.abort()
+        self._unread = unread
+        self.deadline = self.context.now + self.context.limits.idle_seconds

@@ -82,7 +82,7 @@ class UpstreamConnection(asyncio.Protocol):
             "idle_seconds",
             "idle_until",
         ),
-        *("on_first_answer", "reusable", "transport", "written_before"),
+        *("on_first_answer", "paused", "reusable", "transport", "written_before"),
     )
 
     def __init__(self, pool: "Pool", rules: ResponseRules, known: KnownHeads) -> None:
@@ -104,6 +104,7 @@ class UpstreamConnection(asyncio.Protocol):
         """A byte of the present call's answer has come."""
         self.on_first_answer: Callable[[], None] | None = None
         self.reusable = True
+        self.paused = False
         self.idle_until = 0.0
         self.idle_seconds = IDLE_SECONDS
         self.written_before = 0
@@ -128,10 +129,25 @@ class UpstreamConnection(asyncio.Protocol):
         """End the work for the call: go idle, or close when something is left over."""
         if self.reusable and request_sent and not self._eof:
             self.call = None
+            if self.paused:
+                # For this call's service; the next call's would wait for ever.
+                self.resume()
             self.idle_until = now + self.idle_seconds
             self._pool.release(self)
         else:
             self.abort()
+
+    def pause(self) -> None:
+        """Stop reading the answer."""
+        if not self.paused:
+            self.paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again after `pause`."""
+        if self.paused:
+            self.paused = False
+            self.transport.resume_reading()
 
     def retire(self) -> None:
         """Take no further call."""
@@ -217,10 +233,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._no_head(call, data, size)
             return
         raw = data[:size]
-        if self.calls == 1 and not self._interim:
+        if self.calls == 1:
             self._settle(raw)
         head = self._known.read(raw, call.method)
         if head is not None and len(data) - size == head.framing:
+            if self._interim:
+                self._interim = 0
             call.answered(head, data[size:], whole=True)
             return
         try:
@@ -241,7 +259,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._deliver(call, head, data[size:])
 
     def _settle(self, raw: bytes) -> None:
-        """Learn from the first answer what holds for the whole connection."""
+        """Learn from the first answer's heads what holds for the whole connection."""
         told = KEEP_ALIVE.search(raw)
         if told is not None:
             # A second less: the request that crosses the API's close is a failed POST.
