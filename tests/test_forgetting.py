@@ -84,6 +84,57 @@ async def test_a_key_that_a_call_still_holds_is_not_wiped(rig: Rig) -> None:
     assert rig.searches == [([key(1)], [key(1)])]
 
 
+LONG = "fln_live_forgetting_and_remembering"
+
+
+@pytest.mark.parametrize("owner", ["a", "b"], ids=["same-upstream", "another"])
+@pytest.mark.parametrize(
+    "part", [LONG[:-2], LONG[4:-4], LONG[3:]], ids=["beginning", "middle", "end"]
+)
+async def test_a_part_of_a_key_in_use_is_not_wiped(
+    rig: Rig, part: str, owner: str
+) -> None:
+    """It was cut when copied; where it stands, the whole one may be."""
+    rig.forgetter.hold("a", (Secret(part),))
+    rig.forgetter.hold("a", ())
+    rig.forgetter.hold(owner, (Secret(LONG),))
+    await rig.forgetter.round()
+    rig.now = REMEMBERED_SECONDS
+    await rig.forgetter.round()
+    assert rig.searches == []
+
+    rig.forgetter.hold(owner, ())
+    await rig.forgetter.round()
+    assert rig.searches == [([LONG], [LONG])]
+
+
+async def test_a_part_of_a_key_that_is_masked_waits_for_it(rig: Rig) -> None:
+    """The redactor would no longer know the whole one."""
+    rig.forgetter.hold("a", (Secret(LONG[3:]), Secret(LONG)))
+    rig.forgetter.hold("a", ())
+    await rig.forgetter.round()
+
+    assert rig.searches == [([LONG], [LONG])]
+    assert rig.redactor.redact(LONG) == "********"
+
+
+async def test_a_key_that_comes_back_meanwhile_is_left_alone(rig: Rig) -> None:
+    """A rollback does not wait for a search to end."""
+    back = Secret(key(1))
+    rig.forgetter.hold("a", (Secret(key(1)), Secret(key(2))))
+    rig.forgetter.hold("a", ())
+
+    async def rollback(_seconds: float) -> None:
+        rig.forgetter.hold("a", (back,))
+
+    rig.forgetter._pause = rollback
+    await rig.forgetter.round()
+
+    first, second = rig.searches
+    assert first[0] == [key(1), key(2)]
+    assert second[0] == [key(2)]
+
+
 async def test_a_webhook_secret_is_wiped_when_it_was_retired(rig: Rig) -> None:
     """Not while the sender may still sign with it; and it ages as keys do."""
     source = FakeSource(WEBHOOK)

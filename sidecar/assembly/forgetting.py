@@ -1,6 +1,9 @@
 """
 Forgets keys: when nobody holds one any more, nothing of it is left but in the redactor;
 and a day later, not even there.
+
+A key that is part of another one (it was cut when copied, and then stored whole) stays as
+long as that one does: to overwrite it would be to overwrite the other.
 """
 
 import asyncio
@@ -56,15 +59,19 @@ class Forgetter:
         """Wipe what was let go a while ago, and what is to be forgotten for good."""
         now = self._monotonic()
         self._alive = [one for one in self._alive if one() is not None]
-        alive = {secret.reveal() for one in self._alive if (secret := one())}
-        gone = [text for text in self._redactor.forget(now) if text not in alive]
+        gone = [text for text in self._redactor.forget(now) if not self._needed(text)]
         if gone:
             await self._wipe(gone, ())
-        retired = [key for key in self._redactor.retired(now) if key not in alive]
+        retired = [key for key in self._redactor.retired(now) if not self._needed(key)]
         fresh = [key for key in retired if not any(key is one for one in self._wiped)]
         if fresh:
             await self._wipe(fresh, retired)
         self._wiped = retired
+
+    def _needed(self, text: str) -> bool:
+        """Tell whether somebody holds this, or something that it is part of."""
+        alive = (secret.reveal() for one in self._alive if (secret := one()))
+        return any(text in key for key in alive) or self._redactor.is_part(text)
 
     async def _wipe(self, values: list[str], keep: Iterable[str]) -> None:
         count = 0
@@ -77,4 +84,9 @@ class Forgetter:
                 return
             count += places
             await self._pause(0)
+            rest = [value for value in values if not self._needed(value)]
+            if rest != values:
+                # One came back meanwhile, by a rollback: begin again without it.
+                await self._wipe(rest, keep)
+                return
         self._log.debug("memory_wiped", places=count)

@@ -155,6 +155,15 @@ class Redactor(Unpicklable):
         self._known = tuple(known for known in self._known if known not in gone)
         return [text for known in gone for text in known.spellings() if text]
 
+    def is_part(self, text: str) -> bool:
+        """Tell whether a text stands in another key that is known, in any spelling."""
+        return any(
+            text in form
+            for known in self._known
+            if known.value != text
+            for form in known.spellings()
+        )
+
     def redact(self, text: str) -> str:
         """Return the text with `MASK` for every secret; idempotent."""
         text, hits = self.masked(text)
