@@ -26,6 +26,15 @@ LOOPBACK: Final = "127.0.0.1"
 START_SECONDS: Final = 30.0
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 SPEED: Final = 60
+LABELS: Final = {
+    "namespace": "apps",
+    "pod": "crm-sync-0",
+    "container": "sidecar",
+    "endpoint": "sidecar-admin",
+}
+"""What the operator puts on a target of a PodMonitor, beside `job`."""
+RELABELINGS: Final = [{"action": "labeldrop", "regex": "endpoint"}]
+"""What the chart's PodMonitor changes about it; both forms spell it the same."""
 
 
 def faster(rules: str) -> str:
@@ -181,9 +190,8 @@ def monitored(
             "scrape_configs": [
                 {
                     "job_name": "crm-sync",
-                    "static_configs": [
-                        {"targets": [admin], "labels": {"namespace": "apps"}}
-                    ],
+                    "static_configs": [{"targets": [admin], "labels": LABELS}],
+                    "relabel_configs": RELABELINGS,
                 }
             ],
         }

@@ -20,6 +20,7 @@ from tests.ops.cluster import (
     pods,
     rendered,
 )
+from tests.ops.monitoring import RELABELINGS
 from tests.ops.support import DASHBOARD, RULES, run
 
 KUBERNETES = [f"1.{minor}" for minor in range(29, 38)]
@@ -135,7 +136,9 @@ def test_the_custom_resources_have_known_fields_only() -> None:
     assert monitor["apiVersion"] == rule["apiVersion"] == "monitoring.coreos.com/v1"
     assert set(monitor["spec"]) == {"jobLabel", "selector", "podMetricsEndpoints"}
     for endpoint in monitor["spec"]["podMetricsEndpoints"]:
-        assert set(endpoint) == {"port", "path", "interval"}
+        assert set(endpoint) == {"port", "path", "interval", "relabelings"}
+        # Those that the live test of the dashboard scrapes with.
+        assert endpoint["relabelings"] == RELABELINGS
     assert set(rule["spec"]) == {"groups"}
 
 

@@ -104,6 +104,8 @@ def test_every_panel_has_data_under_mixed_traffic(
         for name in ("namespace", "job"):
             found = prometheus.query(f"group by ({name}) (sidecar_build_info)")
             assert found[0]["metric"][name]
+        # Not `exported_endpoint`, though the operator has a label of this name.
+        assert prometheus.query('sidecar_webhooks_total{endpoint="inbox"}')
 
 
 def deliver(address: str, number: int) -> None:
