@@ -16,6 +16,19 @@ from tests.ops.cluster import (
 )
 
 SOCKET = "unix:/run/sidecar/flownally.sock"
+WEBHOOKS = {
+    "sidecar": {
+        "webhookService": {"enabled": True},
+        "settings": {
+            "webhooks": {
+                "inbox": {
+                    "secret_id": "prod/flownally/webhook",
+                    "forward_to": "http://127.0.0.1:3000/hooks",
+                }
+            }
+        },
+    }
+}
 
 
 def pod_of(objects: Any, kind: str) -> tuple[Object, Object]:
@@ -91,20 +104,7 @@ def test_a_unix_socket_is_shared_with_the_application() -> None:
 
 def test_webhooks_open_a_port_of_their_own() -> None:
     """The Service leads to it by number: older clusters know no init container's name."""
-    values = {
-        "sidecar": {
-            "webhookService": {"enabled": True},
-            "settings": {
-                "webhooks": {
-                    "inbox": {
-                        "secret_id": "prod/flownally/webhook",
-                        "forward_to": "http://127.0.0.1:3000/hooks",
-                    }
-                }
-            },
-        }
-    }
-    objects = example("helm", values)
+    objects = example("helm", WEBHOOKS)
     service = one(objects, "Service")["spec"]
 
     assert sidecar_of(objects, "Deployment")["ports"][1] == {
@@ -113,6 +113,17 @@ def test_webhooks_open_a_port_of_their_own() -> None:
         "protocol": "TCP",
     }
     assert service["ports"][0]["targetPort"] == 8702
+
+
+def test_webhooks_go_to_the_service_and_not_to_the_job() -> None:
+    """Both have the sidecar, but only one of them serves."""
+    objects = example("helm", WEBHOOKS)
+    selector = one(objects, "Service")["spec"]["selector"].items()
+    serving, _ = pod_of(objects, "Deployment")
+    nightly, _ = pod_of(objects, "CronJob")
+
+    assert selector <= serving["labels"].items()
+    assert not selector <= nightly["labels"].items()
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "CronJob"])
