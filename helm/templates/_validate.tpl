@@ -37,6 +37,15 @@ that says what to do.
 {{- if and .Values.rotation.enabled (not $settings.job.rotate_every_days) -}}
 {{- fail "\n\nrotation.enabled=true, but settings.job.rotate_every_days is missing: it says how old a key may become, for example 90\n" -}}
 {{- end -}}
+{{- if and .Values.rotation.enabled (not .Values.rotation.serviceAccountName) -}}
+{{- fail "\n\nrotation.enabled=true, but rotation.serviceAccountName is empty: name an account whose role may write the secret; not that of your pods, which only read it\n" -}}
+{{- end -}}
+{{- if .Values.rotation.enabled -}}
+{{- include "sidecar.validate.deadline" . -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoringFrom) -}}
+{{- fail "\n\nnetworkPolicy.monitoringFrom is empty, which would open the admin port to everybody: say where your Prometheus is, or leave the value out for every namespace of the cluster\n" -}}
+{{- end -}}
 {{- if and (not (kindIs "invalid" .Values.app.uid)) (eq (int64 .Values.app.uid) (int64 .Values.container.runAsUser)) -}}
 {{- fail (printf "\n\napp.uid and container.runAsUser are both %d: give the sidecar a user of its own, or the application may read the sidecar's memory\n" (int64 .Values.app.uid)) -}}
 {{- end -}}
@@ -54,6 +63,22 @@ that says what to do.
 {{- end -}}
 {{- if and $named $file -}}
 {{- fail (printf "\n\n%s has both secret_id and file: keep the one that is meant\n" .at) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A run waits the grace before it revokes the old key: it needs more time than that. */}}
+{{- define "sidecar.validate.deadline" -}}
+{{- $settings := include "sidecar.settings" . | fromJson -}}
+{{- $upstreams := default dict $settings.upstreams -}}
+{{- /* The only upstream, unless one is named. */ -}}
+{{- $name := default (join "" (keys $upstreams)) $settings.rotation.upstream -}}
+{{- $credential := default dict (default dict (get $upstreams $name)).credential -}}
+{{- $grace := $settings.rotation.grace_seconds -}}
+{{- if kindIs "invalid" $grace -}}
+{{- $grace = mulf 2 (default 300 $credential.refresh_seconds) -}}
+{{- end -}}
+{{- if le (float64 .Values.rotation.deadlineSeconds) (float64 $grace) -}}
+{{- fail (printf "\n\nrotation.deadlineSeconds is %v, but the old key is revoked after a grace of %v seconds (settings.rotation.grace_seconds, or else twice the refresh_seconds of the upstream): give it more than that, or every run is ended in its grace\n" .Values.rotation.deadlineSeconds $grace) -}}
 {{- end -}}
 {{- end -}}
 

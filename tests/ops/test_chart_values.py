@@ -6,8 +6,17 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.ops.cluster import CHART, HELMS, MINIMAL, example_chart, helm, sentence
-from tests.ops.support import run
+from tests.ops.cluster import (
+    CHART,
+    HELMS,
+    MINIMAL,
+    Object,
+    example_chart,
+    helm,
+    one,
+    sentence,
+)
+from tests.ops.support import load_all, run
 
 WEBHOOK = {
     "secret_id": "prod/flownally/webhook",
@@ -43,6 +52,13 @@ def refusal(name: str, values: dict[str, Any], tmp_path: Path) -> str:
     return sentence(done.stderr)
 
 
+def accepted(name: str, values: dict[str, Any], tmp_path: Path) -> list[Object]:
+    """What helm renders from these values."""
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return load_all(run(helm(name), "template", "crm", CHART, "-f", file).stdout)
+
+
 @pytest.mark.parametrize("name", HELMS)
 @pytest.mark.parametrize(
     ("path", "value", "says"),
@@ -70,6 +86,12 @@ def refusal(name: str, values: dict[str, Any], tmp_path: Path) -> str:
             "webhookService.enabled", True, "has no endpoint", id="service-alone"
         ),
         pytest.param("rotation.enabled", True, "settings.rotation", id="no-rotation"),
+        pytest.param(
+            "networkPolicy",
+            {"enabled": True, "monitoringFrom": []},
+            "say where your Prometheus is",
+            id="open-to-everybody",
+        ),
         pytest.param("app.uid", 65532, "user of its own", id="same-user"),
         pytest.param("app.containers", ["sidecar"], "the sidecar", id="skips-itself"),
         pytest.param(
@@ -93,6 +115,8 @@ def refusal(name: str, values: dict[str, Any], tmp_path: Path) -> str:
             "settings.job.rotate_every_days", "90", "rotate_every_days", id="text"
         ),
         pytest.param("prometheusRule.runbookBase", "x", "runbookBase", id="no-url"),
+        pytest.param("rotation.schedule", "@often", "schedule", id="no-such-time"),
+        pytest.param("rotation.schedule", "0 9 * *", "schedule", id="four-fields"),
     ],
 )
 def test_wrong_values_are_refused(
@@ -111,16 +135,102 @@ def test_a_socket_lies_in_the_shared_folder(name: str, tmp_path: Path) -> None:
     assert "must lie in /run/sidecar" in refusal(name, values, tmp_path)
 
 
-@pytest.mark.parametrize("name", HELMS)
-def test_a_rotation_must_know_when_a_key_is_due(name: str, tmp_path: Path) -> None:
-    """Else it would rotate at every look, or never."""
-    values = changed("rotation.enabled", True)
+def rotating(**rotation: Any) -> dict[str, Any]:
+    """The least values with a rotation, and something about it set."""
+    values = changed("settings.job.rotate_every_days", 90)
     values["settings"]["rotation"] = {
         "service_account_id": "sa_crm_sync",
         "credential": {"secret_id": "prod/flownally/key-manager"},
     }
+    values["rotation"] = {"enabled": True, "serviceAccountName": "rotator"} | rotation
+    return values
+
+
+@pytest.mark.parametrize("name", HELMS)
+def test_a_rotation_must_know_when_a_key_is_due(name: str, tmp_path: Path) -> None:
+    """Else it would rotate at every look, or never."""
+    values = rotating()
+    del values["settings"]["job"]["rotate_every_days"]
 
     assert "settings.job.rotate_every_days" in refusal(name, values, tmp_path)
+
+
+@pytest.mark.parametrize("name", HELMS)
+def test_a_rotation_needs_an_account_of_its_own(name: str, tmp_path: Path) -> None:
+    """The account of the pods may only read the secret."""
+    values = rotating(serviceAccountName="")
+
+    assert "whose role may write" in refusal(name, values, tmp_path)
+
+
+@pytest.mark.parametrize("name", HELMS)
+@pytest.mark.parametrize(
+    ("upstream", "grace", "deadline", "says"),
+    [
+        pytest.param({}, None, 600, "600 seconds", id="default"),
+        pytest.param({"refresh_seconds": 900}, None, 1800, "1800 seconds", id="twice"),
+        pytest.param({"refresh_seconds": 900}, 200.5, 200, "200.5 seconds", id="own"),
+    ],
+)
+def test_a_rotation_outlives_its_grace(
+    name: str,
+    upstream: dict[str, Any],
+    grace: float | None,
+    deadline: int,
+    says: str,
+    tmp_path: Path,
+) -> None:
+    """A second less and Kubernetes would end every run before it revokes the old key."""
+    values = rotating(deadlineSeconds=deadline)
+    values["settings"]["upstreams"]["flownally"]["credential"] |= upstream
+    # Another one, whose key is not rotated.
+    values["settings"]["upstreams"]["billing"] = SECOND | {"listen": "127.0.0.1:8710"}
+    values["settings"]["rotation"]["upstream"] = "flownally"
+    if grace is not None:
+        values["settings"]["rotation"]["grace_seconds"] = grace
+
+    said = refusal(name, values, tmp_path)
+    values["rotation"]["deadlineSeconds"] = deadline + 1
+
+    assert f"rotation.deadlineSeconds is {deadline}," in said
+    assert says in said
+    assert accepted(name, values, tmp_path)
+
+
+@pytest.mark.parametrize("name", HELMS)
+def test_the_only_upstream_need_not_be_named(name: str, tmp_path: Path) -> None:
+    """Its `refresh_seconds` make the grace then."""
+    values = rotating()
+    values["settings"]["upstreams"]["flownally"]["credential"]["refresh_seconds"] = 1800
+
+    assert "3600 seconds" in refusal(name, values, tmp_path)
+
+
+@pytest.mark.parametrize("name", HELMS)
+@pytest.mark.parametrize(
+    "schedule", ["@daily", "@hourly", "@every 12h", "*/5  9-17 * JAN-MAR MON,WED"]
+)
+def test_a_schedule_may_be_all_that_kubernetes_takes(
+    name: str, schedule: str, tmp_path: Path
+) -> None:
+    """Five fields, and the names that stand for them."""
+    objects = accepted(name, rotating(schedule=schedule), tmp_path)
+
+    assert one(objects, "CronJob")["spec"]["schedule"] == schedule
+
+
+@pytest.mark.parametrize("name", HELMS)
+def test_the_names_are_never_too_long(name: str, tmp_path: Path) -> None:
+    """A CronJob's may have 52 characters, a Service's 63."""
+    values = rotating() | {
+        "fullnameOverride": "a" * 44 + "-" + "b" * 20,
+        "webhookService": {"enabled": True},
+    }
+    values["settings"]["webhooks"] = {"inbox": WEBHOOK}
+    objects = accepted(name, values, tmp_path)
+
+    assert one(objects, "CronJob")["metadata"]["name"] == "a" * 44 + "-rotate"
+    assert len(one(objects, "Service")["metadata"]["name"]) <= 63
 
 
 @pytest.mark.parametrize("name", HELMS)
