@@ -4,6 +4,9 @@ that says what to do.
 */}}
 {{- define "sidecar.validate" -}}
 {{- $settings := include "sidecar.settings" . | fromJson -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "sidecar.fullname" .)) -}}
+{{- fail (printf "\n\n%s cannot be the name of a Service: set fullnameOverride to small letters, digits and hyphens, with a letter first, for example crm-sidecar\n" (include "sidecar.fullname" .)) -}}
+{{- end -}}
 {{- if not $settings.job -}}
 {{- fail "\n\nsettings.job is missing: say which job this key is for, for example\n  settings:\n    job: {name: production-crm-sync, environment: production}\n" -}}
 {{- end -}}
@@ -18,6 +21,10 @@ that says what to do.
 {{- end -}}
 {{- range $name, $webhook := $settings.webhooks -}}
 {{- include "sidecar.validate.secret" (dict "at" (printf "settings.webhooks.%s" $name) "secret" $webhook) -}}
+{{- end -}}
+{{- include "sidecar.validate.reachable" (dict "at" "settings.admin.listen" "listen" $settings.admin.listen "who" "kubelet and Prometheus come" "use" "0.0.0.0:8701") -}}
+{{- if $settings.webhooks -}}
+{{- include "sidecar.validate.reachable" (dict "at" "settings.webhook_listener.listen" "listen" $settings.webhook_listener.listen "who" "the Service comes" "use" "0.0.0.0:8702") -}}
 {{- end -}}
 {{- include "sidecar.validate.ports" . -}}
 {{- range $socket := include "sidecar.sockets" . | splitList " " -}}
@@ -66,6 +73,18 @@ that says what to do.
 {{- end -}}
 {{- end -}}
 
+{{/* A listener that others come to: on the pod's own address, at a port that is known. */}}
+{{- define "sidecar.validate.reachable" -}}
+{{- $wrong := "" -}}
+{{- if hasPrefix "unix:" .listen }}{{ $wrong = "is a Unix socket" }}
+{{- else if regexMatch "^(127\\.|localhost:|\\[[0:]*1\\])" .listen }}{{ $wrong = "is a loopback address" }}
+{{- else if not (regexMatch ":[1-9][0-9]*$" .listen) }}{{ $wrong = "has no port" }}
+{{- end -}}
+{{- if $wrong -}}
+{{- fail (printf "\n\n%s %s: in a pod %s by the pod IP, so leave it out or use %s\n" .at $wrong .who .use) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A run waits the grace before it revokes the old key: it needs more time than that. */}}
 {{- define "sidecar.validate.deadline" -}}
 {{- $settings := include "sidecar.settings" . | fromJson -}}
@@ -104,8 +123,5 @@ that says what to do.
 {{- end -}}
 {{- $_ := set $taken $port $at -}}
 {{- end -}}
-{{- end -}}
-{{- if hasPrefix "127." $settings.admin.listen -}}
-{{- fail "\n\nsettings.admin.listen is a loopback address: in a pod kubelet and Prometheus come by the pod IP, so leave it out or use 0.0.0.0:8701\n" -}}
 {{- end -}}
 {{- end -}}

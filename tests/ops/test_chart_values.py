@@ -95,12 +95,11 @@ def accepted(name: str, values: dict[str, Any], tmp_path: Path) -> list[Object]:
         pytest.param("app.uid", 65532, "user of its own", id="same-user"),
         pytest.param("app.containers", ["sidecar"], "the sidecar", id="skips-itself"),
         pytest.param(
-            "settings.admin.listen", "127.0.0.1:8701", "pod IP", id="admin-on-loopback"
-        ),
-        pytest.param(
             f"{UPSTREAM}.listen", "unix:/run/sidecar/a", "[1000]", id="socket-users"
         ),
         # Wrong in name or type.
+        pytest.param("nameOverride", "crm.sidecar", "nameOverride", id="dot-in-name"),
+        pytest.param("fullnameOverride", "1crm", "fullnameOverride", id="digit-first"),
         pytest.param("imag", {}, "imag", id="unknown-value"),
         pytest.param("settings.upstream", {}, "upstream", id="unknown-table"),
         pytest.param(f"{UPSTREAM}.credential.sekret", "x", "sekret", id="unknown-key"),
@@ -124,6 +123,62 @@ def test_wrong_values_are_refused(
 ) -> None:
     """The sentence names the value and what would be right."""
     assert says in refusal(name, changed(path, value), tmp_path)
+
+
+@pytest.mark.parametrize("name", HELMS)
+@pytest.mark.parametrize(
+    ("listen", "says"),
+    [
+        pytest.param("127.0.0.1:9000", "is a loopback address", id="loopback"),
+        pytest.param("localhost:9000", "is a loopback address", id="localhost"),
+        pytest.param("[::1]:9000", "is a loopback address", id="v6-loopback"),
+        pytest.param("unix:/run/sidecar/a", "is a Unix socket", id="socket"),
+        pytest.param("0.0.0.0", "has no port", id="no-port"),
+        pytest.param("0.0.0.0:0", "has no port", id="any-port"),
+    ],
+)
+def test_others_reach_their_listeners(
+    name: str, listen: str, says: str, tmp_path: Path
+) -> None:
+    """Kubelet, Prometheus and the webhook Service come by the pod IP, at a port."""
+    admin = changed("settings.admin.listen", listen)
+    webhooks = changed("settings.webhook_listener.listen", listen)
+    webhooks["settings"]["webhooks"] = {"inbox": WEBHOOK}
+    webhooks["webhookService"] = {"enabled": True}
+
+    assert (
+        f"settings.admin.listen {says}: in a pod kubelet and Prometheus come by the pod"
+        " IP, so leave it out or use 0.0.0.0:8701"
+    ) in refusal(name, admin, tmp_path)
+    assert (
+        f"settings.webhook_listener.listen {says}: in a pod the Service comes by the pod"
+        " IP, so leave it out or use 0.0.0.0:8702"
+    ) in refusal(name, webhooks, tmp_path)
+
+
+@pytest.mark.parametrize("name", HELMS)
+@pytest.mark.parametrize("listen", ["[::]:9000", "10.0.0.1:9000"])
+def test_another_address_of_the_pod_is_fine(
+    name: str, listen: str, tmp_path: Path
+) -> None:
+    """In a cluster with IPv6 pods too."""
+    values = changed("settings.admin.listen", listen)
+    config = one(accepted(name, values, tmp_path), "ConfigMap")
+
+    assert listen in config["data"]["sidecar.toml"]
+
+
+@pytest.mark.parametrize("name", HELMS)
+@pytest.mark.parametrize("release", ["my.rel", "1crm"])
+def test_a_release_may_need_another_name(name: str, release: str) -> None:
+    """Helm and ConfigMaps take a name that a Service does not."""
+    command = (helm(name), "template", release, CHART, "-f", MINIMAL)
+
+    done = run(*command, check=False)
+    other = run(*command, "--set", "fullnameOverride=crm-sidecar")
+
+    assert f"{release}-sidecar cannot be the name" in sentence(done.stderr)
+    assert one(load_all(other.stdout), "ConfigMap")["metadata"]["name"] == "crm-sidecar"
 
 
 @pytest.mark.parametrize("name", HELMS)
