@@ -61,6 +61,22 @@ def test_the_application_gets_no_aws_credentials() -> None:
     assert not any(key.startswith("prometheus.io") for key in metadata["annotations"])
 
 
+@pytest.mark.parametrize(
+    "objects",
+    [
+        pytest.param(lambda: example("helm"), id="example"),
+        pytest.param(kustomized, id="kustomize"),
+        pytest.param(plain, id="plain"),
+    ],
+)
+def test_every_example_skips_all_containers_but_the_sidecar(objects: Any) -> None:
+    """Whoever copies one gives the application no AWS credentials."""
+    for name, metadata, pod in pods(objects()):
+        if "initContainers" in pod:
+            skipped = metadata["annotations"]["eks.amazonaws.com/skip-containers"]
+            assert skipped.split(",") == [c["name"] for c in pod["containers"]], name
+
+
 def test_changed_settings_restart_the_pods() -> None:
     """The checksum on the pod follows the settings."""
     level = {"sidecar": {"settings": {"log": {"level": "debug"}}}}
