@@ -103,6 +103,21 @@ def test_annotations_for_prometheus_are_off_until_asked_for() -> None:
     assert sidecar["ports"][0]["containerPort"] == 9701
 
 
+@pytest.mark.parametrize("objects", [kustomized, plain], ids=["kustomize", "plain"])
+def test_without_helm_prometheus_finds_the_admin_port(objects: Any) -> None:
+    """No PodMonitor comes with these ways, so the annotations must do."""
+    for name, metadata, pod in pods(objects()):
+        (sidecar,) = pod["initContainers"]
+        port = str(sidecar["ports"][0]["containerPort"])
+        found = {
+            "prometheus.io/scrape": "true",
+            "prometheus.io/path": "/metrics",
+            "prometheus.io/port": port,
+        }
+
+        assert metadata["annotations"].items() >= found.items(), name
+
+
 def test_a_unix_socket_is_shared_with_the_application() -> None:
     """Both containers mount the folder of the socket; it is memory, not disk."""
     upstream = {"listen": SOCKET, "allow_uids": [1000]}

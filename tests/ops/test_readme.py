@@ -7,8 +7,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.ops.cluster import CHART, EXAMPLE, example, example_chart, helm, kubectl
-from tests.ops.support import ROOT, run
+from tests.ops.cluster import (
+    CHART,
+    EXAMPLE,
+    example,
+    example_chart,
+    helm,
+    kubectl,
+    kustomized,
+    plain,
+    pods,
+)
+from tests.ops.support import ROOT, promtool, run
 
 README = (ROOT / "README.md").read_text()
 PART = README[README.index("## In a cluster") : README.index("## Runbook")]
@@ -70,6 +80,35 @@ def test_the_pod_template_to_copy_is_the_one_of_the_example() -> None:
     assert included == set(re.findall(r'include "(sidecar\.\w+)"', pod)) - {
         "sidecar.appVolumeMounts"
     }
+
+
+@pytest.mark.parametrize("file", [ROOT / "README.md", CHART / "README.md"])
+def test_the_relabeling_to_copy_makes_the_labels_that_alerts_go_by(
+    file: Path, tmp_path: Path
+) -> None:
+    """From a label that the pods of the examples have; Prometheus accepts it."""
+    text = file.read_text()
+    found = re.findall(
+        r"^```yaml\n(relabel_configs:.*?)^```$", text, re.MULTILINE | re.DOTALL
+    )
+    (relabeling,) = [yaml.safe_load(block) for block in found]
+    config = tmp_path / "prometheus.yaml"
+    config.write_text(
+        yaml.safe_dump({"scrape_configs": [{"job_name": "pods"} | relabeling]})
+    )
+
+    run(promtool(), "check", "config", config)
+    assert {
+        rule["target_label"]: rule["source_labels"]
+        for rule in relabeling["relabel_configs"]
+    } == {
+        "namespace": ["__meta_kubernetes_namespace"],
+        "job": ["__meta_kubernetes_pod_label_app_kubernetes_io_name"],
+    }
+    for objects in (example("helm"), kustomized(), plain()):
+        for _, metadata, pod in pods(objects):
+            if "initContainers" in pod:
+                assert metadata["labels"]["app.kubernetes.io/name"] == "crm-sync"
 
 
 def test_every_file_and_picture_it_names_is_there() -> None:
