@@ -70,6 +70,15 @@ def plain() -> list[Object]:
     return load_all(file.read_text())
 
 
+def readme() -> list[Object]:
+    """The CronJob to copy from the README."""
+    text = (ROOT / "README.md").read_text()
+    blocks = re.findall(
+        r"^```yaml\n(apiVersion:.*?)^```$", text, re.MULTILINE | re.DOTALL
+    )
+    return [thing for block in blocks for thing in load_all(block)]
+
+
 def one(objects: Any, kind: str, name: str = "") -> Object:
     """The object of this kind whose name ends like this."""
     found = [
@@ -91,7 +100,11 @@ def pods(objects: Any) -> Iterator[tuple[str, Object, Object]]:
             yield thing["metadata"]["name"], thing["metadata"], spec
         elif "template" in spec:
             template = spec["template"]
-            yield thing["metadata"]["name"], template["metadata"], template["spec"]
+            yield (
+                thing["metadata"]["name"],
+                template.get("metadata", {}),
+                template["spec"],
+            )
 
 
 def containers(pod: Object) -> list[Object]:

@@ -18,7 +18,9 @@ from tests.ops.cluster import (
     one,
     plain,
     pods,
+    readme,
     rendered,
+    sidecar_of,
 )
 from tests.ops.monitoring import RELABELINGS
 from tests.ops.support import DASHBOARD, RULES, run
@@ -35,6 +37,7 @@ def everything() -> list[tuple[str, Any]]:
         ("example", example("helm")),
         ("kustomize", kustomized()),
         ("plain", plain()),
+        ("readme", readme()),
     ]
 
 
@@ -95,7 +98,7 @@ def test_every_container_meets_the_restricted_standard() -> None:
                 assert merged["readOnlyRootFilesystem"] is True
                 seen += 1
 
-    assert seen >= 12
+    assert seen >= 13
 
 
 def test_the_sidecar_runs_as_a_user_of_its_own() -> None:
@@ -177,6 +180,27 @@ def test_the_rotation_never_runs_twice_at_once() -> None:
     assert pod["restartPolicy"] == "Never"
     assert pod["serviceAccountName"] == "crm-sync-rotate"
     assert pod["containers"][0]["args"] == ["rotate", "--if-due"]
+
+
+def test_the_readme_has_the_same_rotation() -> None:
+    """Its pod is the chart's, with the settings and the image of the plain manifests."""
+    (theirs,) = readme()
+    ours = one(rendered("helm"), "CronJob")
+    _, _, pod = next(pods([theirs]))
+    _, _, wanted = next(pods([ours]))
+    (container,), (sidecar,) = pod["containers"], wanted["containers"]
+    beside = sidecar_of(plain(), "Deployment")
+
+    assert theirs["spec"]["concurrencyPolicy"] == "Forbid"
+    assert container["args"] == sidecar["args"]
+    assert container["securityContext"] == sidecar["securityContext"]
+    assert container["image"] == beside["image"]
+    assert container["env"] == beside["env"]
+    assert container["volumeMounts"] == beside["volumeMounts"]
+    assert (
+        pod["volumes"][0]["configMap"]["name"]
+        == one(plain(), "ConfigMap")["metadata"]["name"]
+    )
 
 
 def test_nothing_optional_is_on_by_itself() -> None:
