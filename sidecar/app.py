@@ -31,6 +31,7 @@ from aiohttp import web
 from sidecar import __version__
 from sidecar.admin.app import AdminHooks, admin_app
 from sidecar.admin.page import StatusPage
+from sidecar.admin.runner import AdminRunner
 from sidecar.allocator import keep_freed_memory
 from sidecar.assembly import upstreams as assembly
 from sidecar.assembly.forgetting import Forgetter
@@ -252,7 +253,7 @@ class Sidecar:
             redact=lambda text: self._redactor.masked(text)[0],
             page=lambda document: StatusPage(document).handle,
         )
-        runner = web.AppRunner(admin_app(hooks), access_log=None, shutdown_timeout=1)
+        runner = AdminRunner(admin_app(hooks))
         await runner.setup()
         await web.SockSite(runner, sock).start()
         return runner

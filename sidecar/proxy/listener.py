@@ -373,9 +373,7 @@ class ServiceConnection(asyncio.Protocol):
         self._body = None
         if until_close:
             # The end of the connection would look like the end of the body.
-            sock = self._transport.get_extra_info("socket")
-            with suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self._reset_at_close()
             self._transport.abort()
         else:
             self._lingered = 0
@@ -383,6 +381,11 @@ class ServiceConnection(asyncio.Protocol):
             self._transport.close()
 
     # Ends.
+
+    def _reset_at_close(self) -> None:
+        sock = self._transport.get_extra_info("socket")
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     def _refuse_early(self, refused: Refused, method: bytes, started: float) -> None:
         self.context.refused_early(refused, method, started)
@@ -420,7 +423,9 @@ class ServiceConnection(asyncio.Protocol):
         self._transport.close()
 
     def abort(self) -> None:
-        """Cut the connection, whatever is under way."""
+        """Cut the connection, whatever is under way; an answer is seen to be cut."""
+        if self._exchange is not None:
+            self._reset_at_close()
         self._transport.abort()
 
     def expired(self) -> None:

@@ -12,7 +12,8 @@ Rule 2: a write that OpenSSL refused must be offered again with the same bytes
 (SSL_write(3), "retry"), so the head of `_backlog` only changes by what was written.
 Rule 3: after an error, such as a reset, libuv stops to watch the socket, and what was
 received before the error is read first. So whoever waits for more asks for one more read
-(`read_again`): the call for the next readiness may never come.
+(`read_again`): the call for the next readiness may never come. So it is when a write fails:
+an API that refuses a large body by its head has answered before it hung up.
 Rule 4: an end of file without close_notify is an error, never a clean end: an attacker
 can cut a connection, but cannot forge the alert (RFC 9112, section 9.8).
 """
@@ -49,6 +50,7 @@ class TlsTransport(asyncio.Transport):
         "_sock",
         "_write",
         "_write_blocked_on_read",
+        "_write_failed",
         "_writing",
         "written",
     )
@@ -71,6 +73,8 @@ class TlsTransport(asyncio.Transport):
         self._closing = self._lost = False
         self._paused = self._protocol_paused = self._writing = False
         self._read_blocked_on_write = self._write_blocked_on_read = False
+        self._write_failed = False
+        """The peer takes no more; what it sent before is still read."""
         self._again = False
         """One more read is on its way."""
         self.written = 0
@@ -162,6 +166,17 @@ class TlsTransport(asyncio.Transport):
         self.read_again()
         return b"".join(chunks)
 
+    def _read_the_last(self, error: OSError) -> None:
+        """Deliver what came before the peer hung up on us: it may be a whole answer."""
+        try:
+            while not self._closing and (data := self._read(RECORD)):
+                self._protocol.data_received(data)
+            if not self._closing:
+                self._protocol.eof_received()
+        except OSError:  # ssl.SSLWantReadError is one
+            pass
+        self._fail(error)
+
     def _ended(self) -> None:
         """Obey close_notify: the peer will send no more (RFC 8446, 6.1)."""
         self._loop.remove_reader(self._fd)
@@ -173,7 +188,7 @@ class TlsTransport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send now what OpenSSL takes, keep the rest; `pause_writing` tells of too much."""
-        if self._closing or not data:
+        if self._closing or self._write_failed or not data:
             return
         if self._backlog:
             self._keep(bytes(data))
@@ -188,9 +203,9 @@ class TlsTransport(asyncio.Transport):
             self._keep(bytes(data))
             return
         except OSError as error:
-            self._loop.call_soon(self._fail, error)
-            self._closing = True
-            self._stop_watching()
+            self._write_failed = True
+            self._ignore_writable()
+            self._loop.call_soon(self._read_the_last, error)
             return
         self.written += sent
         if sent < len(data):
@@ -243,7 +258,8 @@ class TlsTransport(asyncio.Transport):
                     self._lose(None)
                 return
             except OSError as error:
-                self._fail(error)
+                self._write_failed = True
+                self._read_the_last(error)
                 return
             self.written += sent
             self._backlog_bytes -= sent

@@ -28,6 +28,7 @@ from tests.integration.raw import (
     Conversation,
     RawApi,
     RawClient,
+    always,
     file_settings,
 )
 from tests.integration.support import (
@@ -131,6 +132,24 @@ def test_a_drain_ends_in_its_time(tmp_path: Path) -> None:
         assert rig.process.logs("draining")[0]["calls"] == 1
         assert rig.process.logs("drain_cut")[0]["calls"] == 1
         assert rig.process.logs("service_left") == [], "it was us"
+
+
+def test_an_answer_until_close_that_a_drain_cuts_is_seen_to_be_cut(
+    tmp_path: Path,
+) -> None:
+    """To HTTP/1.0 the end of the connection would be the end of the body."""
+    with attacked(tmp_path, {"drain": {"timeout_seconds": 0.3}}) as rig:
+        begun = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        rig.api.script = always(begun)
+        with RawClient(rig.address) as client:
+            client.send(b"GET /contacts HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            while b"hello" not in client.raw:
+                assert client.read()
+            rig.process.send(signal.SIGTERM)
+            with pytest.raises(ConnectionResetError):
+                client.sock.recv(1)
+
+        assert rig.process.wait() == Exit.OK
 
 
 def test_a_signal_that_comes_twice_is_one(rig: Rig) -> None:

@@ -314,3 +314,28 @@ async def test_what_a_transport_tells_of_itself(connect: Connect) -> None:
 
     assert isinstance(transport.get_extra_info("socket"), ssl.SSLSocket)
     assert transport.get_extra_info("peername", "none") == "none"
+
+
+@pytest.mark.parametrize("kept", [0, 10_000_000], ids=["at-once", "with-a-backlog"])
+async def test_what_came_before_a_failed_write_is_delivered(
+    connect: Connect, kept: int
+) -> None:
+    """An API answers a body by its head alone, and hangs up while the body is sent."""
+    go, gone = threading.Event(), threading.Event()
+
+    def refuse(tls: ssl.SSLSocket) -> None:
+        go.wait(10)
+        tls.sendall(b"413")
+        tls.close()
+        gone.set()
+
+    transport, protocol = await connect(refuse)
+    transport.write(b"x" * kept)
+    go.set()
+    gone.wait(10)  # the loop has seen nothing of it
+    transport.write(b"more")
+    async with asyncio.timeout(10):
+        await protocol.lost.wait()
+
+    assert bytes(protocol.received) == b"413"
+    assert transport.is_closing()

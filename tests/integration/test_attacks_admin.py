@@ -1,0 +1,45 @@
+"""Attacks on the admin port, which the whole cluster may reach in a pod."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from sidecar.admin.runner import MAX_CONNECTIONS
+from tests.integration.attack_rig import Rig, attacked
+from tests.integration.raw import RawClient
+from tests.integration.support import wait_until
+
+
+@pytest.fixture(name="rig", scope="module")
+def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """One sidecar."""
+    with attacked(tmp_path_factory.mktemp("admin")) as rig:
+        yield rig
+
+
+def test_half_heads_without_number_take_no_call_from_anybody(rig: Rig) -> None:
+    """Who comes too late is told so at once; those who stall are let go."""
+    admin = rig.process.address("admin")
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(RawClient(admin)) for _ in range(MAX_CONNECTIONS + 20)
+        ]
+        for client in clients:
+            client.send(b"GET /livez HTTP/1.1\r\nHo")
+        assert clients[-1].rest().startswith(b"HTTP/1.1 503 ")
+        rig.healthy()
+
+        for client in clients:
+            client.sock.settimeout(30)
+        assert clients[0].rest() in (b"", clients[0].raw)
+        wait_until(lambda: rig.process.admin("/livez").status == 200, "room", 30)
+
+
+def test_an_idle_connection_is_closed(rig: Rig) -> None:
+    """Between two scrapes nothing is kept."""
+    with RawClient(rig.process.address("admin")) as client:
+        client.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert client.answer().status == 200
+        client.sock.settimeout(30)
+        assert client.read() == b""
