@@ -70,6 +70,7 @@ def receiver_of(
         endpoints=tuple(
             endpoint_of(name, webhook) for name, webhook in settings.webhooks.items()
         ),
+        job=settings.job.name,
         region=settings.aws.region,
         endpoint_url=settings.aws.endpoint_url,
         log_delivered=settings.log.access == "all",

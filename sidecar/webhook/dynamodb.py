@@ -8,7 +8,7 @@ when its lease has run out, the sender's next attempt is delivered.
 Rule 3: `expires` is compared here, by us. Table TTL may run on the same attribute, but
 it deletes up to days late and is housekeeping only.
 
-    id       endpoint # webhook-id
+    id       job # endpoint # webhook-id
     state    claimed | done
     owner    who claimed it; makes a write that botocore sent twice recognise itself
     expires  Unix seconds: the end of the lease, or of the window of a done id
@@ -18,6 +18,7 @@ import contextlib
 import math
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Final
 
 from sidecar.webhook.dedupe import Claim, Standing, StoreFailed
@@ -27,20 +28,37 @@ LEASE_MARGIN_SECONDS: Final = 30
 """What a lease is longer than a delivery may take: two writes and skewed clocks."""
 
 
+@dataclass(frozen=True, slots=True)
+class Space:
+    """
+    Whose ids they are: one job's, at one endpoint of it.
+
+    A sender uses one id for all that it tells of an event. Without the job a service
+    would be told "duplicate" of what another one got, and never get it.
+    """
+
+    job: str
+    endpoint: str
+
+    def key(self, id_: str) -> str:
+        """Return the key of an id: no part has a #, so no two share one."""
+        return f"{self.job}#{self.endpoint}#{id_}"
+
+
 class TableWindow:
     """The ids of one endpoint in a table."""
 
     def __init__(
-        self, table: Table, endpoint: str, seconds: float, delivery_seconds: float
+        self, table: Table, space: Space, seconds: float, delivery_seconds: float
     ) -> None:
         self._table = table
-        self._endpoint = endpoint
+        self._space = space
         self._seconds = seconds
         self._lease_seconds = delivery_seconds + LEASE_MARGIN_SECONDS
 
     async def claim(self, id_: str) -> Claim | Standing:
         """Claim an id, or tell why not. Raises StoreFailed."""
-        claim = Claim(f"{self._endpoint}#{id_}", self._table.options.token())
+        claim = Claim(self._space.key(id_), self._table.options.token())
         future = self._table.submit(lambda: self._claim(claim))
         try:
             return await self._table.wait_for(future)

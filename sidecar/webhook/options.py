@@ -67,6 +67,8 @@ class ReceiverOptions:
     """All endpoints, and the bounds of the public port."""
 
     endpoints: tuple[EndpointOptions, ...]
+    job: str
+    """Whose receiver it is; the ids of jobs that share a table are kept apart by it."""
     region: str | None = None
     """For DynamoDB."""
     endpoint_url: str | None = None

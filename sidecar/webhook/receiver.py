@@ -24,7 +24,7 @@ from sidecar.credential.sources.base import Source
 from sidecar.webhook.body import Bodies
 from sidecar.webhook.dedupe import MemoryIds, Window
 from sidecar.webhook.delivery import AppClient
-from sidecar.webhook.dynamodb import TableWindow
+from sidecar.webhook.dynamodb import Space, TableWindow
 from sidecar.webhook.handler import PREFIX, Endpoint, EndpointMetrics, Handler
 from sidecar.webhook.options import EndpointOptions, ReceiverOptions, Target
 from sidecar.webhook.runner import Runner
@@ -164,7 +164,7 @@ class WebhookReceiver:
             self._tables[endpoint.table] = Table(options)
         return TableWindow(
             self._tables[endpoint.table],
-            endpoint.name,
+            Space(self._options.job, endpoint.name),
             endpoint.window_seconds,
             endpoint.response_seconds,
         )

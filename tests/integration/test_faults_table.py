@@ -17,7 +17,7 @@ from sidecar.demo.aws import EmulatedAws
 from tests.integration.raw import Conversation, RawApi
 from tests.integration.shim import CALM, Shim, Trouble
 from tests.integration.webhook_rig import TAKEN, Receiver, Told, receiving
-from tests.webhook.support import make_table
+from tests.webhook.support import JOB, make_table
 
 DELIVERED: Final = Told(204, "delivered")
 DUPLICATE: Final = Told(200, "duplicate")
@@ -40,7 +40,7 @@ class Rig:
 
     def end_lease(self, id_: str) -> None:
         """Move the end of a lease into the past, instead of waiting for it."""
-        key = {"id": {"S": f"inbox#{id_}"}}
+        key = {"id": {"S": f"{JOB}#inbox#{id_}"}}
         item = self.aws.dynamodb.get_item(TableName=self.table, Key=key)["Item"]
         assert item["state"] == {"S": "claimed"}
         self.aws.dynamodb.update_item(

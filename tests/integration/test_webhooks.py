@@ -14,7 +14,7 @@ import pytest
 from tests.integration.support import merge, wait_until
 from tests.webhook.app import NO_CONTENT, App, silent, waiting
 from tests.webhook.rig import PATH
-from tests.webhook.support import OTHER, SECRET, headers, make_table, until
+from tests.webhook.support import JOB, OTHER, SECRET, headers, make_table, until
 
 if TYPE_CHECKING:
     from sidecar.demo.aws import AwsClient
@@ -33,7 +33,7 @@ def _webhooks(moto: "AwsClient") -> "Settings":
     """Settings of a receiver without an upstream, and its secret in Secrets Manager."""
     moto.put_secret(SECRET_ID, SECRET)
     return {
-        "job": {"name": "staging-crm-sync", "environment": "staging"},
+        "job": {"name": JOB, "environment": "staging"},
         "webhooks": {"inbox": {"secret_id": SECRET_ID}},
         "webhook_listener": {"listen": "127.0.0.1:0"},
         "admin": {"listen": "127.0.0.1:0"},
@@ -102,6 +102,22 @@ async def test_fifty_copies_at_four_receivers_are_one_delivery(
             assert await send(receivers[0], id_) == 200
 
 
+async def test_jobs_with_one_table_each_get_what_one_sender_tells_both(
+    moto: "AwsClient", webhooks: "Settings", sidecar_process: Start
+) -> None:
+    """A sender has one id for all its endpoints: once for each job, not once at all."""
+    other = merge(webhooks, {"job": {"name": "staging-billing-export"}})
+    table = f"dynamodb:{make_table(moto)}"
+    async with App() as app, App() as other_app:
+        ours = endpoint(webhooks, app, dedupe=table)
+        theirs = endpoint(other, other_app, dedupe=table)
+        receivers = await started(sidecar_process, ours, 2)
+        receivers += await started(sidecar_process, theirs, 1)
+
+        assert [await send(one, "msg_1") for one in receivers] == [204, 200, 204]
+        assert [len(app.seen), len(other_app.seen)] == [1, 1]
+
+
 async def test_a_delivery_whose_receiver_was_killed_is_delivered_again_once(
     moto: "AwsClient", webhooks: "Settings", sidecar_process: Start
 ) -> None:
@@ -129,7 +145,7 @@ async def test_a_delivery_whose_receiver_was_killed_is_delivered_again_once(
 
 def let_the_lease_run_out(moto: "AwsClient", table: str) -> None:
     """Move the end of the lease into the past, instead of waiting for it."""
-    key = {"id": {"S": "inbox#msg_1"}}
+    key = {"id": {"S": f"{JOB}#inbox#msg_1"}}
     item = moto.dynamodb.get_item(TableName=table, Key=key)["Item"]
     assert item["state"] == {"S": "claimed"}
     ahead = float(item["expires"]["N"]) - time.time()

@@ -18,7 +18,7 @@ from tests.integration.raw import Conversation, RawApi, RawClient, Seen
 from tests.integration.shim import Shim
 from tests.integration.support import Metrics, Settings, SidecarProcess, merge
 from tests.webhook.rig import PATH, request
-from tests.webhook.support import SECRET, headers
+from tests.webhook.support import JOB, SECRET, headers
 
 BODY: Final = b'{"type": "contact.created"}'
 TOLD: Final = b"taken " * 300
@@ -117,7 +117,7 @@ def receiving(
     file.write_text(SECRET, encoding="ascii")
     file.chmod(0o600)
     base: dict[str, Any] = {
-        "job": {"name": "staging-crm-sync", "environment": "staging"},
+        "job": {"name": JOB, "environment": "staging"},
         "webhooks": {"inbox": {"file": str(file)}},
         "webhook_listener": {"listen": "127.0.0.1:0"},
         "admin": {"listen": "127.0.0.1:0"},

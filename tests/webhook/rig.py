@@ -14,7 +14,7 @@ from sidecar.core.secret import Secret
 from sidecar.webhook.options import EndpointOptions, ReceiverOptions
 from sidecar.webhook.receiver import Tools, WebhookReceiver
 from tests.webhook.app import App
-from tests.webhook.support import Clock, FakeSource, headers, until
+from tests.webhook.support import JOB, Clock, FakeSource, headers, until
 
 PATH = "/webhooks/inbox"
 
@@ -79,6 +79,7 @@ class Rig:
                 await stack.enter_async_context(self.app)
             options = ReceiverOptions(
                 endpoints=tuple(self._endpoint_options(name) for name in self.names),
+                job=JOB,
                 **self._options,
             )
             tools = Tools(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = f"whsec_{base64.b64encode(b'o' * 32).decode()}"
+JOB = "staging-crm-sync"
 NOW = 1_800_000_000
 
 

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sidecar.demo.aws import AwsClient
+from sidecar.settings.names import MAX_NAME
 from sidecar.webhook.dedupe import Claim, Standing
-from sidecar.webhook.dynamodb import LEASE_MARGIN_SECONDS, TableWindow
+from sidecar.webhook.dynamodb import LEASE_MARGIN_SECONDS, Space, TableWindow
 from sidecar.webhook.table import CALL_SECONDS, Table
-from tests.webhook.support import NOW, Clock, table_options
+from tests.webhook.support import JOB, NOW, Clock, table_options
 
+KEY = "staging-crm-sync#inbox#msg_1"
 WINDOW = 345_600
 DELIVERY = 15
 LEASE = DELIVERY + LEASE_MARGIN_SECONDS
@@ -31,16 +33,16 @@ class Fleet:
         self.first, self.second = (self.window(table) for table in self.tables)
 
     @staticmethod
-    def window(table: Table, endpoint: str = "inbox") -> TableWindow:
+    def window(table: Table, job: str = JOB, endpoint: str = "inbox") -> TableWindow:
         """Open a window of the usual sizes."""
-        return TableWindow(table, endpoint, WINDOW, DELIVERY)
+        return TableWindow(table, Space(job, endpoint), WINDOW, DELIVERY)
 
     async def item(self) -> dict[str, str]:
         """Read the item of msg_1 as plain text; empty when there is none."""
         found = await asyncio.to_thread(
             self.aws.dynamodb.get_item,
             TableName=self.name,
-            Key={"id": {"S": "inbox#msg_1"}},
+            Key={"id": {"S": KEY}},
         )
         return {
             name: next(str(one) for one in value.values())
@@ -67,7 +69,7 @@ async def test_a_claim_is_a_lease(fleet: Fleet) -> None:
     claim = await claimed(fleet.first)
 
     assert await fleet.item() == {
-        "id": "inbox#msg_1",
+        "id": KEY,
         "state": "claimed",
         "owner": claim.owner,
         "expires": str(NOW + LEASE),
@@ -92,7 +94,7 @@ async def test_the_other_receiver_sees_what_was_done(
 
     assert await fleet.second.claim("msg_1") is Standing.DUPLICATE
     assert await fleet.item() == {
-        "id": "inbox#msg_1",
+        "id": KEY,
         "state": "done",
         "owner": claim.owner,
         "expires": str(NOW + 10 + WINDOW),
@@ -149,7 +151,7 @@ async def test_done_is_kept_though_the_claim_was_swept_away(fleet: Fleet) -> Non
     await asyncio.to_thread(
         fleet.aws.dynamodb.delete_item,
         TableName=fleet.name,
-        Key={"id": {"S": "inbox#msg_1"}},
+        Key={"id": {"S": KEY}},
     )
 
     await fleet.first.done(claim)
@@ -169,7 +171,7 @@ async def test_a_done_id_is_not_released(fleet: Fleet) -> None:
 
 async def test_a_write_that_was_sent_twice_recognises_itself(fleet: Fleet) -> None:
     """AWS's client repeats a write whose answer was lost; the item against it is its own."""
-    claim = Claim("inbox#msg_1", "owner-1")
+    claim = Claim(KEY, "owner-1")
 
     first = await asyncio.to_thread(fleet.first._claim, claim)
     again = await asyncio.to_thread(fleet.first._claim, claim)
@@ -182,14 +184,28 @@ async def test_endpoints_do_not_share_ids(fleet: Fleet) -> None:
     """The same id on two endpoints of one table is two deliveries."""
     await claimed(fleet.first)
 
-    await claimed(fleet.window(fleet.tables[0], "outbox"))
+    await claimed(fleet.window(fleet.tables[0], endpoint="outbox"))
+
+
+async def test_jobs_do_not_share_ids(fleet: Fleet) -> None:
+    """Two services get one event, both at an endpoint of this name: both deliver it."""
+    await fleet.first.done(await claimed(fleet.first))
+
+    await claimed(fleet.window(fleet.tables[0], "staging-billing-export"))
+
+
+def test_the_longest_key_is_one_that_dynamodb_takes() -> None:
+    """A partition key has at most 2048 bytes; a job and an endpoint have longest names."""
+    longest = Space("j" * MAX_NAME, "e" * MAX_NAME).key("m" * 256)
+
+    assert len(longest.encode()) < 2048
 
 
 @pytest.mark.parametrize("id_", ["id_5", "state", "owner-exp", "expires", "x" * 256])
 async def test_ids_that_look_like_our_expressions_are_ids(
     fleet: Fleet, id_: str
 ) -> None:
-    """`inbox#id_5` has `#id` in it, which is one of our placeholders."""
+    """`...#id_5` has `#id` in it, which is one of our placeholders."""
     await fleet.first.release(await claimed(fleet.first, id_))
     await fleet.first.done(await claimed(fleet.first, id_))
 

@@ -121,7 +121,7 @@ def test_the_table_of_results_is_complete() -> None:
 
 def test_the_numbers_are_the_defaults() -> None:
     """Those in the text are those in the options."""
-    options = ReceiverOptions(endpoints=())
+    options = ReceiverOptions(endpoints=(), job="staging-crm-sync")
 
     assert f"longer than {options.body_seconds:g} s" in SECTION
     assert f"{options.max_connections} connections" in SECTION

@@ -16,14 +16,15 @@ from botocore.parsers import ResponseParserError
 
 from sidecar.webhook import table as module
 from sidecar.webhook.dedupe import Claim, Standing, StoreFailed
-from sidecar.webhook.dynamodb import TableWindow
+from sidecar.webhook.dynamodb import Space, TableWindow
 from sidecar.webhook.table import Table, TableOptions, make_client
-from tests.webhook.support import Clock, FakeTable, table_options
+from tests.webhook.support import JOB, Clock, FakeTable, table_options
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 CONFLICT = "ConditionalCheckFailedException"
+INBOX = Space(JOB, "inbox")
 OK = {"ConsumedCapacity": {"CapacityUnits": 1.0}}
 
 
@@ -35,7 +36,7 @@ def opened(
     table = Table(
         table_options("ids", cast("DynamoDBClient", client), clock, **changes)
     )
-    return client, table, TableWindow(table, "inbox", 60, 15)
+    return client, table, TableWindow(table, INBOX, 60, 15)
 
 
 def refused(code: str) -> ClientError:
@@ -119,7 +120,7 @@ class Gate:
     def __call__(self, _operation: str, arguments: dict[str, Any]) -> Any:
         """Hold a call if its id is one of the held."""
         key = (arguments.get("Item") or arguments["Key"])["id"]["S"]
-        if key.removeprefix("inbox#") in self.held and not self.open.is_set():
+        if key.removeprefix(INBOX.key("")) in self.held and not self.open.is_set():
             self.waiting.release()
             self.open.wait(10)
         return OK
@@ -200,7 +201,7 @@ async def test_done_is_written_though_its_task_is_cancelled(clock: Clock) -> Non
     async with table:
         slow = asyncio.ensure_future(window.claim("slow"))
         await asyncio.to_thread(gate.waiting.acquire)
-        task = asyncio.ensure_future(window.done(Claim("inbox#msg_1", "me")))
+        task = asyncio.ensure_future(window.done(Claim(INBOX.key("msg_1"), "me")))
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -215,7 +216,7 @@ async def test_done_that_is_under_way_is_not_written_twice(clock: Clock) -> None
     gate = Gate("msg_1")
     client, table, window = opened(gate, clock)
     async with table:
-        task = asyncio.ensure_future(window.done(Claim("inbox#msg_1", "me")))
+        task = asyncio.ensure_future(window.done(Claim(INBOX.key("msg_1"), "me")))
         await asyncio.to_thread(gate.waiting.acquire)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -230,7 +231,7 @@ async def test_after_the_end_a_claim_is_left_to_its_lease(clock: Clock) -> None:
     async with table:
         pass
 
-    window.abandon(Claim("inbox#msg_1", "me"))
+    window.abandon(Claim(INBOX.key("msg_1"), "me"))
 
     assert client.calls == []
 
@@ -247,7 +248,7 @@ async def test_a_missing_region_is_told_by_each_claim(
     )
     async with Table(options) as table:
         with pytest.raises(StoreFailed, match=r"set \[aws\].region"):
-            await TableWindow(table, "inbox", 60, 15).claim("msg_1")
+            await TableWindow(table, INBOX, 60, 15).claim("msg_1")
 
 
 async def test_after_a_denial_there_is_a_new_client(clock: Clock) -> None:
@@ -266,7 +267,7 @@ async def test_after_a_denial_there_is_a_new_client(clock: Clock) -> None:
 
     options = TableOptions("ids", make, now=clock, token=lambda: "me")
     async with Table(options) as table:
-        window = TableWindow(table, "inbox", 60, 15)
+        window = TableWindow(table, INBOX, 60, 15)
         with pytest.raises(StoreFailed):
             await window.claim("msg_1")
 
