@@ -158,7 +158,7 @@ def test_making_a_secret_takes_one_more_permission(
     assert allowed(("secretsmanager:CreateSecret", SECRET_ID), statements("first-key"))
 
 
-@pytest.mark.parametrize("name", ["sidecar", "rotator", "first-key"])
+@pytest.mark.parametrize("name", ["sidecar", "rotator", "first-key", "webhooks"])
 def test_nothing_is_granted_wholesale(name: str) -> None:
     """No wildcard action, one secret per resource, KMS only through Secrets Manager."""
     for statement in statements(name):

@@ -34,3 +34,20 @@ def test_the_policy_reads_one_secret() -> None:
         "secretsmanager:GetSecretValue",
     }
     assert "*" not in secret["Resource"]
+
+
+def test_the_policy_decrypts_that_secret_alone() -> None:
+    """A secret under a key of the account's own is not read without; through AWS only."""
+    policy = json.loads(POLICY.read_text())
+    by_sid = {statement["Sid"]: statement for statement in policy["Statement"]}
+    decrypt = by_sid["DecryptTheWebhookSecret"]
+
+    assert decrypt["Action"] == "kms:Decrypt"
+    assert decrypt["Condition"] == {
+        "StringEquals": {"kms:ViaService": "secretsmanager.eu-west-1.amazonaws.com"},
+        "StringLike": {
+            "kms:EncryptionContext:SecretARN": by_sid["ReadTheWebhookSecret"][
+                "Resource"
+            ]
+        },
+    }
