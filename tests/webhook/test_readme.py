@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import jmespath  # type: ignore[import-untyped]  # what the AWS CLI has for --query
+import pytest
 from werkzeug.serving import make_server
 
 from sidecar.demo.asking import wait_until
@@ -18,7 +20,7 @@ from sidecar.demo.aws import environment
 from sidecar.metrics.instruments import WEBHOOK_RESULTS
 from sidecar.webhook.options import ReceiverOptions
 from sidecar.webhook.outcome import COUNTED, STATUS, Result
-from tests.webhook.support import SECRET
+from tests.webhook.support import OTHER, SECRET
 
 if TYPE_CHECKING:
     from sidecar.demo.aws import AwsClient
@@ -99,10 +101,36 @@ def moto_environment() -> dict[str, str]:
 
 def test_the_table_has_the_key_that_we_write() -> None:
     """Key and TTL attribute of the README are those of `dynamodb.py`."""
-    create, ttl = (shlex.split(line) for line in commands(1))
+    create, ttl = (shlex.split(line) for line in commands(2))
 
     assert create[create.index("--key-schema") + 1] == "AttributeName=id,KeyType=HASH"
     assert ttl[-1] == "Enabled=true,AttributeName=expires"
+
+
+def test_a_leaked_secret_is_valid_until_its_label_is_off(moto: "AwsClient") -> None:
+    """What is typed finds the leaked version, and takes the label off."""
+    find, remove, _ = commands(1)
+    words = shlex.split(remove)
+    given = dict(zip(words[3::2], words[4::2], strict=True))
+    name = given["--secret-id"]
+    assert f"--secret-id {name} " in find
+    moto.put_secret(name, SECRET)
+    new = moto.rotate(name, OTHER)
+    versions = moto.secrets.list_secret_version_ids(SecretId=name)
+    query = shlex.split(find.partition("$(")[2].removesuffix(")"))
+    found = jmespath.search(query[query.index("--query") + 1], versions)
+
+    moto.secrets.update_secret_version_stage(
+        SecretId=name,
+        VersionStage=given["--version-stage"],
+        RemoveFromVersionId=found[0],
+    )
+
+    assert words[:3] == ["aws", "secretsmanager", "update-secret-version-stage"]
+    assert given["--remove-from-version-id"] == "$leaked"
+    with pytest.raises(KeyError):
+        moto.version(name, "AWSPREVIOUS")
+    assert moto.version(name, "AWSCURRENT") == new
 
 
 def test_the_table_of_results_is_complete() -> None:
