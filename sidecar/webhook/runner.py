@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import Final, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from sidecar.log import get_logger
 from sidecar.webhook.options import ReceiverOptions
@@ -71,7 +71,37 @@ class _Server(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    """A connection whose unreadable requests are answered like all others."""
+    """A connection whose every request is answered: unreadable, or cut short."""
+
+    _newest: StreamReader | None = None
+    """The body that came last; only it can lack something."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came. Only here is a request seen that no handler has begun yet."""
+        super().data_received(data)
+        if self._messages:
+            self._newest = self._messages[-1][1]
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's; theirs is None
+        """
+        Keep a connection that its sender has half closed until the answer is out.
+
+        aiohttp closes it at once, and the sender learns nothing. A client may close its
+        half when it has sent all (RFC 9112, section 9.6).
+        """
+        if self._newest is not None and not self._newest.is_eof():
+            self._newest.set_exception(ConnectionResetError("closed by the sender"))
+        idle = self._waiter is not None and not self._waiter.done()
+        owed = self._newest is not None and not idle
+        if owed:
+            # There will be no next request: the connection ends with this answer.
+            self.close()
+        return owed
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Let go of the body, which has the connection in turn."""
+        super().connection_lost(exc)
+        self._newest = None
 
     def handle_error(
         self,

@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.support import merge, wait_until
 from tests.webhook.app import NO_CONTENT, App, silent, waiting
-from tests.webhook.rig import PATH
+from tests.webhook.rig import PATH, read_answer, request
 from tests.webhook.support import JOB, OTHER, SECRET, headers, make_table, until
 
 if TYPE_CHECKING:
@@ -157,6 +157,25 @@ def let_the_lease_run_out(moto: "AwsClient", table: str) -> None:
         ExpressionAttributeNames={"#e": "expires"},
         ExpressionAttributeValues={":past": {"N": str(int(time.time()) - 1)}},
     )
+
+
+async def test_a_sender_that_cuts_its_body_short_is_told(
+    webhooks: "Settings", sidecar_process: Start
+) -> None:
+    """On the loop that the sidecar has in production, too."""
+    async with App() as app:
+        (receiver,) = await started(sidecar_process, endpoint(webhooks, app), 1)
+        host, _, port = receiver.address("webhooks").rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        fields = {**headers(BODY, at=time.time()), "Content-Length": "99"}
+        writer.write(request(fields, BODY))
+        await asyncio.sleep(0.2)
+        writer.write_eof()
+
+        assert (await read_answer(reader)).code == "malformed"
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        assert app.seen == []
 
 
 async def test_a_stop_in_mid_delivery_loses_nothing(

@@ -85,6 +85,63 @@ async def test_a_body_cut_short_is_not_delivered() -> None:
         assert rig.app.seen == []
 
 
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        pytest.param({"Content-Length": "10"}, b"12345", id="length"),
+        pytest.param({"Content-Length": "10"}, b"", id="nothing"),
+        pytest.param({"Transfer-Encoding": "chunked"}, b"5\r\n12345\r\n", id="chunked"),
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True], ids=["at-once", "later"])
+async def test_a_sender_that_cuts_its_body_short_is_told(
+    framing: dict[str, str], body: bytes, apart: bool
+) -> None:
+    """It has closed its own half only, and listens still."""
+    async with Rig() as rig:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        writer.write(request({**rig.headers(b"1234512345"), **framing}, body))
+        if apart:
+            await asyncio.sleep(0.05)  # the handler waits for the rest by now
+        writer.write_eof()
+
+        answer = await read_answer(reader)
+
+        assert (answer.status, answer.code) == (400, "malformed")
+        assert await asyncio.wait_for(reader.read(), 1) == b""
+        assert rig.app.seen == []
+        assert rig.results == ["malformed"]
+        writer.close()
+
+
+async def test_a_sender_that_has_sent_all_may_close_its_half() -> None:
+    """It is answered, and then the connection ends without waiting for another."""
+    async with Rig(App(waiting)) as rig:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        fields = {**rig.headers(b"{}"), "Content-Length": "2"}
+        writer.write(request(fields, b"{}"))
+        await until(lambda: rig.app.seen)
+        writer.write_eof()
+        await asyncio.sleep(0.05)
+        rig.app.release.set()
+
+        assert (await read_answer(reader)).status == 204
+        assert await asyncio.wait_for(reader.read(), 1) == b""
+        writer.close()
+
+
+@pytest.mark.parametrize("data", [b"", b"POST /webhooks/inb"], ids=["none", "part"])
+async def test_a_connection_without_a_request_ends_with_its_sender(data: bytes) -> None:
+    """Nobody is owed an answer."""
+    async with Rig() as rig:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
+        writer.write(data)
+        writer.write_eof()
+
+        assert await asyncio.wait_for(reader.read(), 1) == b""
+        writer.close()
+
+
 async def test_a_broken_chunk_is_not_delivered() -> None:
     """Nor is the connection used again."""
     async with Rig() as rig:
