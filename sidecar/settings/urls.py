@@ -13,7 +13,10 @@ from sidecar.core.target import check_target
 from sidecar.errors import Refused
 from sidecar.settings.values import VISIBLE, is_loopback, refuse, socket_path
 
-HOST: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+# RFC 1035, section 2.3.4: 63 octets a label, 253 characters a name. What is longer, or
+# has an empty label, cannot even be asked for: Python raises UnicodeError.
+LABEL: Final = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+HOST: Final = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(?:\.{LABEL})*")
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
 
