@@ -27,10 +27,14 @@ from sidecar.core.webhooks import sign
 from sidecar.credential.sources.base import Source
 from sidecar.errors import Exit, Problem, SettingsInvalid
 from sidecar.posture import harden
+from sidecar.settings.urls import check_path, check_url
 from sidecar.settings.values import check_secret_name
 
 SEND_SECONDS: Final = 30
 DEFAULT_URL: Final = "http://127.0.0.1:8702/webhooks/inbox"
+ID: Final = re.compile(r"[\x21-\x7e]{1,1000}")
+# RFC 9110, section 5.5: field-content, without what is not ASCII.
+FIELD_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?")
 STATUS_OK: Final = range(200, 300)
 UNSPECIFIED: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  (compared, not bound)
 
@@ -96,10 +100,8 @@ def run(args: argparse.Namespace) -> Exit:
 
 
 def _sign(args: argparse.Namespace) -> Signed:
+    _check(args)
     id_ = args.id or f"msg_{secrets.token_hex(12)}"
-    if not re.fullmatch(r"[\x21-\x7e]{1,1000}", id_):
-        reason = "must be visible ASCII, as a header field is"
-        raise SettingsInvalid([Problem("--id", reason, "msg_1")])
     at = int(time.time()) if args.timestamp is None else args.timestamp
     secret, url = _secret_and_url(args)
     body = _body(args.body_file)
@@ -111,6 +113,32 @@ def _sign(args: argparse.Namespace) -> Signed:
         "Content-Type": args.content_type,
     }
     return Signed(fields, body, args.url or url)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """
+    Check what becomes a header field or is called, however it is sent in the end.
+
+    Raises:
+        SettingsInvalid: with every option that is wrong.
+    """
+    problems: list[Problem] = []
+    if args.id and not ID.fullmatch(args.id):
+        reason = "must be visible ASCII, as a header field is"
+        problems.append(Problem("--id", reason, "msg_1"))
+    if not FIELD_VALUE.fullmatch(args.content_type):
+        reason = "must be one line of ASCII, as a header field is"
+        problems.append(Problem("--content-type", reason, "application/json"))
+    if args.url is not None:
+        base, _, query = args.url.partition("?")
+        try:
+            check_url(base)
+            if query:
+                check_path(f"/?{query}")
+        except ValueError as error:
+            problems.append(Problem("--url", str(error), DEFAULT_URL))
+    if problems:
+        raise SettingsInvalid(problems)
 
 
 def _secret_and_url(args: argparse.Namespace) -> tuple[Secret, str]:
@@ -213,9 +241,7 @@ def _send(signed: Signed) -> Exit:
     """Send it and print the answer."""
     url = urlsplit(signed.url)
     kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-    if url.scheme not in kinds or not url.hostname:
-        raise SettingsInvalid([Problem("--url", "must be a URL", DEFAULT_URL)])
-    connection = kinds[url.scheme](url.hostname, url.port, timeout=SEND_SECONDS)
+    connection = kinds[url.scheme](url.hostname or "", url.port, timeout=SEND_SECONDS)
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     try:
         connection.request("POST", target, signed.body, signed.fields)
