@@ -79,7 +79,7 @@ def test_every_command_has_a_module_with_help(name: str) -> None:
     [
         ([], "required: COMMAND\n"),
         (["start"], "choose from 'run'"),
-        (["wait", "--timeout", SECRET], "--timeout: invalid float value"),
+        (["wait", "--timeout", SECRET], "--timeout: must be a number of seconds"),
         (["wait", f"--key={SECRET}"], "unrecognized arguments --key\n"),
         (["wait", SECRET], "unrecognized arguments\n"),
         ([SECRET], "invalid choice"),

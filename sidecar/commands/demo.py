@@ -4,6 +4,7 @@ import argparse
 import signal
 import sys
 
+from sidecar.commands.support import port
 from sidecar.errors import Exit
 
 
@@ -11,19 +12,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add ports, and whether to stay."""
     parser.add_argument(
         "--port",
-        type=int,
+        type=port,
         default=8700,
         help="port of the sidecar on 127.0.0.1 (default: 8700; 0 picks a free one)",
     )
     parser.add_argument(
         "--admin-port",
-        type=int,
+        type=port,
         default=8701,
         help="its admin port (default: 8701; 0 picks a free one)",
     )
     parser.add_argument(
         "--webhook-port",
-        type=int,
+        type=port,
         default=8702,
         help="its webhook port (default: 8702; 0 picks a free one)",
     )

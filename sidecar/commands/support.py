@@ -1,12 +1,15 @@
-"""What commands share: the settings that a command line means."""
+"""What commands share: the settings that a command line means, and its numbers."""
 
 import argparse
+import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sidecar.errors import Problem, SettingsInvalid
+from sidecar.settings.values import MAX_PORT
 
 if TYPE_CHECKING:
     from sidecar.settings import Settings
@@ -45,6 +48,37 @@ def path_of(args: argparse.Namespace, environ: Mapping[str, str]) -> Path | None
         reason = "no settings: give a file here, or by SIDECAR_CONFIG, or set SIDECAR_*"
         raise SettingsInvalid([Problem("--config", reason, "config/sidecar.toml")])
     return None
+
+
+def seconds(text: str) -> float:
+    """
+    Read how long an option allows; `inf` is for ever.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no number, or below 0.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    # Not "value < 0": every comparison with NaN is false.
+    if not value >= 0:
+        reason = "must be a number of seconds from 0 (inf: for ever)"
+        raise argparse.ArgumentTypeError(reason)
+    return value
+
+
+def port(text: str) -> int:
+    """
+    Read a port; 0 picks a free one.
+
+    Raises:
+        argparse.ArgumentTypeError: TCP has no such port.
+    """
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > MAX_PORT:
+        reason = f"must be a port from 0 to {MAX_PORT}"
+        raise argparse.ArgumentTypeError(reason)
+    return int(text)
 
 
 def config_behind(action: argparse.ArgumentParser) -> None:

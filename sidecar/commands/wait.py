@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sidecar.commands import control
+from sidecar.commands.support import seconds
 from sidecar.errors import Exit
 
 PAUSE_SECONDS: Final = 0.1
@@ -18,10 +19,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     control.configure(parser)
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=seconds,
         default=60.0,
         metavar="SECONDS",
-        help="how long to wait (default: 60); then the exit code is 5",
+        help="how long to wait (default: 60; inf: for ever); then the exit code is 5",
     )
 
 

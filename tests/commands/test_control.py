@@ -161,6 +161,22 @@ def test_wait_asks_at_least_once(nobody: str) -> None:
     assert main(["wait", "--url", nobody, "--timeout", "0"]) == Exit.TIMED_OUT
 
 
+@pytest.mark.parametrize("text", ["nan", "-nan", "-1", "-0.1", "-inf", "soon", ""])
+def test_wait_takes_a_number_of_seconds(
+    capsys: pytest.CaptureFixture[str], nobody: str, text: str
+) -> None:
+    """NaN would never be over: it is neither before nor after anything."""
+    assert main(["wait", "--url", nobody, f"--timeout={text}"]) == Exit.USAGE
+
+    assert "--timeout: must be a number of seconds from 0" in capsys.readouterr().err
+
+
+def test_wait_may_wait_for_ever() -> None:
+    """`inf` is over never, and a key that comes is seen all the same."""
+    with admin_port([503, 200]) as admin:
+        assert main(["wait", "--url", admin.url, "--timeout", "inf"]) == Exit.OK
+
+
 def test_wait_survives_a_server_that_speaks_something_else(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
