@@ -7,6 +7,8 @@ Rule 2: no key is revoked before the key that serves in its place is proven, in 
     run, and the grace is over; except a key that no version holds.
 Rule 3: a key that no version holds is revoked only when none can come to hold it.
 Rule 4: what is not surely ours is left alone, and said.
+Rule 5: the key in AWSCURRENT is never revoked. Where that version tells no `key_id`,
+    any key that works may be it: then a new one is promoted first.
 
 The order, when all goes well: Create, Store, Prove, Promote, Unmark, Wait, Prove again
 (a new key may be revoked in its first minutes: then the old one is needed), Revoke.
@@ -106,9 +108,12 @@ def _pending(facts: Facts, current: Version) -> Step | None:
 
 def _adopt(facts: Facts, current: Version, pending: Version) -> Step:
     """Go on with a version of ours."""
-    if not facts.live(pending.key_id):
+    overtaken = pending.created < current.created
+    in_use = pending.key_id == current.key_id or (overtaken and not current.key_id)
+    if in_use or not facts.live(pending.key_id):
+        # In use: somebody has copied the value into AWSCURRENT by hand.
         return Unmark(pending.version_id)
-    if pending.created < current.created:
+    if overtaken:
         # Somebody has stored a key by hand meanwhile: that one is meant.
         return Revoke(pending.key_id, Why.OVERTAKEN)
     by_proof: dict[Proof, Step] = {
@@ -125,10 +130,22 @@ def _ours(facts: Facts, pending: Version) -> bool:
     if not pending.key_id or pending.account != facts.account:
         return False
     name = facts.marks.name_for(pending.version_id)
-    expected = pending.version_id in facts.slots | {facts.free}
-    return expected or any(
+    return pending.version_id in _expected(facts) or any(
         key.key_id == pending.key_id and key.name == name for key in facts.keys
     )
+
+
+def _expected(facts: Facts) -> set[str]:
+    """
+    Collect the versions that runs of ours fill.
+
+    Also those behind AWSPREVIOUS: when a key was stored by hand meanwhile, the run
+    that made the pending version had started from there. An API may list a dead key
+    no more, so its name cannot always tell.
+    """
+    before = facts.previous.version_id if facts.previous else ""
+    slots = {facts.marks.slot(before, n) for n in range(MAX_ATTEMPTS)}
+    return slots | facts.slots | {facts.free}
 
 
 def _orphans(facts: Facts) -> Step | None:
@@ -169,9 +186,7 @@ def _named(facts: Facts) -> set[str]:
 def _supersede(facts: Facts, current: Version, order: Order) -> Step | None:
     """Revoke the keys that the current one has replaced, once it is proven."""
     may_begin = _may_begin(facts, order)
-    doomed = _doomed(facts, current)
-    if not may_begin:
-        doomed += [key.key_id for key in _strays(facts)]
+    doomed = _doomed(facts, current, may_begin=may_begin)
     gone = bool(current.key_id) and not facts.live(current.key_id)
     if gone or current.proof is Proof.REFUSED:
         # The sidecars have rolled back to the key before: it stays until there is
@@ -186,11 +201,14 @@ def _supersede(facts: Facts, current: Version, order: Order) -> Step | None:
     return _revoke(facts, doomed)
 
 
-def _doomed(facts: Facts, current: Version) -> list[str]:
-    """List the keys that were in use before the current one and still work."""
+def _doomed(facts: Facts, current: Version, *, may_begin: bool) -> list[str]:
+    """List the keys that the current one has replaced and that still work."""
+    if not current.key_id:
+        return []
+    strays = [] if may_begin else [key.key_id for key in _strays(facts)]
     return [
         key_id
-        for key_id in sorted(facts.seen | _named(facts))
+        for key_id in [*sorted(facts.seen | _named(facts)), *strays]
         if facts.live(key_id) and key_id != current.key_id
     ]
 

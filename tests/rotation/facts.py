@@ -16,6 +16,7 @@ NOW, EARLIER, LATER = 1000.0, 500.0, 1500.0
 C0, P0, AWS_TOKEN, STRANGE = "c0" * 16, "p0" * 16, "a7" * 16, "f0" * 16
 SLOT: Final = MARKS.slot(C0, 0)
 NEXT_SLOT: Final = MARKS.slot(C0, 1)
+OLD_SLOT: Final = MARKS.slot(P0, 0)
 
 CURRENTS: Final = {
     "no-current": None,
@@ -35,6 +36,9 @@ PENDINGS: Final = {
     "pending-of-the-lambda": Version(AWS_TOKEN, "k_lambda", ACCOUNT, LATER),
     "pending-key-dead": Version(SLOT, "k_dead_pending", ACCOUNT, LATER),
     "pending-overtaken": Version(SLOT, "k_pending", ACCOUNT, EARLIER),
+    "pending-copied-to-current": Version(SLOT, "k_current", ACCOUNT, EARLIER),
+    "pending-is-current-and-later": Version(SLOT, "k_current", ACCOUNT, LATER),
+    "pending-of-before-not-listed": Version(OLD_SLOT, "k_gone", ACCOUNT, EARLIER),
     "pending-fence": Version(SLOT, fence=True, created=LATER),
     "pending-without-value": Version(AWS_TOKEN, created=LATER),
     "pending-of-another-account": Version(SLOT, "k_pending", "sa_other", LATER),
@@ -54,7 +58,7 @@ ORDERS: Final = {
     "first": Order(first=True),
 }
 KEYS: Final = (
-    Key("k_current", "production-crm-sync"),
+    Key("k_current", MARKS.name_for(C0)),
     Key("k_dead_current", MARKS.name_for(C0), live=False),
     Key("k_previous", MARKS.name_for(P0)),
     Key("k_pending", MARKS.name_for(SLOT)),

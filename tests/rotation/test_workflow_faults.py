@@ -324,6 +324,40 @@ def test_a_key_stored_by_hand_meanwhile_is_meant() -> None:
 
 
 @pytest.mark.parametrize(
+    "kept",
+    [
+        pytest.param({"key_id", "service_account_id"}, id="as-it-was"),
+        pytest.param(set(), id="the-key-alone"),
+    ],
+)
+@pytest.mark.parametrize("begin", [True, False])
+def test_a_pending_value_copied_into_current_by_hand_is_never_revoked(
+    kept: set[str], begin: bool
+) -> None:
+    """Somebody has promoted it with put-secret-value: its key is the one in use."""
+    world = World.ready()
+    world.proofs["fln_live_1"] = Proof.SILENT
+    stopped(world)
+    world.time.sleep(60.0)
+    world.proofs.clear()
+    waits = world.versions[world.labels["AWSPENDING"]]
+    assert waits is not None
+    value = json.loads(waits.raw.reveal())
+    copy = {k: v for k, v in value.items() if k in {"api_key", *kept}}
+    by_hand = Read(Secret(json.dumps(copy)), "hand", world.time.now())
+    world.versions["hand"] = by_hand
+    world.labels |= {"AWSCURRENT": "hand", "AWSPREVIOUS": FIRST}
+
+    world.workflow().run(Order(begin=begin))
+
+    assert world.works()
+    assert "AWSPENDING" not in world.labels
+    assert world.served_dead == []
+    # Without an id a finishing run revokes nothing; a whole one makes it all right.
+    assert len(world.live()) == (1 if kept or begin else 2)
+
+
+@pytest.mark.parametrize(
     ("ago", "slept"),
     [
         pytest.param(0.0, GRACE_SECONDS, id="just-now"),
