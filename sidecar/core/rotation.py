@@ -30,7 +30,6 @@ from sidecar.core.rotation_facts import (
     Done,
     Facts,
     Fence,
-    Key,
     Order,
     Promote,
     Proof,
@@ -43,13 +42,14 @@ from sidecar.core.rotation_facts import (
     Wait,
     Why,
 )
+from sidecar.core.rotation_keys import is_ours, named_in, orphan_named, strays_of
 
 
 def plan(facts: Facts, order: Order) -> Step:
     """Decide the next step; `Done` and `Refuse` end the run."""
     if facts.lost:
         return LOST
-    if facts.held and facts.held not in _named(facts):
+    if facts.held and facts.held not in named_in(facts):
         return _place(facts)
     if facts.current is None:
         return _fill(facts, order)
@@ -60,17 +60,6 @@ def plan(facts: Facts, order: Order) -> Step:
         or _orphans(facts)
         or _supersede(facts, facts.current, order)
         or (_begin(facts) if _may_begin(facts, order) else _end(facts))
-    )
-
-
-def keys_nobody_names(facts: Facts) -> tuple[Key, ...]:
-    """List live keys that no version holds and no rotation made: for people to judge."""
-    return tuple(
-        key
-        for key in facts.keys
-        if key.live
-        and key.key_id not in _named(facts) | facts.seen
-        and not facts.marks.ours(key.name)
     )
 
 
@@ -87,7 +76,7 @@ def _fill(facts: Facts, order: Order) -> Step:
         return EMPTY
     if facts.pending is not None:
         return FOREIGN
-    orphan = _orphan_named(facts, facts.free)
+    orphan = orphan_named(facts, facts.free)
     # No fence: the first version of a secret becomes AWSCURRENT whatever it holds.
     if orphan is not None:
         return Revoke(orphan.key_id, Why.ORPHANED)
@@ -101,7 +90,7 @@ def _pending(facts: Facts, current: Version) -> Step | None:
         return REJECTED if facts.rejected else None
     if pending.version_id == current.version_id:
         return Unmark(pending.version_id)
-    if not _ours(facts, pending):
+    if not is_ours(facts, pending):
         return FOREIGN
     return _adopt(facts, current, pending)
 
@@ -125,62 +114,16 @@ def _adopt(facts: Facts, current: Version, pending: Version) -> Step:
     return by_proof[pending.proof]
 
 
-def _ours(facts: Facts, pending: Version) -> bool:
-    """Tell whether a rotation of this job made the version."""
-    if not pending.key_id or pending.account != facts.account:
-        return False
-    name = facts.marks.name_for(pending.version_id)
-    return pending.version_id in _expected(facts) or any(
-        key.key_id == pending.key_id and key.name == name for key in facts.keys
-    )
-
-
-def _expected(facts: Facts) -> set[str]:
-    """
-    Collect the versions that runs of ours fill.
-
-    Also those behind AWSPREVIOUS: when a key was stored by hand meanwhile, the run
-    that made the pending version had started from there. An API may list a dead key
-    no more, so its name cannot always tell.
-    """
-    before = facts.previous.version_id if facts.previous else ""
-    slots = {facts.marks.slot(before, n) for n in range(MAX_ATTEMPTS)}
-    return slots | facts.slots | {facts.free}
-
-
 def _orphans(facts: Facts) -> Step | None:
     """Revoke keys whose run died before it stored them."""
     for version_id in facts.fenced:
-        orphan = _orphan_named(facts, version_id)
+        orphan = orphan_named(facts, version_id)
         if orphan is not None:
             return Revoke(orphan.key_id, Why.ORPHANED)
     # A given version cannot be fenced: then its orphan is a stray once it is stored.
-    if not facts.given and _orphan_named(facts, facts.free) is not None:
+    if not facts.given and orphan_named(facts, facts.free) is not None:
         return Fence(facts.free)
     return None
-
-
-def _orphan_named(facts: Facts, version_id: str) -> Key | None:
-    """Find a live key made for this version that no version holds."""
-    name = facts.marks.name_for(version_id)
-    return next((key for key in _strays(facts) if key.name == name), None)
-
-
-def _strays(facts: Facts) -> list[Key]:
-    """List live keys that rotations of this secret made and no labelled version holds."""
-    return [
-        key
-        for key in facts.keys
-        if key.live
-        and facts.marks.ours(key.name)
-        and key.key_id not in _named(facts) | {facts.held}
-    ]
-
-
-def _named(facts: Facts) -> set[str]:
-    """Collect the ids of keys in labelled versions."""
-    versions = (facts.current, facts.pending, facts.previous)
-    return {version.key_id for version in versions if version and version.key_id}
 
 
 def _supersede(facts: Facts, current: Version, order: Order) -> Step | None:
@@ -205,10 +148,10 @@ def _doomed(facts: Facts, current: Version, *, may_begin: bool) -> list[str]:
     """List the keys that the current one has replaced and that still work."""
     if not current.key_id:
         return []
-    strays = [] if may_begin else [key.key_id for key in _strays(facts)]
+    strays = [] if may_begin else [key.key_id for key in strays_of(facts)]
     return [
         key_id
-        for key_id in [*sorted(facts.seen | _named(facts)), *strays]
+        for key_id in [*sorted(facts.seen | named_in(facts)), *strays]
         if facts.live(key_id) and key_id != current.key_id
     ]
 

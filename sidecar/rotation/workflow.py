@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sidecar.core.rotation import keys_nobody_names, plan
+from sidecar.core.rotation import plan
 from sidecar.core.rotation_facts import (
     Done,
     Facts,
@@ -21,6 +21,7 @@ from sidecar.core.rotation_facts import (
     RotationStopped,
     Step,
 )
+from sidecar.core.rotation_keys import keys_nobody_names
 from sidecar.core.rotation_preview import preview
 from sidecar.core.secret import fingerprint_of
 from sidecar.errors import Exit

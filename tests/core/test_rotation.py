@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.core.rotation import keys_nobody_names, plan
+from sidecar.core.rotation import plan
 from sidecar.core.rotation_ends import (
     BROKEN,
     EMPTY,
@@ -37,6 +37,7 @@ from sidecar.core.rotation_facts import (
     Wait,
     Why,
 )
+from sidecar.core.rotation_keys import keys_nobody_names
 from sidecar.core.rotation_preview import after, preview, prove
 from tests.rotation.facts import (
     AWS_TOKEN,
