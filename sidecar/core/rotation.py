@@ -7,7 +7,9 @@ Rule 2: no key is revoked before the key that serves in its place is proven, in 
     run, and the grace is over; except a key that no version holds.
 Rule 3: a key that no version holds is revoked only when none can come to hold it.
 Rule 4: what is not surely ours is left alone, and said.
-Rule 5: the key in AWSCURRENT is never revoked. Where that version tells no `key_id`,
+Rule 5: a key that the API does not list is not dead: a list may lag. Only what is listed
+    is promoted, because only that can be revoked when its time comes.
+Rule 6: the key in AWSCURRENT is never revoked. Where that version tells no `key_id`,
     any key that works may be it: then a new one is promoted first.
 
 The order, when all goes well: Create, Store, Prove, Promote, Unmark, Wait, Prove again
@@ -23,13 +25,16 @@ from sidecar.core.rotation_ends import (
     MAX_ATTEMPTS,
     OCCUPIED,
     REJECTED,
+    UNLISTED,
     UNPROVEN,
+    UNUSED,
 )
 from sidecar.core.rotation_facts import (
     Create,
     Done,
     Facts,
     Fence,
+    Find,
     Order,
     Promote,
     Proof,
@@ -99,7 +104,7 @@ def _adopt(facts: Facts, current: Version, pending: Version) -> Step:
     """Go on with a version of ours."""
     overtaken = pending.created < current.created
     in_use = pending.key_id == current.key_id or (overtaken and not current.key_id)
-    if in_use or not facts.live(pending.key_id):
+    if in_use or facts.dead(pending.key_id):
         # In use: somebody has copied the value into AWSCURRENT by hand.
         return Unmark(pending.version_id)
     if overtaken:
@@ -107,11 +112,23 @@ def _adopt(facts: Facts, current: Version, pending: Version) -> Step:
         return Revoke(pending.key_id, Why.OVERTAKEN)
     by_proof: dict[Proof, Step] = {
         Proof.UNTRIED: Prove(pending.version_id),
-        Proof.PROVEN: Promote(pending.version_id, current.version_id),
+        Proof.PROVEN: _promote(facts, current, pending),
         Proof.REFUSED: Revoke(pending.key_id, Why.REJECTED),
         Proof.SILENT: UNPROVEN,
     }
     return by_proof[pending.proof]
+
+
+def _promote(facts: Facts, current: Version, pending: Version) -> Step:
+    """Put a proven key into use, once the list shows it."""
+    if facts.listed(pending.key_id):
+        return Promote(pending.version_id, current.version_id)
+    return _seek(facts, pending.key_id)
+
+
+def _seek(facts: Facts, key_id: str) -> Step:
+    """Give the list the time that a new key may take to be known."""
+    return UNLISTED if key_id in facts.sought else Find(key_id)
 
 
 def _orphans(facts: Facts) -> Step | None:
@@ -129,6 +146,8 @@ def _orphans(facts: Facts) -> Step | None:
 def _supersede(facts: Facts, current: Version, order: Order) -> Step | None:
     """Revoke the keys that the current one has replaced, once it is proven."""
     may_begin = _may_begin(facts, order)
+    if facts.begun and current.key_id and not facts.listed(current.key_id):
+        return _seek(facts, current.key_id)
     doomed = _doomed(facts, current, may_begin=may_begin)
     gone = bool(current.key_id) and not facts.live(current.key_id)
     if gone or current.proof is Proof.REFUSED:
@@ -181,4 +200,5 @@ def _end(facts: Facts) -> Step:
     """Leave nothing behind."""
     if facts.pending is not None and facts.pending.fence:
         return Unmark(facts.pending.version_id)
-    return Done()
+    # A run that made a key for nothing is no success, however tidy it ends.
+    return UNUSED if facts.own and facts.own not in facts.seen else Done()

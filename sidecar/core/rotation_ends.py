@@ -40,6 +40,18 @@ UNPROVEN: Final = Refuse(
     "the API did not tell whether it accepts the new key; nothing was revoked",
     "run again when the API answers: the run goes on from here",
 )
+UNLISTED: Final = Refuse(
+    Exit.API,
+    "the API does not list the new key, so the rotation cannot be finished; the old "
+    "key was not revoked",
+    "run again when sidecar keys list shows it: the run goes on from here; if it never "
+    "does, correct [rotation] list_operation",
+)
+UNUSED: Final = Refuse(
+    Exit.API,
+    "the key made here died before it was promoted; the key in AWSCURRENT serves on",
+    "see who revokes keys of the service account, then run again",
+)
 BROKEN: Final = Refuse(
     Exit.API,
     "the API does not accept the key in AWSCURRENT; the key before it, if it still "

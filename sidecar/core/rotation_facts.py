@@ -55,7 +55,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known before a step; the last seven are the memory of this run."""
+    """What is known before a step; those from `held` on are the memory of this run."""
 
     marks: Marks
     account: str
@@ -88,10 +88,25 @@ class Facts:
     """This run has revoked what an earlier one left."""
     rejected: bool = False
     """This run has revoked a new key that the API refused."""
+    own: str = ""
+    """Id of the key that this run has made, wherever it is now."""
+    sought: frozenset[str] = frozenset()
+    """Ids that this run has looked for in the list as long as a new key may take."""
+    revoked: frozenset[str] = frozenset()
+    """Ids of keys that this run has revoked."""
 
     def live(self, key_id: str) -> bool:
         """Tell whether the API lists this key as usable."""
         return any(key.live and key.key_id == key_id for key in self.keys)
+
+    def listed(self, key_id: str) -> bool:
+        """Tell whether the API lists this key: a list may lag, or end too early."""
+        return any(key.key_id == key_id for key in self.keys)
+
+    def dead(self, key_id: str) -> bool:
+        """Tell whether this key certainly works no more; not listed is not dead."""
+        listed_dead = self.listed(key_id) and not self.live(key_id)
+        return listed_dead or key_id in self.revoked
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +193,16 @@ class Prove:
 
 
 @dataclass(frozen=True, slots=True)
+class Find:
+    """Look for a key in the API's list until it is there, or a new key would be."""
+
+    key_id: str
+
+    def __str__(self) -> str:
+        return f"look for key {self.key_id} in the API's list"
+
+
+@dataclass(frozen=True, slots=True)
 class Promote:
     """Move AWSCURRENT; refused by Secrets Manager unless it is still where we saw it."""
 
@@ -239,7 +264,7 @@ class Refuse:
         return f"stop: {self.reason}; {self.remedy}"
 
 
-Action = Create | Store | Fence | Prove | Promote | Unmark | Wait | Revoke
+Action = Create | Store | Fence | Prove | Find | Promote | Unmark | Wait | Revoke
 Step = Action | Done | Refuse
 
 

@@ -11,6 +11,7 @@ from sidecar.core.rotation_facts import (
     Done,
     Facts,
     Fence,
+    Find,
     Key,
     Order,
     Promote,
@@ -77,6 +78,8 @@ def _outside(step: Action, facts: Facts) -> Facts:  # noqa: PLR0911  (one per st
                 slots=frozenset(),
                 fenced=frozenset(),
             )
+        case Find():
+            return replace(facts, keys=(*facts.keys, Key(step.key_id)))
         case Unmark():
             return replace(facts, pending=None)
         case Revoke():
@@ -95,7 +98,7 @@ def _memory(step: Action, facts: Facts, grace_seconds: float) -> Facts:
     """Change what the run remembers."""
     match step:
         case Create():
-            facts = replace(facts, begun=True)
+            facts = replace(facts, begun=True, own=facts.held)
         case Store():
             facts = replace(facts, held="", attempted=False)
         case Prove():
@@ -104,8 +107,10 @@ def _memory(step: Action, facts: Facts, grace_seconds: float) -> Facts:
             facts = replace(facts, begun=True, grace_left=grace_seconds)
         case Wait():
             facts = waited(replace(facts, grace_left=0.0))
-        case Revoke(why=Why.SUPERSEDED):
-            facts = replace(facts, finished=True)
+        case Revoke():
+            finished = facts.finished or step.why is Why.SUPERSEDED
+            revoked = facts.revoked | {step.key_id}
+            facts = replace(facts, finished=finished, revoked=revoked)
         case _:
             pass
     return facts

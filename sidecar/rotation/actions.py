@@ -8,6 +8,7 @@ from sidecar.core.rotation_facts import (
     Create,
     Facts,
     Fence,
+    Find,
     Promote,
     Proof,
     Prove,
@@ -51,6 +52,8 @@ class Actions:
                 self._parts.store.put(step.version_id, FENCE)
             case Prove():
                 self._memory.proofs[step.version_id] = self.prove(step.version_id)
+            case Find():
+                self._find(step.key_id)
             case Promote():
                 self._promote(step)
             case Unmark():
@@ -68,6 +71,7 @@ class Actions:
         self._successor(facts, NOTHING)
         made = self._parts.keys.create(step.name)
         self._memory.made = made
+        self._memory.own = made.key_id
         self._memory.begun = True
         try:
             parse_secret(
@@ -107,6 +111,16 @@ class Actions:
             return Proof.REFUSED
         return self._parts.keys.prove(secret)
 
+    def _find(self, key_id: str) -> None:
+        """Look until the list shows a key; that it does not is no failure yet."""
+        clock = self._parts.clock
+        end = clock.monotonic() + self._parts.options.api.settle_seconds
+        while all(key.key_id != key_id for key in self._parts.keys.list_keys()):
+            if clock.monotonic() >= end:
+                break
+            clock.sleep(TICK_SECONDS)
+        self._memory.sought |= {key_id}
+
     def _promote(self, step: Promote) -> None:
         """Move AWSCURRENT: from here on the sidecars change over."""
         self._parts.store.promote(step.version_id, step.from_version_id)
@@ -125,6 +139,7 @@ class Actions:
     def _revoke(self, step: Revoke) -> None:
         """Revoke a key, and note what that means for the run."""
         self._parts.keys.revoke(step.key_id)
+        self._memory.revoked |= {step.key_id}
         if step.why is Why.LOST:
             self._memory.made = NOTHING
             self._memory.lost = True

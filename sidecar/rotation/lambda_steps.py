@@ -19,7 +19,7 @@ from sidecar.errors import Exit
 from sidecar.rotation.actions import Actions
 from sidecar.rotation.observe import Memory
 from sidecar.rotation.parts import Parts
-from sidecar.rotation.store import CURRENT, PENDING
+from sidecar.rotation.store import CURRENT, PENDING, PREVIOUS
 from sidecar.rotation.workflow import Workflow
 
 STEPS: Final = ("createSecret", "setSecret", "testSecret", "finishSecret")
@@ -80,6 +80,7 @@ def handle(event: Event, parts: Parts, remaining: Callable[[], float]) -> None:
             _test(event, parts)
         case _:
             Workflow(parts, event.token).run(Order(begin=False))
+            _check_promoted(event, parts)
 
 
 def _is_current(event: Event, parts: Parts) -> bool:
@@ -126,7 +127,12 @@ def _create(event: Event, parts: Parts, remaining: Callable[[], float]) -> None:
 def _set(event: Event, parts: Parts) -> None:
     """Check that the API has the key: there is nothing to set, it made the key."""
     facts = Workflow(parts, event.token).observe()
-    if facts.pending is None or not facts.live(facts.pending.key_id):
+    key_id = facts.pending.key_id if facts.pending else ""
+    if key_id and not facts.listed(key_id):
+        raise RotationStopped(
+            Exit.API, "the API does not list the new key (yet)", "AWS tries again"
+        )
+    if not facts.live(key_id):
         raise RotationStopped(
             Exit.CREDENTIAL,
             "the key of the pending version is not a live key of the service account",
@@ -142,4 +148,17 @@ def _test(event: Event, parts: Parts) -> None:
             Exit.API,
             f"the new key is not proven: the API is {proof} about it",
             "AWS tries again; sidecar rotate clears a refused key away",
+        )
+
+
+def _check_promoted(event: Event, parts: Parts) -> None:
+    """Let AWS book a success only when the key has come into use."""
+    labels = parts.store.describe().labels
+    # AWSPREVIOUS has been AWSCURRENT: a newer key may have followed in the grace.
+    if event.token not in {labels.get(CURRENT), labels.get(PREVIOUS)}:
+        raise RotationStopped(
+            Exit.API,
+            "the new key was not promoted, because it does not work or a newer one was "
+            "stored by hand; the key in AWSCURRENT serves on",
+            "start the rotation again: aws secretsmanager rotate-secret",
         )

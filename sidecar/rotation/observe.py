@@ -25,6 +25,9 @@ class Memory:
     begun: bool = False
     finished: bool = False
     rejected: bool = False
+    own: str = ""
+    sought: frozenset[str] = frozenset()
+    revoked: frozenset[str] = frozenset()
     seen: frozenset[str] = frozenset()
     proofs: dict[str, Proof] = field(default_factory=dict)
     grace_ends: float | None = None
@@ -101,6 +104,9 @@ class Observer:
             begun=memory.begun,
             finished=memory.finished,
             rejected=memory.rejected,
+            own=memory.own,
+            sought=memory.sought,
+            revoked=memory.revoked,
         )
 
     def _slots(self, marks: Marks, current_id: str) -> frozenset[str]:

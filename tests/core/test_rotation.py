@@ -17,13 +17,16 @@ from sidecar.core.rotation_ends import (
     LOST,
     OCCUPIED,
     REJECTED,
+    UNLISTED,
     UNPROVEN,
+    UNUSED,
 )
 from sidecar.core.rotation_facts import (
     Create,
     Done,
     Facts,
     Fence,
+    Find,
     Key,
     Order,
     Promote,
@@ -44,7 +47,6 @@ from tests.rotation.facts import (
     C0,
     MARKS,
     NEXT_SLOT,
-    OLD_SLOT,
     ORDERS,
     SLOT,
     forget,
@@ -162,7 +164,7 @@ GRACE = 600.0
                 pending="pending-of-before-not-listed", previous="previous-without-id"
             ),
             Order(),
-            Unmark(OLD_SLOT),
+            Revoke("k_gone", Why.OVERTAKEN),
             id="ours-though-no-longer-listed",
         ),
         pytest.param(
@@ -212,6 +214,53 @@ GRACE = 600.0
             BROKEN,
             id="rolled-back-finish",
         ),
+        # What the list does not show
+        pytest.param(
+            make(pending="pending-not-listed"), Order(), Prove(SLOT), id="unlisted"
+        ),
+        pytest.param(
+            prove(make(pending="pending-not-listed"), SLOT, Proof.PROVEN),
+            Order(),
+            Find("k_unlisted"),
+            id="proven-but-unlisted",
+        ),
+        pytest.param(
+            prove(
+                make(pending="pending-not-listed", sought=frozenset({"k_unlisted"})),
+                SLOT,
+                Proof.PROVEN,
+            ),
+            Order(),
+            UNLISTED,
+            id="not-found",
+        ),
+        pytest.param(
+            make(pending="pending-not-listed", revoked=frozenset({"k_unlisted"})),
+            Order(),
+            Unmark(SLOT),
+            id="revoked-and-so-unlisted",
+        ),
+        pytest.param(
+            make(begun=True, keys=()), Order(), Find("k_current"), id="promoted"
+        ),
+        pytest.param(
+            make(begun=True, keys=(), sought=frozenset({"k_current"})),
+            Order(),
+            UNLISTED,
+            id="promoted-not-found",
+        ),
+        pytest.param(
+            prove(make(begun=True, own="k_new"), C0, Proof.PROVEN),
+            Order(),
+            UNUSED,
+            id="made-for-nothing",
+        ),
+        pytest.param(
+            prove(make(begun=True, own="k_current"), C0, Proof.PROVEN),
+            Order(),
+            Done(),
+            id="made-and-in-use",
+        ),
         # Two runs at once
         pytest.param(
             make(held="k_new", attempted=True),
@@ -251,7 +300,7 @@ def test_every_order_in_every_situation_keeps_the_rules_and_ends() -> None:
         for kind, order in ORDERS.items():
             end = play(facts, order, f"{kind}: {name}")[-1][0]
             if plan(end, order) == Done():
-                check_tidy(end, f"{kind}: {name}")
+                check_end(end, f"{kind}: {name}")
 
 
 def test_a_run_killed_after_any_step_is_taken_up_by_the_next() -> None:
@@ -263,7 +312,7 @@ def test_a_run_killed_after_any_step_is_taken_up_by_the_next() -> None:
             found = forget(reached)
             end = play(found, Order(), f"killed: {name}")[-1][0]
             if plan(end, Order()) == Done():
-                check_tidy(end, f"killed: {name}")
+                check_end(end, f"killed: {name}")
 
 
 def play(facts: Facts, order: Order, name: str) -> list[tuple[Facts, Step]]:
@@ -290,6 +339,8 @@ def check_step(step: Step, facts: Facts, name: str) -> None:
         assert facts.pending.proof is Proof.PROVEN, name
         assert current is not None, name
         assert step.from_version_id == current.version_id, name
+        # Else nobody could revoke it later.
+        assert facts.live(facts.pending.key_id), name
     if isinstance(step, Revoke):
         assert current is None or step.key_id != current.key_id, name
         if step.why in {Why.SUPERSEDED, Why.OVERTAKEN}:
@@ -304,6 +355,12 @@ def check_step(step: Step, facts: Facts, name: str) -> None:
             assert facts.grace_left == 0, name
     if isinstance(step, Fence):
         assert facts.pending is None or facts.pending.fence, name
+
+
+def check_end(facts: Facts, name: str) -> None:
+    """Check that a run that made a key does not end well without it in use."""
+    assert not facts.own or facts.own in facts.seen, name
+    check_tidy(facts, name)
 
 
 def check_tidy(facts: Facts, name: str) -> None:
@@ -321,14 +378,17 @@ def test_every_step_is_said_in_a_line() -> None:
     """For people who read along, and for a dry run."""
     said = [
         str(step)
-        for facts in (make(orphan="orphan-of-the-slot", previous="previous-live"),)
+        for facts in (
+            make(orphan="orphan-of-the-slot", previous="previous-live"),
+            make(pending="pending-not-listed"),
+        )
         for step in [*preview(facts, Order(again=True), GRACE), FOREIGN]
     ]
 
     assert all("\n" not in line for line in said)
     assert said[-1].startswith("stop: AWSPENDING")
-    begins = ["close", "revoke", "prove", "create", "store", "move", "take", "wait"]
-    assert {line.split()[0] for line in said} == {*begins, "done", "stop:"}
+    begins = {"close", "revoke", "prove", "create", "store", "move", "take", "wait"}
+    assert {line.split()[0] for line in said} == begins | {"look", "done", "stop:"}
 
 
 def test_keys_that_nobody_names_are_shown_not_revoked() -> None:

@@ -35,6 +35,7 @@ PENDINGS: Final = {
     "pending-in-our-slot": Version(SLOT, "k_pending", ACCOUNT, LATER),
     "pending-of-the-lambda": Version(AWS_TOKEN, "k_lambda", ACCOUNT, LATER),
     "pending-key-dead": Version(SLOT, "k_dead_pending", ACCOUNT, LATER),
+    "pending-not-listed": Version(SLOT, "k_unlisted", ACCOUNT, LATER),
     "pending-overtaken": Version(SLOT, "k_pending", ACCOUNT, EARLIER),
     "pending-copied-to-current": Version(SLOT, "k_current", ACCOUNT, EARLIER),
     "pending-is-current-and-later": Version(SLOT, "k_current", ACCOUNT, LATER),
@@ -116,6 +117,9 @@ def forget(facts: Facts) -> Facts:
         begun=False,
         finished=False,
         rejected=False,
+        own="",
+        sought=frozenset(),
+        revoked=frozenset(),
         current=untried(facts.current),
         pending=untried(facts.pending),
     )

@@ -92,6 +92,9 @@ class World:
     """Plaintext -> what the API says to it instead of the truth."""
     lists_dead: bool = True
     """Whether revoked keys stay in the API's list."""
+    lag_seconds: float = 0.0
+    """How long a key that was just made is not in the list."""
+    born: dict[str, float] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     hook: Callable[[str, str], None] = nothing
     served_dead: list[str] = field(default_factory=list)
@@ -236,16 +239,23 @@ class FakeKeys:
         world = self._world
         with world.call("create"):
             number = len(world.keys)
+            world.born[f"k{number}"] = world.time.now()
             world.keys[f"k{number}"] = (name, f"fln_live_{number}", True)
         return Made(f"k{number}", Secret(f"fln_live_{number}"), "2026-01-01T00:00:00Z")
 
     def list_keys(self) -> tuple[Key, ...]:
         """List the keys."""
-        with self._world.call("list"):
+        world = self._world
+        with world.call("list"):
+            hidden = {
+                key_id
+                for key_id, born in world.born.items()
+                if world.lag_seconds and born + world.lag_seconds > world.time.now()
+            }
             return tuple(
                 Key(key_id, name, live)
-                for key_id, (name, _, live) in self._world.keys.items()
-                if live or self._world.lists_dead
+                for key_id, (name, _, live) in world.keys.items()
+                if (live or world.lists_dead) and key_id not in hidden
             )
 
     def revoke(self, key_id: str) -> bool:

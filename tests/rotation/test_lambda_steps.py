@@ -180,6 +180,66 @@ def test_a_key_that_is_not_live_fails_the_set_step() -> None:
         step(world, "setSecret")
 
 
+@pytest.mark.parametrize("lists_dead", [True, False], ids=["lists-dead", "live-only"])
+def test_aws_books_no_success_for_a_key_that_died_before_the_last_step(
+    lists_dead: bool,
+) -> None:
+    """The label is taken off, so the next rotation can begin; this one has failed."""
+    world = World.ready()
+    world.lists_dead = lists_dead
+    begin(world)
+    for name in STEPS[:3]:
+        step(world, name)
+    world.keys["k1"] = (world.keys["k1"][0], "fln_live_1", False)
+
+    with pytest.raises(RotationStopped, match="serves on") as caught:
+        step(world, "finishSecret")
+
+    assert caught.value.exit is Exit.API
+    assert world.labels == {"AWSCURRENT": FIRST}
+    rotate(world, NEXT)
+    check_tidy(world)
+
+
+def test_a_newer_key_in_the_grace_of_the_last_step_is_a_success() -> None:
+    """An emergency: the version of this rotation was in use, and is AWSPREVIOUS now."""
+    world = World.ready()
+    begin(world)
+    for name in STEPS[:3]:
+        step(world, name)
+
+    def hook(name: str, when: str) -> None:
+        if (name, when) == ("prove", "before") and world.time.slept:
+            peace(world)
+            world.workflow().run(Order(again=True))
+
+    world.hook = hook
+
+    step(world, "finishSecret")
+
+    check_tidy(world)
+    assert world.labels["AWSPREVIOUS"] == TOKEN
+
+
+def test_a_key_that_is_not_listed_yet_is_tried_again() -> None:
+    """AWS calls again; nothing is cleared away meanwhile."""
+    world = World.ready()
+    world.lag_seconds = float("inf")
+    begin(world)
+    step(world, "createSecret")
+    with pytest.raises(RotationStopped, match="does not list") as caught:
+        step(world, "setSecret")
+    assert "AWS tries again" in caught.value.remedy
+    step(world, "testSecret")
+    with pytest.raises(RotationStopped, match="does not list"):
+        step(world, "finishSecret")
+    world.lag_seconds = 0.0
+
+    step(world, "finishSecret")
+
+    check_tidy(world)
+
+
 def test_a_timeout_that_is_too_short_is_told_before_anything_is_made() -> None:
     """The last step waits the grace: its invocation must last that long."""
     world = World.ready()

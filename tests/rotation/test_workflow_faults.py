@@ -180,6 +180,68 @@ def test_a_key_that_cannot_be_proven_waits_for_the_next_run() -> None:
     assert len(world.keys) == 2
 
 
+def test_a_list_that_lags_is_waited_for() -> None:
+    """The new key works before the list shows it."""
+    world = World.ready()
+    world.lag_seconds = OPTIONS.api.settle_seconds - 1
+
+    world.workflow().run(Order())
+
+    check_tidy(world)
+    assert len(world.keys) == 2
+
+
+def test_a_new_key_that_is_never_listed_is_no_success_and_is_kept() -> None:
+    """A list that ends too early; no run makes a second key, the next one goes on."""
+    world = World.ready()
+    world.lag_seconds = float("inf")
+    for _ in range(2):
+        error = stopped(world)
+        assert error.exit is Exit.API
+        assert "does not list the new key" in error.reason
+        assert world.live() == ["k0", "k1"]
+        assert world.plaintext("AWSPENDING") == "fln_live_1"
+    world.lag_seconds = 0.0
+
+    world.workflow().run(Order())
+
+    check_tidy(world)
+    assert len(world.keys) == 2
+
+
+def test_a_first_key_that_is_never_listed_is_said() -> None:
+    """It is in use already: nothing came before it."""
+    world = World()
+    world.lag_seconds = float("inf")
+
+    assert "does not list the new key" in stopped(world, Order(first=True)).reason
+    assert world.works()
+
+
+@pytest.mark.parametrize("lists_dead", [True, False], ids=["lists-dead", "live-only"])
+def test_a_new_key_that_dies_before_it_is_promoted_is_no_success(
+    lists_dead: bool,
+) -> None:
+    """Somebody revokes it: the old one serves on, and the run says so."""
+    world = World.ready()
+    world.lists_dead = lists_dead
+
+    def revoke(name: str, when: str) -> None:
+        if (name, when) == ("PutSecretValue", "after"):
+            world.keys["k1"] = (world.keys["k1"][0], "fln_live_1", False)
+
+    world.hook = revoke
+
+    error = stopped(world)
+
+    assert error.exit is Exit.API
+    assert "serves on" in error.reason
+    check_untouched(world)
+    peace(world)
+    world.workflow().run(Order())
+    check_tidy(world)
+
+
 def test_a_new_key_that_dies_in_the_grace_saves_the_old_one() -> None:
     """The sidecars have rolled back to it; the next run replaces both."""
     world = World.ready()
