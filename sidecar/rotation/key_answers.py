@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sidecar.core.rotation_facts import Key, RotationStopped
 from sidecar.core.secret import Secret
@@ -18,6 +18,18 @@ from sidecar.errors import Exit
 from sidecar.rotation.http import Fault, NoAnswer
 from sidecar.rotation.options import ApiOptions
 from sidecar.rotation.value import Made
+
+FIELDS: Final = "set [rotation] list_field and id_field to what the API answers"
+LIVE: Final = frozenset({"active", "enabled", "live", "ok", "valid"})
+DEAD: Final = frozenset(
+    {
+        *("revoked", "disabled", "inactive", "expired", "deleted", "suspended"),
+        *("archived", "deactivated", "destroyed", "invalid", "blocked", "compromised"),
+    }
+)
+WORDS: Final = f"ask its owner for one of: {', '.join(sorted(LIVE | DEAD))}"
+# In milliseconds 1e11 is in 1973, in seconds in the year 5138.
+MILLISECONDS: Final = 1e11
 
 
 class CreateUnsure(RotationStopped):
@@ -27,12 +39,8 @@ class CreateUnsure(RotationStopped):
 class Unreadable(RotationStopped):
     """A list of keys cannot be read."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(
-            Exit.API,
-            f"listing keys: the API gave {what}",
-            "set [rotation] list_field and id_field to what the API answers",
-        )
+    def __init__(self, what: str, remedy: str = FIELDS) -> None:
+        super().__init__(Exit.API, f"listing keys: the API gave {what}", remedy)
 
 
 def read_made(body: bytes, options: ApiOptions, now: float) -> Made:
@@ -93,22 +101,61 @@ def _key(item: object, options: ApiOptions, now: float) -> Key:
 
 
 def _date(moment: object) -> str:
-    """Write a moment as a date, whether it came as text or in Unix seconds."""
-    if isinstance(moment, int | float):
-        return datetime.fromtimestamp(moment, UTC).date().isoformat()
+    """Write a moment as a date, whether it came as text or as a Unix time; else ""."""
+    if isinstance(moment, int | float) and not isinstance(moment, bool):
+        try:
+            return datetime.fromtimestamp(_seconds(moment), UTC).date().isoformat()
+        except (ValueError, OverflowError, OSError):
+            return ""
     text = moment[:10] if isinstance(moment, str) else ""
     # Nothing of an answer is shown that is not what it should be.
     return text if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else ""
 
 
+def _seconds(moment: float) -> float:
+    """Take a Unix time as seconds, though it came in milliseconds."""
+    return moment / 1000 if moment > MILLISECONDS else moment
+
+
 def _live(item: Mapping[str, Any], now: float) -> bool:
-    """Tell whether a listed key still works, by the fields that APIs use for it."""
+    """
+    Tell whether a listed key still works, by the fields that APIs use for it.
+
+    Raises:
+        Unreadable: a field is not understood. A live key that is taken for dead is
+            made again and again, a dead one that is taken for live is relied on.
+    """
     if item.get("revoked_at") or item.get("revoked") is True:
         return False
-    expires = item.get("expires_at")
-    if isinstance(expires, int | float) and not isinstance(expires, bool):
-        return expires > now
-    return item.get("status", "active") in {"active", "enabled", "live"}
+    return _status(item.get("status")) and not _expired(item.get("expires_at"), now)
+
+
+def _status(word: object) -> bool:
+    """Read the word for a key's state; null = not told, so live."""
+    if word is None:
+        return True
+    known = word.strip().casefold() if isinstance(word, str) else ""
+    if known in LIVE | DEAD:
+        return known in LIVE
+    what = "a key with a status that is not known"
+    raise Unreadable(what, WORDS)
+
+
+def _expired(moment: object, now: float) -> bool:
+    """Read the end of a key: ISO 8601, or a Unix time; null, "" or 0 = none."""
+    if not moment:
+        return False
+    try:
+        if isinstance(moment, str):
+            end = datetime.fromisoformat(moment.strip())
+            # Without an offset it is UTC, as everything that APIs write.
+            return (end if end.tzinfo else end.replace(tzinfo=UTC)).timestamp() <= now
+        if isinstance(moment, int | float) and not isinstance(moment, bool):
+            return _seconds(moment) <= now
+    except (ValueError, OverflowError):
+        pass
+    what = "a key with an expires_at that is no time"
+    raise Unreadable(what, "ask its owner for ISO 8601 or a Unix time")
 
 
 def _decode(body: bytes) -> object:

@@ -70,12 +70,31 @@ def test_an_answer_without_a_field_leaves_a_lost_key(body: bytes) -> None:
         pytest.param({}, True, id="nothing-said"),
         pytest.param({"revoked_at": None, "expires_at": None}, True, id="nulls"),
         pytest.param({"status": "active"}, True, id="active"),
+        pytest.param({"status": "ACTIVE"}, True, id="active-in-capitals"),
+        pytest.param({"status": None}, True, id="status-null"),
+        pytest.param({"expires_at": ""}, True, id="expires-never"),
+        pytest.param({"expires_at": 0}, True, id="expires-never-as-a-number"),
         pytest.param({"expires_at": NOW + 1}, True, id="expires-later"),
+        pytest.param({"expires_at": (NOW + 1) * 1000}, True, id="later-in-ms"),
+        pytest.param({"expires_at": "2026-01-01T00:00:01Z"}, True, id="later-iso"),
+        pytest.param(
+            {"expires_at": "2026-01-01T01:00:01+01:00"}, True, id="later-zone"
+        ),
+        pytest.param({"expires_at": "2026-01-01T00:00:00Z"}, False, id="expired-iso"),
+        pytest.param(
+            {"expires_at": "2026-01-01 00:00:00"}, False, id="expired-no-zone"
+        ),
+        pytest.param({"expires_at": "2020-01-01"}, False, id="expired-date"),
+        pytest.param({"expires_at": NOW * 1000}, False, id="expired-in-ms"),
+        pytest.param(
+            {"status": "Active", "expires_at": 1}, False, id="active-but-expired"
+        ),
         pytest.param({"revoked_at": 1.0}, False, id="revoked-at"),
         pytest.param({"revoked_at": "2026-01-01T00:00:00Z"}, False, id="revoked-text"),
         pytest.param({"revoked": True}, False, id="revoked"),
         pytest.param({"status": "revoked"}, False, id="status-revoked"),
-        pytest.param({"status": "disabled"}, False, id="status-unknown"),
+        pytest.param({"status": "disabled"}, False, id="status-disabled"),
+        pytest.param({"status": "Revoked"}, False, id="status-capital"),
         pytest.param({"expires_at": NOW}, False, id="expired"),
     ],
 )
@@ -87,9 +106,39 @@ def test_a_key_is_live_unless_the_list_says_otherwise(
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"status": "rolling"}, id="status-unknown"),
+        pytest.param({"status": ""}, id="status-empty"),
+        pytest.param({"status": 1}, id="status-a-number"),
+        pytest.param({"expires_at": "fln_live_x"}, id="expires-no-time"),
+        pytest.param({"expires_at": True}, id="expires-a-bool"),
+        pytest.param({"expires_at": 10**400}, id="expires-huge"),
+        pytest.param({"expires_at": {"at": 1}}, id="expires-an-object"),
+    ],
+)
+def test_a_state_that_is_not_understood_is_not_guessed(
+    fields: dict[str, object],
+) -> None:
+    """A live key that counts as dead would be made again, and leak, at every run."""
+    with pytest.raises(Unreadable) as caught:
+        listed(**fields)
+
+    assert caught.value.exit is Exit.API
+    assert "fln_live" not in str(caught.value)
+    assert "rolling" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("moment", "date"),
     [
         pytest.param(NOW, "2026-01-01", id="unix"),
+        pytest.param(NOW * 1000, "2026-01-01", id="unix-in-ms"),
+        pytest.param(1e300, "", id="far-away"),
+        pytest.param(-1e300, "", id="long-ago"),
+        pytest.param(10**400, "", id="huge"),
+        pytest.param(float("nan"), "", id="nan"),
+        pytest.param(True, "", id="bool"),
         pytest.param("2026-01-01T10:00:00Z", "2026-01-01", id="iso"),
         pytest.param("fln_live_x", "", id="something-else"),
         pytest.param(None, "", id="nothing"),
