@@ -4,6 +4,7 @@ goes straight into Secrets Manager.
 """
 
 import argparse
+import sys
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +16,7 @@ from sidecar.errors import Exit, Problem, SettingsInvalid
 from sidecar.posture import harden
 from sidecar.rotation.aws_errors import Conflict
 from sidecar.rotation.parts import Parts
-from sidecar.rotation.revoke import Wish, revoke, uses_of
+from sidecar.rotation.revoke import Wish, look, revoke, uses_of
 from sidecar.rotation.store import NotThere
 from sidecar.rotation.workflow import Workflow
 from sidecar.settings import Settings
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> Exit:
     if not wish.key_id and not wish.emergency:
         reason = "is required: which key is to be revoked (see sidecar keys list)"
         raise SettingsInvalid([Problem("KEY_ID", reason)])
-    return guarded(lambda: revoke(connect(), wish))
+    return guarded(lambda: revoke(connect(), wish, warn))
 
 
 def _create(settings: Settings, args: argparse.Namespace) -> Exit:
@@ -126,9 +127,14 @@ def _ensure_secret(parts: Parts) -> None:
             parts.say("somebody else has just made it")
 
 
+def warn(line: str) -> None:
+    """Say what is not as it should be, beside what was asked for."""
+    print(f"sidecar: {line}", file=sys.stderr)
+
+
 def show(parts: Parts) -> None:
     """Print a table of the keys."""
-    facts = Workflow(parts).observe()
+    facts = look(parts, warn)
     rows = [HEADINGS, *(_row(facts, key) for key in facts.keys)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     for row in rows:

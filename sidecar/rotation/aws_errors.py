@@ -35,6 +35,10 @@ class NotThere(RotationStopped):
     """The secret, or a version's value, does not exist."""
 
 
+class Deleted(RotationStopped):
+    """The secret is scheduled for deletion: nobody can read it any more."""
+
+
 class Asker:
     """
     Makes calls to AWS, and translates what they raise.

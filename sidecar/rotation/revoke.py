@@ -6,11 +6,17 @@ sidecars use it. They get a 401, look again, and go on with what they find.
 """
 
 from dataclasses import dataclass, replace
+from typing import Final
 
+from sidecar.core.rotation_ends import LOST
 from sidecar.core.rotation_facts import Facts, Order, RotationStopped
 from sidecar.errors import Exit
-from sidecar.rotation.parts import Parts
+from sidecar.rotation.parts import Parts, Say
+from sidecar.rotation.store import Deleted
 from sidecar.rotation.workflow import Workflow
+
+# Other runs that may be first, one after another, before an emergency gives up.
+RACES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +31,78 @@ class Wish:
     """Put another one in its place first."""
 
 
-def revoke(parts: Parts, wish: Wish) -> None:
+def revoke(parts: Parts, wish: Wish, warn: Say) -> None:
     """
     Revoke a key.
+
+    Args:
+        parts: what it works with.
+        wish: which key, and how.
+        warn: takes a line about what could not be looked at.
 
     Raises:
         RotationStopped: it is in use, unknown, or could not be revoked.
     """
-    facts = Workflow(parts).observe()
+    try:
+        facts = look(parts, warn)
+    except RotationStopped as exc:
+        _check_blind(exc, wish)
+        warn(
+            f"{exc.reason}; so nobody knows what uses key {wish.key_id}: it is revoked "
+            "all the same"
+        )
+        _revoke(parts, wish.key_id)
+    else:
+        _revoke_seen(parts, wish, facts, warn)
+
+
+def look(parts: Parts, warn: Say) -> Facts:
+    """
+    Look at everything; of a secret that is to be deleted, at the keys only.
+
+    Raises:
+        RotationStopped: it cannot be looked at.
+    """
+    try:
+        return Workflow(parts).observe()
+    except Deleted as exc:
+        warn(f"{exc.reason}: no sidecar can read its keys any more")
+    options = parts.options
+    return Facts(
+        marks=options.marks(""),
+        account=options.api.account,
+        free="",
+        keys=parts.keys.list_keys(),
+    )
+
+
+def _check_blind(exc: RotationStopped, wish: Wish) -> None:
+    """Refuse to go on without a look, unless that is what an emergency asks for."""
+    if not wish.emergency:
+        raise exc
+    if wish.replace or not wish.key_id:
+        raise _still(exc, wish.key_id or "KEY_ID", "may still work")
+
+
+def _revoke_seen(parts: Parts, wish: Wish, facts: Facts, warn: Say) -> None:
+    """Revoke a key after looking at what uses it."""
     key_id = wish.key_id or (facts.current.key_id if facts.current else "")
     _check(facts, key_id, wish)
     current = may_be_current(facts, key_id)
     if facts.live(key_id) and (current or uses_of(facts, key_id)):
         parts.say(_consequence(facts, key_id, wish))
-    replaced = current and wish.replace
-    if replaced:
-        _replace(parts)
-    # Also when the list does not have it: a leaked key is rather revoked twice.
-    if not parts.keys.revoke(key_id) and not replaced:
+    if current and wish.replace:
+        _replace(parts, key_id, warn)
+        # The rotation has revoked it already, if it was told which key that is.
+        parts.keys.revoke(key_id)
+        parts.say(f"revoked key {key_id}")
+    else:
+        _revoke(parts, key_id)
+
+
+def _revoke(parts: Parts, key_id: str) -> None:
+    """Revoke a key, also when the list does not have it: rather twice than never."""
+    if not parts.keys.revoke(key_id):
         raise RotationStopped(
             Exit.CREDENTIAL,
             f"the service account has no key {key_id}: revoked already, or misspelt",
@@ -117,7 +177,53 @@ def _consequence(facts: Facts, key_id: str, wish: Wish) -> str:
     )
 
 
-def _replace(parts: Parts) -> None:
-    """Rotate without any grace."""
-    hurried = replace(parts.options, grace_seconds=0.0)
-    Workflow(replace(parts, options=hurried)).run(Order(again=True))
+def _replace(parts: Parts, key_id: str, warn: Say) -> None:
+    """
+    Rotate without any grace.
+
+    Raises:
+        RotationStopped: nothing has taken its place for certain; with the way out.
+    """
+    try:
+        _race(parts, key_id, warn)
+    except RotationStopped as exc:
+        stopped = exc
+    else:
+        return
+    try:
+        facts = look(parts, warn)
+    except RotationStopped:
+        raise _still(stopped, key_id, "may still work") from None
+    if facts.dead(key_id):
+        raise stopped
+    works = "still works" if facts.live(key_id) else "may still work"
+    raise _still(stopped, key_id, works)
+
+
+def _race(parts: Parts, key_id: str, warn: Say) -> None:
+    """
+    Rotate, though other runs may be first.
+
+    The key that another run stores has not leaked: it will do. So its rotation is
+    finished here, at once, where the other run would wait the grace.
+    """
+    hurried = replace(parts, options=replace(parts.options, grace_seconds=0.0))
+    order = Order(again=True)
+    for left in reversed(range(RACES)):
+        try:
+            Workflow(hurried).run(order)
+        except RotationStopped as exc:
+            if exc.reason != LOST.reason or not left:
+                raise
+        else:
+            return
+        parts.say("another run was first: going on with what it has stored")
+        order = Order(begin=may_be_current(look(parts, warn), key_id), again=True)
+
+
+def _still(exc: RotationStopped, key_id: str, works: str) -> RotationStopped:
+    """Add what an emergency must not leave unsaid."""
+    way_out = f"key {key_id} {works}: sidecar keys revoke --emergency {key_id}"
+    return RotationStopped(
+        exc.exit, exc.reason, f"{exc.remedy}; {way_out} revokes it at once"
+    )

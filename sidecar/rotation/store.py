@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.core.rotation_facts import RotationStopped
 from sidecar.core.secret import Secret
 from sidecar.errors import Exit
-from sidecar.rotation.aws_errors import Asker, Conflict, NotThere
+from sidecar.rotation.aws_errors import Asker, Conflict, Deleted, NotThere
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -81,6 +80,7 @@ class SecretStore:
 
         Raises:
             NotThere: there is no such secret.
+            Deleted: it is scheduled for deletion.
             RotationStopped: it cannot be used.
         """
         found = self._ask(
@@ -88,7 +88,7 @@ class SecretStore:
             lambda: _described(self._client.describe_secret(SecretId=self._id)),
         )
         if found.deleted:
-            raise RotationStopped(
+            raise Deleted(
                 Exit.CREDENTIAL,
                 "the secret is scheduled for deletion",
                 "restore it (aws secretsmanager restore-secret), or name another one",
@@ -251,4 +251,4 @@ def _seconds(moment: datetime) -> float:
     return moment.timestamp()
 
 
-__all__ = ["Conflict", "Described", "NotThere", "Read", "SecretStore"]
+__all__ = ["Conflict", "Deleted", "Described", "NotThere", "Read", "SecretStore"]

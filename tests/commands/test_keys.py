@@ -165,6 +165,22 @@ def test_an_emergency_without_a_replacement_says_what_happens(
     assert stage.live() == []
 
 
+def test_keys_of_a_secret_to_be_deleted_are_listed_and_revoked(
+    stage: Stage, run: Run
+) -> None:
+    """A job is taken out of service; what is odd goes to stderr, the table not."""
+    stage.moto.secrets.delete_secret(SecretId=SECRET_ID)
+
+    listed = run(stage.settings(), "keys", "list")
+    ended = run(stage.settings(), "keys", "revoke", stage.first.id)
+
+    assert (listed.code, ended.code) == (Exit.OK, Exit.OK)
+    assert listed.out.splitlines()[1].startswith(stage.first.id)
+    assert "scheduled for deletion" in listed.err
+    assert "scheduled for deletion" not in listed.out
+    assert stage.live() == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -88,7 +88,7 @@ def test_an_emergency_costs_no_call(fleet: Fleet) -> None:
     """Created, promoted and revoked in one go, while all use the old one."""
     with fleet.services() as services:
         services.more(SOME_CALLS)
-        revoke(fleet.parts(), Wish(emergency=True, replace=True))
+        revoke(fleet.parts(), Wish(emergency=True, replace=True), print)
         services.more(SOME_CALLS)
 
     services.check_none_failed()
@@ -212,7 +212,7 @@ def test_a_clock_that_is_set_costs_no_call(fleet: Fleet, step: float) -> None:
         Workflow(fleet.parts()).run(Order())
         all_use(fleet, current(fleet))
         fleet.clock(0)
-        revoke(fleet.parts(), Wish(emergency=True, replace=True))
+        revoke(fleet.parts(), Wish(emergency=True, replace=True), print)
         services.more(SOME_CALLS)
 
     services.check_none_failed()
@@ -248,7 +248,7 @@ def test_where_no_working_key_can_be_had_the_apis_401_passes(
         services.more(SOME_CALLS)
         fleet.shim.fail(fault)
         asked = Asked(fleet)
-        revoke(fleet.parts(), Wish(emergency=True, replace=True))
+        revoke(fleet.parts(), Wish(emergency=True, replace=True), print)
         services.more(4 * SOME_CALLS)
         asked.check_bounded()
         fleet.shim.fail()

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sidecar.core.rotation_facts import Key, Proof, RotationStopped
+from sidecar.core.rotation_facts import Key, Proof
 from sidecar.core.secret import Secret, SecretRules
 from sidecar.errors import Exit
-from sidecar.rotation.aws_errors import Conflict, NotThere
+from sidecar.rotation.aws_errors import Conflict, Deleted, NotThere
 from sidecar.rotation.options import (
     ApiOptions,
     Clock,
@@ -101,6 +101,7 @@ class World:
     """Calls after which neither AWSCURRENT nor AWSPREVIOUS worked, though they did."""
     changed: float = 0.0
     said: list[str] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
 
     @classmethod
     def ready(cls, *, key_id: bool = True) -> "World":
@@ -162,7 +163,7 @@ class FakeStore:
         world = self._world
         with world.call("DescribeSecret"):
             if world.deleted:
-                raise RotationStopped(
+                raise Deleted(
                     Exit.CREDENTIAL, "the secret is to be deleted", "restore it"
                 )
             return Described(
