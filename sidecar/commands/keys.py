@@ -14,7 +14,7 @@ from sidecar.commands.support import config_behind, settings_of
 from sidecar.core.rotation_facts import Facts, Key, Order
 from sidecar.errors import Exit, Problem, SettingsInvalid
 from sidecar.posture import harden
-from sidecar.rotation.aws_errors import Conflict
+from sidecar.rotation.aws_errors import Conflict, Denied
 from sidecar.rotation.parts import Parts
 from sidecar.rotation.revoke import Wish, look, revoke, uses_of
 from sidecar.rotation.store import NotThere
@@ -22,6 +22,7 @@ from sidecar.rotation.workflow import Workflow
 from sidecar.settings import Settings
 from sidecar.settings.names import check_job_name
 
+FIRST_KEY: Final = "config/iam/first-key.json"
 HEADINGS: Final = ("KEY", "NAME", "CREATED", "STATE", "USE")
 
 
@@ -116,15 +117,28 @@ def create(parts: Parts) -> None:
 
 def _ensure_secret(parts: Parts) -> None:
     """Make the secret where it is missing."""
-    store = parts.store
+    denied: Denied | None = None
     try:
-        store.describe()
+        parts.store.describe()
+    except Denied as exc:
+        # A policy for ARNs with "-??????" covers no name without its suffix, so AWS
+        # denies a look at a secret that is missing, where it could say so.
+        denied = exc
     except NotThere:
-        parts.say(f"make the secret {parts.options.secret_id}")
-        try:
-            store.make(parts.options.tags)
-        except Conflict:
-            parts.say("somebody else has just made it")
+        pass
+    else:
+        return
+    parts.say(f"make the secret {parts.options.secret_id}")
+    try:
+        parts.store.make(parts.options.tags)
+    except Denied as exc:
+        first = denied or exc
+        remedy = f"{first.remedy}; to make a missing secret: {FIRST_KEY}"
+        raise Denied(first.exit, first.reason, remedy) from None
+    except Conflict:
+        if denied is not None:
+            raise denied from None
+        parts.say("somebody else has just made it")
 
 
 def warn(line: str) -> None:

@@ -35,6 +35,10 @@ class NotThere(RotationStopped):
     """The secret, or a version's value, does not exist."""
 
 
+class Denied(RotationStopped):
+    """The role may not make this call on this secret, or there is no such secret."""
+
+
 class Deleted(RotationStopped):
     """The secret is scheduled for deletion: nobody can read it any more."""
 
@@ -57,6 +61,7 @@ class Asker:
         Raises:
             Conflict: the condition of a write does not hold (any more).
             NotThere: there is no such secret, version or value.
+            Denied: the role may not make it.
             RotationStopped: everything else.
         """
         ours: SidecarError
@@ -94,10 +99,9 @@ class Asker:
         """Read an error as the sidecar reads it."""
         failure = failure_of(exc, operation, self._now())
         remedy = failure.remedy
+        kind = RotationStopped
         if failure.result is RefreshResult.DENIED and "on this secret" in remedy:
-            remedy = ALLOW
+            kind, remedy = Denied, ALLOW
         elif failure.result in {RefreshResult.THROTTLED, RefreshResult.UNREACHABLE}:
             remedy = AGAIN
-        return RotationStopped(
-            Exit.CREDENTIAL, f"{operation}: {failure.reason}", remedy
-        )
+        return kind(Exit.CREDENTIAL, f"{operation}: {failure.reason}", remedy)

@@ -9,6 +9,7 @@ from sidecar.commands import keys
 from sidecar.demo.api import EmulatedApi
 from sidecar.demo.aws import AwsClient
 from sidecar.errors import Exit
+from sidecar.rotation.aws_errors import Denied
 from sidecar.rotation.store import NotThere
 from tests.commands.rotating import Run, runner
 from tests.integration.rotation_stage import Stage
@@ -79,6 +80,60 @@ def test_a_secret_that_somebody_else_makes_at_the_same_time_will_do() -> None:
 
     assert "somebody else has just made it" in world.said
     assert world.works()
+
+
+DENIED = Denied(Exit.CREDENTIAL, "DescribeSecret: AWS denies it", "allow it")
+
+
+def deny_once(world: World) -> None:
+    """Deny the first look at the secret."""
+    denials = [DENIED]
+
+    def hook(name: str, when: str) -> None:
+        if (name, when) == ("DescribeSecret", "before") and denials:
+            raise denials.pop()
+
+    world.hook = hook
+
+
+def test_a_missing_secret_that_may_not_be_looked_at_is_made() -> None:
+    """AWS denies it by a policy that names ARNs, and does not say that it is missing."""
+    world = World(exists=False)
+    deny_once(world)
+
+    keys.create(world.parts())
+
+    assert "CreateSecret" in world.calls
+    assert world.works()
+
+
+def test_a_secret_that_exists_and_may_not_be_looked_at_is_denied() -> None:
+    """It cannot be made: so the denial is what it looks like."""
+    world = World()
+    deny_once(world)
+
+    with pytest.raises(Denied) as caught:
+        keys.create(world.parts())
+
+    assert caught.value is DENIED
+    assert world.keys == {}
+
+
+def test_who_may_neither_look_nor_make_is_told_of_both_policies() -> None:
+    """Nobody knows which of the two is missing."""
+    world = World(exists=False)
+
+    def hook(name: str, when: str) -> None:
+        if name in {"DescribeSecret", "CreateSecret"} and when == "before":
+            raise Denied(Exit.CREDENTIAL, f"{name}: AWS denies it", "allow it")
+
+    world.hook = hook
+
+    with pytest.raises(Denied, match="DescribeSecret") as caught:
+        keys.create(world.parts())
+
+    assert caught.value.remedy.startswith("allow it; ")
+    assert "first-key.json" in caught.value.remedy
 
 
 def test_a_secret_with_a_key_is_left_alone(stage: Stage, run: Run) -> None:

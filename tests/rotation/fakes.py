@@ -84,6 +84,8 @@ class World:
     """None = no value yet, as AWS makes a version when it rotates."""
     labels: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    exists: bool = True
+    """Whether the secret can no longer be made; nothing else looks at it."""
     deleted: bool = False
     rotates: bool | None = None
     keys: dict[str, tuple[str, str, bool]] = field(default_factory=dict)
@@ -224,9 +226,12 @@ class FakeStore:
             self._world.tags |= tags
 
     def make(self, tags: Mapping[str, str]) -> None:
-        """Make the secret: it is there."""
-        del tags
-        raise Conflict
+        """Make the secret, unless it is there."""
+        with self._world.call("CreateSecret"):
+            if self._world.exists:
+                raise Conflict
+            self._world.exists = True
+            self._world.tags |= tags
 
 
 class FakeKeys:

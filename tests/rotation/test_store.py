@@ -17,7 +17,7 @@ from botocore.stub import Stubber
 from sidecar.core.rotation_facts import RotationStopped
 from sidecar.core.secret import Secret
 from sidecar.errors import Exit
-from sidecar.rotation.aws_errors import Asker, Conflict, NotThere
+from sidecar.rotation.aws_errors import Asker, Conflict, Denied, NotThere
 from sidecar.rotation.store import Described, SecretStore
 
 if TYPE_CHECKING:
@@ -251,6 +251,21 @@ def test_what_aws_refuses_is_told_with_a_remedy(
     assert caught.value.remedy
     assert "fln_live" not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("code", "denied"), [("AccessDeniedException", True), ("ExpiredToken", False)]
+)
+def test_a_denial_by_policy_is_told_apart(
+    stub: Stubber, store: SecretStore, code: str, denied: bool
+) -> None:
+    """It may mean that the secret is missing; credentials that have expired do not."""
+    stub.add_client_error("describe_secret", code)
+
+    with pytest.raises(RotationStopped) as caught:
+        store.describe()
+
+    assert isinstance(caught.value, Denied) is denied
 
 
 def test_a_missing_secret_is_told(stub: Stubber, store: SecretStore) -> None:
