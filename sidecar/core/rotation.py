@@ -25,6 +25,7 @@ from sidecar.core.rotation_ends import (
     MAX_ATTEMPTS,
     OCCUPIED,
     REJECTED,
+    UNDEAD,
     UNLISTED,
     UNPROVEN,
     UNUSED,
@@ -54,6 +55,8 @@ def plan(facts: Facts, order: Order) -> Step:
     """Decide the next step; `Done` and `Refuse` end the run."""
     if facts.lost:
         return LOST
+    if any(facts.live(key_id) for key_id in facts.revoked):
+        return UNDEAD
     if facts.held and facts.held not in named_in(facts):
         return _place(facts)
     if facts.current is None:

@@ -47,6 +47,12 @@ UNLISTED: Final = Refuse(
     "run again when sidecar keys list shows it: the run goes on from here; if it never "
     "does, correct [rotation] list_operation",
 )
+UNDEAD: Final = Refuse(
+    Exit.API,
+    "the API took the call to revoke a key, and still lists the key as live",
+    "run again: the run revokes it again; if it stays, correct [rotation] "
+    "revoke_operation",
+)
 UNUSED: Final = Refuse(
     Exit.API,
     "the key made here died before it was promoted; the key in AWSCURRENT serves on",

@@ -1,5 +1,6 @@
 """Does one step of a rotation."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, assert_never
 
@@ -9,6 +10,7 @@ from sidecar.core.rotation_facts import (
     Facts,
     Fence,
     Find,
+    Key,
     Promote,
     Proof,
     Prove,
@@ -112,14 +114,16 @@ class Actions:
         return self._parts.keys.prove(secret)
 
     def _find(self, key_id: str) -> None:
-        """Look until the list shows a key; that it does not is no failure yet."""
+        """Look for a key in the list; that it is not there is no failure yet."""
+        self._look_until(lambda keys: any(key.key_id == key_id for key in keys))
+        self._memory.sought |= {key_id}
+
+    def _look_until(self, shows: Callable[[tuple[Key, ...]], bool]) -> None:
+        """Give the list the time that a change may take to be known."""
         clock = self._parts.clock
         end = clock.monotonic() + self._parts.options.api.settle_seconds
-        while all(key.key_id != key_id for key in self._parts.keys.list_keys()):
-            if clock.monotonic() >= end:
-                break
+        while not shows(self._parts.keys.list_keys()) and clock.monotonic() < end:
             clock.sleep(TICK_SECONDS)
-        self._memory.sought |= {key_id}
 
     def _promote(self, step: Promote) -> None:
         """Move AWSCURRENT: from here on the sidecars change over."""
@@ -147,3 +151,6 @@ class Actions:
             self._memory.rejected = True
         elif step.why is Why.SUPERSEDED:
             self._memory.finished = True
+        self._look_until(
+            lambda keys: not any(k.live and k.key_id == step.key_id for k in keys)
+        )

@@ -17,6 +17,7 @@ from sidecar.core.rotation_ends import (
     LOST,
     OCCUPIED,
     REJECTED,
+    UNDEAD,
     UNLISTED,
     UNPROVEN,
     UNUSED,
@@ -239,6 +240,12 @@ GRACE = 600.0
             Order(),
             Unmark(SLOT),
             id="revoked-and-so-unlisted",
+        ),
+        pytest.param(
+            make(previous="previous-live", revoked=frozenset({"k_previous"})),
+            Order(),
+            UNDEAD,
+            id="revoked-and-still-live",
         ),
         pytest.param(
             make(begun=True, keys=()), Order(), Find("k_current"), id="promoted"

@@ -8,6 +8,7 @@ only from where they are.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -95,8 +96,9 @@ class World:
     lists_dead: bool = True
     """Whether revoked keys stay in the API's list."""
     lag_seconds: float = 0.0
-    """How long a key that was just made is not in the list."""
+    """How long the list does not know of a key that was just made or revoked."""
     born: dict[str, float] = field(default_factory=dict)
+    died: dict[str, float] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     hook: Callable[[str, str], None] = nothing
     served_dead: list[str] = field(default_factory=list)
@@ -141,6 +143,11 @@ class World:
     def live(self) -> list[str]:
         """List the ids of live keys."""
         return [key_id for key_id, (_, _, live) in self.keys.items() if live]
+
+    def lately(self, moments: Mapping[str, float], key_id: str) -> bool:
+        """Tell whether something is too new for the list."""
+        end = moments.get(key_id, -math.inf) + self.lag_seconds
+        return bool(self.lag_seconds) and end > self.time.now()
 
     def parts(self, **changes: Any) -> Parts:
         """Make what a run works with."""
@@ -253,15 +260,10 @@ class FakeKeys:
         """List the keys."""
         world = self._world
         with world.call("list"):
-            hidden = {
-                key_id
-                for key_id, born in world.born.items()
-                if world.lag_seconds and born + world.lag_seconds > world.time.now()
-            }
             return tuple(
-                Key(key_id, name, live)
+                Key(key_id, name, live or world.lately(world.died, key_id))
                 for key_id, (name, _, live) in world.keys.items()
-                if (live or world.lists_dead) and key_id not in hidden
+                if (live or world.lists_dead) and not world.lately(world.born, key_id)
             )
 
     def revoke(self, key_id: str) -> bool:
@@ -270,6 +272,7 @@ class FakeKeys:
             name, secret, live = self._world.keys.get(key_id, ("", "", False))
             if live:
                 self._world.keys[key_id] = (name, secret, False)
+                self._world.died[key_id] = self._world.time.now()
             return live
 
     def prove(self, secret: Secret) -> Proof:

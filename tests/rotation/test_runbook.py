@@ -117,7 +117,7 @@ def test_every_message_in_the_table_is_ours() -> None:
     said += [end.reason for end in ends] + list(Fault)
     rows = re.findall(r"^\| ([0-9, ]+) \| (.*?) \| ", SECTION, re.MULTILINE)
 
-    assert len(rows) == 12
+    assert len(rows) == 13
     for exits, message in rows:
         assert {int(code) for code in exits.split(", ")} <= {int(e) for e in Exit}
         for part in re.split(r"; | \(\d+\)", message):

@@ -181,7 +181,7 @@ def test_a_key_that_cannot_be_proven_waits_for_the_next_run() -> None:
 
 
 def test_a_list_that_lags_is_waited_for() -> None:
-    """The new key works before the list shows it."""
+    """The new key works before the list shows it, and the old one is dead before."""
     world = World.ready()
     world.lag_seconds = OPTIONS.api.settle_seconds - 1
 
@@ -189,6 +189,27 @@ def test_a_list_that_lags_is_waited_for() -> None:
 
     check_tidy(world)
     assert len(world.keys) == 2
+    assert world.calls.count("revoke") == 1
+
+
+def test_a_revoked_key_that_stays_live_is_no_success() -> None:
+    """The API takes the call and does nothing: the call is wrong, say."""
+    world = World.ready()
+
+    def hook(name: str, when: str) -> None:
+        if (name, when) == ("revoke", "after"):
+            world.keys["k0"] = ("production-crm-sync", "fln_live_zero", True)
+
+    world.hook = hook
+
+    error = stopped(world)
+
+    assert error.exit is Exit.API
+    assert "still lists the key as live" in error.reason
+    assert world.calls.count("revoke") == 1
+    peace(world)
+    world.workflow().run(Order(begin=False))
+    check_tidy(world)
 
 
 def test_a_new_key_that_is_never_listed_is_no_success_and_is_kept() -> None:
