@@ -130,7 +130,9 @@ def _set(event: Event, parts: Parts) -> None:
     key_id = facts.pending.key_id if facts.pending else ""
     if key_id and not facts.listed(key_id):
         raise RotationStopped(
-            Exit.API, "the API does not list the new key (yet)", "AWS tries again"
+            Exit.API,
+            "the API does not list the new key (yet)",
+            "AWS tries again; sidecar rotate clears a dead key away",
         )
     if not facts.live(key_id):
         raise RotationStopped(

@@ -209,11 +209,13 @@ def _race(parts: Parts, key_id: str, warn: Say) -> None:
     """
     hurried = replace(parts, options=replace(parts.options, grace_seconds=0.0))
     order = Order(again=True)
-    for left in reversed(range(RACES)):
+    races = 0
+    while True:
+        races += 1
         try:
             Workflow(hurried).run(order)
         except RotationStopped as exc:
-            if exc.reason != LOST.reason or not left:
+            if exc.reason != LOST.reason or races == RACES:
                 raise
         else:
             return
