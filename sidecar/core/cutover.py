@@ -11,7 +11,7 @@ from typing import Final
 
 from sidecar.core.keys import Keys, same
 from sidecar.core.life_commands import Arm, Command, Disarm, Probe, Record
-from sidecar.core.life_events import Cutover, Probed, Timer
+from sidecar.core.life_events import Challenged, Cutover, Probed, Timer
 from sidecar.core.recovery import Recovery
 from sidecar.core.schedule import backoff
 from sidecar.core.secret import Credential
@@ -112,6 +112,7 @@ class Cutovers:
             keys.refused = False
             self.misses = 0
             self.recovery.circuit.reset()
+            self.recovery.own.proven = True
             return ()
         if keys.refused:
             self.misses += 1
@@ -119,5 +120,5 @@ class Cutovers:
             return (Arm(Timer.PROBE, seconds, 0.1),)
         if event.proved is False:
             # A candidate that was promoted while its probe was under way.
-            return self.recovery.challenged(event.at, event.credential, None)
+            return self.recovery.challenged(Challenged(event.at, event.credential))
         return ()

@@ -152,11 +152,16 @@ class Probed:
 
 @dataclass(frozen=True, slots=True)
 class Challenged:
-    """The API answered 401 to a call with `used`; without ticket nobody waits."""
+    """
+    The API answered 401 to a call with `used`; without ticket nobody waits.
+
+    `call` is what was called: method and path; empty when it is not known.
+    """
 
     at: float
     used: Credential
     ticket: int | None = None
+    call: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +179,7 @@ class Tried:
     at: float
     credential: Credential
     proved: bool | None
+    call: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ class Lifecycle:
                 self.recovery.withdrawn(event.ticket)
                 return ()
             case Tried():
-                return self.recovery.tried(event.at, event.credential, event.proved)
+                return self.recovery.tried(event)
             case RoundDue():
                 return self.recovery.due(event.at)
             case LimitReached():
@@ -261,7 +261,7 @@ class Lifecycle:
             tickets = () if event.ticket is None else (event.ticket,)
             return (Answer(tickets, PassThrough()),)
         promoted = self.cutovers.challenged(at, event.used)
-        told = self.recovery.challenged(at, event.used, event.ticket)
+        told = self.recovery.challenged(event)
         return (*promoted, *told)
 
     def _limit(self, at: float) -> Sequence[Command]:

@@ -17,7 +17,9 @@ one in use is sent again with that one. Otherwise one round begins, and every fu
     PAUSE   the source was away for a moment: LOOK again, until the deadline
 
 When nothing helps, the calls get the API's own 401 and the circuit opens. In an open
-circuit a 401 costs nothing: no look, no probe.
+circuit a 401 costs nothing: no look, no probe. But once the key has worked for another
+call, the 401 was about the calls that drew it (`own_faults`): theirs pass, and a 401 on
+any other call is news.
 
 Rule: a key that works is never given up for one that is not proven. This file gives
 up the key in use only after a 401 on it.
@@ -30,8 +32,16 @@ from typing import Final, Literal
 
 from sidecar.core.keys import Keys, same
 from sidecar.core.life_commands import Answer, Arm, Command, Disarm, Fetch, Probe
-from sidecar.core.life_events import PassThrough, Replay, Stage, Timer
+from sidecar.core.life_events import (
+    Challenged,
+    PassThrough,
+    Replay,
+    Stage,
+    Timer,
+    Tried,
+)
 from sidecar.core.looks import Looks
+from sidecar.core.own_faults import OwnFaults
 from sidecar.core.round import Phase, Round
 from sidecar.core.schedule import Allowance, Circuit, backoff
 from sidecar.core.secret import Credential
@@ -68,29 +78,37 @@ class Recovery:
     round: Round | None = None
     circuit: Circuit = field(default_factory=Circuit)
     allowance: Allowance = field(default_factory=lambda: Allowance(8, 30.0))
+    own: OwnFaults = field(default_factory=OwnFaults)
     quiet_until: float = -math.inf
     innocent_until: float = -math.inf
 
-    def challenged(
-        self, at: float, used: Credential, ticket: int | None
-    ) -> Sequence[Command]:
-        """Take in a 401 on a call with `used`; the key in use may be another."""
+    def challenged(self, event: Challenged) -> Sequence[Command]:
+        """Take in a 401 on a call; the key in use may be another than the call's."""
+        at, used, ticket = event.at, event.used, event.ticket
         tickets = () if ticket is None else (ticket,)
         if self.round is not None and at - self.round.deadline > STUCK_SECONDS:
             # A mistake of ours must not hold up the calls of ever after.
             return (*self._give_up(at), Answer(tickets, PassThrough()))
         if self.round is not None:
+            self.round.calls.add(event.call)
             return () if ticket is None else self.round.join(at, used, ticket)
         if not same(used, self.keys.in_use) and not self.keys.refused:
             return self._replay(tickets)
-        if self.circuit.is_open(at) or at < self.quiet_until:
+        if self._says_nothing(at, event.call):
             return (Answer(tickets, PassThrough()),)
-        opened = self.round = Round(at + ROUND_SECONDS)
+        opened = self.round = Round(at + ROUND_SECONDS, calls={event.call})
         if ticket is not None:
             opened.tickets[ticket] = used
         if self.probing and at < self.innocent_until:
             return self._next(at, opened)
         return self._look(at, opened)
+
+    def _says_nothing(self, at: float, call: bytes) -> bool:
+        """Tell whether a 401 on the key in use is no reason to begin a round."""
+        if self.own.explains(call, at):
+            return True
+        resting = self.circuit.is_open(at) or at < self.quiet_until
+        return resting and not self.own.is_news(call, at)
 
     def looked(
         self, at: float, number: int, result: RefreshResult
@@ -144,17 +162,17 @@ class Recovery:
         self.keys.fallback = credential
         return self._prove(at, going, credential)
 
-    def tried(
-        self, at: float, credential: Credential, proved: bool | None
-    ) -> Sequence[Command]:
+    def tried(self, event: Tried) -> Sequence[Command]:
         """Take in what a call says about its key."""
+        at, credential, proved = event.at, event.credential, event.proved
         going, keys = self.round, self.keys
         if going and going.phase is Phase.TRIAL and same(credential, going.other):
             return self._trial_ended(at, going, credential, proved)
-        if not proved or not keys.refused:
-            return ()
-        if same(credential, keys.in_use):
+        if proved and same(credential, keys.in_use):
             keys.refused = False
+            self.own.works(event.call)
+        elif not proved or not keys.refused:
+            return ()
         elif same(credential, keys.fallback):
             # A trial that took longer than its round.
             self.circuit.until = -math.inf
@@ -192,6 +210,7 @@ class Recovery:
             # not be missing when the next key burns.
             self.allowance.restore()
         self.quiet_until = self.innocent_until = -math.inf
+        self.own.clear()
         return self._end(self._replay(self._tickets()))
 
     def abandon(self) -> Sequence[Command]:
@@ -285,6 +304,8 @@ class Recovery:
     def _innocent(self, at: float, going: Round) -> Sequence[Command]:
         """The key in use is proven: the 401 was the call's own."""
         self.keys.refused = False
+        self.own.suspect(going.calls - {b""}, at)
+        self.own.proven = True
         self.quiet_until = at + QUIET_SECONDS
         if going.look is not None:
             self.innocent_until = at + INNOCENT_SECONDS
@@ -296,6 +317,9 @@ class Recovery:
     def _give_up(self, at: float) -> Sequence[Command]:
         """Nothing helps: let the 401 through, and leave the key alone for a while."""
         self.keys.refused = True
+        self.own.proven = False
+        if self.round is not None:
+            self.own.suspect(self.round.calls - {b""}, at)
         self.circuit.open(at)
         again = (Arm(Timer.PROBE, self.circuit.interval, 0.1),) if self.probing else ()
         return self._end((Answer(self._tickets(), PassThrough()), *again))

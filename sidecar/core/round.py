@@ -35,6 +35,8 @@ class Round:
 
     deadline: float
     phase: Phase = Phase.LOOK
+    calls: set[bytes] = field(default_factory=set)
+    """What they called."""
     tickets: dict[int, Credential] = field(default_factory=dict)
     """The calls that wait, with the key that each had carried."""
     look: int | None = None

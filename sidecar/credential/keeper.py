@@ -105,7 +105,9 @@ class Keeper:
         self.absence = Code.CREDENTIAL_UNAVAILABLE
         """Why there is none, when there is none."""
         self.doubted = False
-        """The API refused the key in use: a call's success would be news (`tried`)."""
+        """A call's success would be news (`tried`): the API refused the key in use, or
+        some calls with it."""
+        self._refused = False
         self._options = options
         self._source = source
         self._on_secrets = on_secrets
@@ -138,7 +140,7 @@ class Keeper:
     def status(self) -> KeeperStatus:
         """What can be told now."""
         left = self._alarms.left(Timer.LOOK)
-        if left is not None and self.doubted:
+        if left is not None and self._refused:
             # The next 401 after the circuit's time makes it look, too.
             circuit = self._life.recovery.circuit
             left = min(left, max(0.0, circuit.until - self._monotonic()))
@@ -173,7 +175,7 @@ class Keeper:
         return self.current
 
     def challenge(
-        self, used: Credential, *, replayable: bool = True
+        self, used: Credential, *, replayable: bool = True, call: bytes = b""
     ) -> "Verdict | asyncio.Future[Verdict]":
         """
         Say what becomes of a call with `used` that the API answered with 401.
@@ -182,6 +184,7 @@ class Keeper:
             used: The key that the call carried.
             replayable: The call can be sent again. If not, its 401 is news all the
                 same, but nobody waits for the verdict: it is `PassThrough`.
+            call: What was called, method and path: some calls draw a 401 whatever the key.
 
         Returns:
             The verdict, or a future that has it within 10 s. A `Replay` that is a
@@ -191,19 +194,24 @@ class Keeper:
         if self._group is None:
             return PassThrough()
         if not replayable:
-            self._tell(Challenged(at, used))
+            self._tell(Challenged(at, used, call=call))
             return PassThrough()
-        return self._calls.ask(lambda n: self._tell(Challenged(at, used, n)))
+        return self._calls.ask(lambda n: self._tell(Challenged(at, used, n, call)))
 
-    def tried(self, credential: Credential, proved: bool | None) -> None:
+    def tried(
+        self, credential: Credential, proved: bool | None, call: bytes = b""
+    ) -> None:
         """
         Hear what a call said about its key.
 
         Needed after a trial; welcome while `doubted`. True: the API knew the key;
         False: 401; None: no answer (`sidecar.core.life_events.proof_of`).
         """
-        if self._group is not None:
-            self._tell(Tried(self._monotonic(), credential, proved))
+        recovery = self._life.recovery
+        told = not self._refused and recovery.round is None
+        if self._group is None or (told and not recovery.own.knows(call)):
+            return  # most calls, as long as one among them always draws a 401
+        self._tell(Tried(self._monotonic(), credential, proved, call))
 
     async def refresh(self) -> RefreshResult:
         """Look at the source now; callers at the same time share one look."""
@@ -218,18 +226,21 @@ class Keeper:
     def _tell(self, event: Event) -> None:
         """Tell the machine what happened, and do as it says."""
         life, was, known = self._life, self._life.state, self.known()
-        doubted = self.doubted
+        refused = self._refused
         commands = life.handle(event)
         held = self.known()
         if len(held) != len(known) or any(map(is_not, held, known)):
             self._on_secrets(held)
         self.absence = life.absence
-        self.doubted = life.keys.refused
+        self._refused = life.keys.refused
+        self.doubted = self._refused or bool(life.recovery.own)
         for command in commands:
             self._obey(command)
-        if life.state is not was or self.doubted is not doubted:
+        if life.state is not was or self._refused is not refused:
             proving = life.keys.candidate is not None
-            self._narrator.moved(was, life.state, refused=self.doubted, proving=proving)
+            self._narrator.moved(
+                was, life.state, refused=self._refused, proving=proving
+            )
 
     def _obey(self, command: Command) -> None:
         """Do one thing."""

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 GONE: Final = 499
 """The service left before the answer was whole (as nginx counts it)."""
 FOREVER: Final = float("inf")
+MAX_CALLED: Final = 256
+"""Bytes of a path by which calls are told apart."""
 
 
 class CallState:
@@ -126,6 +128,10 @@ class CallState:
         else:
             self._refuse(refusal)
 
+    def _called(self) -> bytes:
+        """Return what was called, as far as a 401 may be about it: method and path."""
+        return b"%b %b" % (self.method, self._target.partition(b"?")[0][:MAX_CALLED])
+
     # Ends. Each of the four leads through `_end`, once.
 
     def _finish(self, now: float) -> None:
@@ -152,7 +158,7 @@ class CallState:
                 stats.count_key(credential.fingerprint)
                 stats.by_key[credential.fingerprint] += 1
         if self._doubted and self._credential is not None:
-            context.keys.tried(self._credential, proof_of(status))
+            context.keys.tried(self._credential, proof_of(status), self._called())
         if status >= 400 or context.log_all:  # noqa: PLR2004 - RFC 9110, 15.5
             context.log_answer(self.operation, self.method, status, seconds)
         self._service.finished()
@@ -166,7 +172,7 @@ class CallState:
             self._context.stats.recovered[verdict.how] += 1
         if verdict.trial:
             proved = proof_of(status) if status else None
-            self._context.keys.tried(verdict.credential, proved)
+            self._context.keys.tried(verdict.credential, proved, self._called())
 
     def _end(self, status: int, origin: str) -> None:
         """Leave both connections and the pool's queue; count the call."""

@@ -96,7 +96,9 @@ class Exchange(Sending):
         """Report the 401; True when the answer is not to be relayed, or not yet."""
         assert self._credential is not None  # noqa: S101 - for the type checker
         replayable = self._held is not None and self._body_done
-        verdict = self._context.keys.challenge(self._credential, replayable=replayable)
+        verdict = self._context.keys.challenge(
+            self._credential, replayable=replayable, call=self._called()
+        )
         connection = self.connection
         if whole and connection is not None:
             # It has done its work for this 401; the replay, or another call, may use it.

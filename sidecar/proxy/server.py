@@ -41,11 +41,13 @@ class Keys(Protocol):
         """Return a key as soon as there is one, or None after so many seconds."""
 
     def challenge(
-        self, used: Credential, *, replayable: bool = True
+        self, used: Credential, *, replayable: bool = True, call: bytes = b""
     ) -> "Verdict | asyncio.Future[Verdict]":
         """Judge a 401 that a call with this key has drawn."""
 
-    def tried(self, credential: Credential, proved: bool | None) -> None:
+    def tried(
+        self, credential: Credential, proved: bool | None, call: bytes = b""
+    ) -> None:
         """Hear how a trial went."""
 
 

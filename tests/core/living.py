@@ -173,20 +173,28 @@ class Living:
         assert not version or asked.credential.version_id == version
         self.tell(Probed(self.at, asked.credential, proved))
 
-    def challenge(self, used: Credential | None = None, *, waits: bool = True) -> int:
+    def challenge(
+        self,
+        used: Credential | None = None,
+        *,
+        waits: bool = True,
+        call: bytes = b"",
+    ) -> int:
         """A call drew a 401; return its ticket."""
         self.tickets += 1
         ticket = self.tickets if waits else None
-        self.tell(Challenged(self.at, used or self.current, ticket))
+        self.tell(Challenged(self.at, used or self.current, ticket, call))
         return self.tickets
 
     def withdraw(self, ticket: int) -> None:
         """A call waits no longer."""
         self.tell(Withdrawn(self.at, ticket))
 
-    def tried(self, credential: Credential, proved: bool | None) -> None:
+    def tried(
+        self, credential: Credential, proved: bool | None, call: bytes = b""
+    ) -> None:
         """A call says something about its key."""
-        self.tell(Tried(self.at, credential, proved))
+        self.tell(Tried(self.at, credential, proved, call))
 
     def ask(self) -> None:
         """Someone wants a look now."""

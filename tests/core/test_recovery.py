@@ -12,6 +12,7 @@ from sidecar.core.life_events import (
     State,
     Timer,
 )
+from sidecar.core.own_faults import MOST, OwnFaults
 from sidecar.core.secret import Credential
 from sidecar.errors import RefreshResult
 from tests.core.living import CURRENT, PREVIOUS, Living, key, serving
@@ -605,6 +606,110 @@ def test_a_call_that_fails_tells_nothing_new(proved: bool | None) -> None:
     living.tried(living.current, proved)
 
     assert living.state is State.REJECTED
+
+
+# Calls that draw a 401 whatever the key.
+
+
+def odd_one(*, probing: bool = False) -> Living:
+    """The key works for others; /admin has drawn a 401 that no round explains."""
+    if probing:
+        living = serving(probing=True)
+        living.challenge(call=b"GET /admin")
+        living.describe("v2", "v1")
+        living.probe(True)
+        return living
+    living = serving("v1", None)
+    living.challenge(call=b"GET /admin")
+    living.describe("v1")
+    living.tried(living.current, True, b"GET /x")
+    assert living.state is State.FRESH
+    return living
+
+
+@pytest.mark.parametrize("probing", [False, True])
+def test_its_401s_begin_no_round(probing: bool) -> None:
+    """Not in the circuit's time, and not after it."""
+    living = odd_one(probing=probing)
+    looks = living.count(Describe())
+    for _ in range(20):
+        living.pass_time(10)
+        ticket = living.challenge(call=b"GET /admin")
+        assert living.verdicts[ticket] == PASS
+
+    assert living.count(Describe()) == looks
+
+
+@pytest.mark.parametrize("probing", [False, True])
+def test_a_401_on_another_call_is_news(probing: bool) -> None:
+    """Though the circuit is open, or the key was innocent a moment ago."""
+    living = odd_one(probing=probing)
+    ticket = living.challenge(call=b"GET /x")
+    if probing:
+        living.probe(False)
+    living.look("v3", "v2")
+
+    assert living.verdicts[ticket] == Replay(living.current, "replay")
+    # With another key everything is open again.
+    assert living.life.recovery.round is None
+    living.challenge(call=b"GET /admin")
+    assert living.life.recovery.round is not None
+
+
+def test_paths_without_number_begin_few_rounds() -> None:
+    """At most one in a quarter of a second; and looks have their allowance."""
+    living = odd_one()
+    looks = living.count(Describe())
+    living.challenge(call=b"GET /users/1")
+    living.describe("v1")
+    living.tried(living.current, True, b"GET /x")
+    ticket = living.challenge(call=b"GET /users/2")
+
+    assert living.verdicts[ticket] == PASS
+    assert living.count(Describe()) == looks + 1
+
+
+def test_a_call_that_works_again_is_one_like_any_other() -> None:
+    """The API was out of order for a moment; then its key is revoked."""
+    living = odd_one()
+    living.tried(living.current, True, b"GET /admin")
+    ticket = living.challenge(call=b"GET /admin")
+    living.look("v3", "v2")
+
+    assert living.verdicts[ticket] == Replay(living.current, "replay")
+
+
+def test_a_burned_key_explains_itself() -> None:
+    """No call has worked since, so the calls that drew a 401 are not at fault."""
+    living = serving("v1", None)
+    living.challenge(call=b"GET /admin")
+    living.describe("v1")
+    living.pass_time(10)
+    ticket = living.challenge(call=b"GET /admin")
+    living.look("v3", "v1")
+
+    assert living.verdicts[ticket] == Replay(living.current, "replay")
+
+
+def test_what_was_at_fault_is_asked_anew_after_a_while() -> None:
+    """It may be the only one that is called when the key dies."""
+    living = odd_one()
+    living.pass_time(301)
+    living.challenge(call=b"GET /admin")
+
+    assert living.life.recovery.round is not None
+
+
+def test_few_calls_are_remembered() -> None:
+    """The oldest is forgotten."""
+    own = OwnFaults()
+    own.suspect([b"GET /%d" % n for n in range(MOST + 1)], 0.0)
+    own.proven = True
+
+    assert own
+    assert not own.explains(b"GET /0", 1.0)
+    assert own.explains(b"GET /%d" % MOST, 1.0)
+    assert not own.is_news(b"", 1.0)
 
 
 def test_an_older_key_is_not_replayed_with_a_burned_one() -> None:

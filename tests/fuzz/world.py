@@ -188,14 +188,14 @@ class FakeKeys:
         return self.current
 
     def challenge(
-        self, used: Credential, *, replayable: bool = True
+        self, used: Credential, *, replayable: bool = True, **_call: bytes
     ) -> "Verdict | asyncio.Future[Verdict]":
         """Replay with the next key, or pass the 401 on."""
         if self.replays and replayable and used is self.current:
             return Replay(credential(NEXT_KEY, 2), "replay")
         return PassThrough()
 
-    def tried(self, credential: Credential, proved: bool | None) -> None:
+    def tried(self, *_told: object) -> None:
         """Hear it."""
 
 

@@ -13,6 +13,7 @@ from sidecar.demo.api import EmulatedApi
 from sidecar.demo.aws import AwsClient
 from sidecar.demo.keys import Issued
 from sidecar.demo.traffic import IN_CHUNKS, WITH_BODY, WITHOUT_BODY, Call, Traffic
+from sidecar.demo.world import Faults
 from tests.integration.aws_shim import AwsShim
 from tests.integration.support import (
     SECRET_ID,
@@ -74,6 +75,53 @@ def test_a_key_revoked_at_once_costs_no_call(
     )
     process.assert_never_shown(*(key.key for key in keys))
     assert process.stop() == 0
+
+
+@pytest.mark.parametrize("probe", [None, "GET /contacts?limit=1"])
+def test_a_call_that_always_draws_401_disarms_no_other(
+    api: EmulatedApi,
+    aws_shim: AwsShim,
+    moto: AwsClient,
+    issued: Issued,
+    settings: Settings,
+    sidecar_process: Callable[..., SidecarProcess],
+    probe: str | None,
+) -> None:
+    """It wants another kind of credential, say; its 401s are its own, and cost no look."""
+    odd: Call = ("GET", "/echo/always?n=1", None)
+    api.world.faults = Faults(path="/v1/echo/", unauthorized=True)
+    changes = {
+        "upstreams": {UPSTREAM: {"credential": {"probe": probe}}},
+        "aws": {"endpoint_url": aws_shim.endpoint},
+    }
+    process = sidecar_process(merge(settings, changes))
+    process.wait_ready()
+    old = issued
+    looks: list[int] = []
+    with (
+        Traffic(process.address(), 4, [WITHOUT_BODY, WITH_BODY]) as others,
+        Traffic(process.address(), 1, [odd]) as always,
+    ):
+        for _ in range(ROTATIONS):
+            move_on(api, old, others)
+            draw_more(always)
+            looks.append(aws_shim.calls["DescribeSecret"])
+            new = api.issue()
+            moto.rotate(SECRET_ID, new.key)
+            api.revoke(old.id)
+            old = new
+        move_on(api, old, others)
+
+    assert set(others.counts) == {"200"}
+    assert set(always.counts) == {"401"}
+    assert looks[-1] <= MOST_LOOKS
+    assert process.stop() == 0
+
+
+def draw_more(traffic: Traffic) -> None:
+    """Wait for a hundred calls more."""
+    enough = traffic.calls + 100
+    wait_until(lambda: traffic.calls >= enough, "calls")
 
 
 def test_what_the_service_sees_of_403_is_the_apis(

@@ -53,6 +53,7 @@ class FakeKeys:
         self.absence = Code.CREDENTIAL_UNAVAILABLE
         self.verdict: Verdict | asyncio.Future[Verdict] = PassThrough()
         self.challenges: list[Credential] = []
+        self.calls: list[bytes] = []
         self.trials: list[tuple[Credential, bool | None]] = []
         self.arrived = asyncio.Event()
 
@@ -64,14 +65,25 @@ class FakeKeys:
         return self.current
 
     def challenge(
-        self, used: Credential, *, replayable: bool = True
+        self,
+        used: Credential,
+        *,
+        replayable: bool = True,
+        call: bytes = b"",
     ) -> Verdict | asyncio.Future[Verdict]:
         """Give the test's verdict."""
         self.challenges.append(used)
+        self.calls.append(call)
         return self.verdict if replayable else PassThrough()
 
-    def tried(self, credential: Credential, proved: bool | None) -> None:
+    def tried(
+        self,
+        credential: Credential,
+        proved: bool | None,
+        call: bytes = b"",
+    ) -> None:
         """Keep it."""
+        self.calls.append(call)
         self.trials.append((credential, proved))
 
 
