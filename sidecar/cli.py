@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Final, NoReturn, Protocol, cast
 
 from sidecar import __version__
+from sidecar.commands import key_log
 from sidecar.errors import Exit, SecretRejected, SettingsInvalid, SourceFailed
 
 COMMANDS: Final = MappingProxyType(
@@ -118,6 +119,7 @@ def _main(argv: list[str]) -> Exit:
     top.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     chosen = top.parse_args(argv)
 
+    key_log.blind()
     module = importlib.import_module(f"sidecar.commands.{chosen.command}")
     command = cast("Command", module)
     parser = Parser(prog=f"sidecar {chosen.command}", description=module.__doc__)

@@ -1,8 +1,8 @@
 """
 What the connections of one upstream share, and the server that aiohttp's runner drives.
 
-`now` is coarse: it moves once per sweep, and every deadline is set and judged by it, so
-that a call costs no timer. Durations that are reported come from `clock`.
+`now` is coarse: it moves once per sweep, and every deadline is set by it, so that a call
+costs no timer. Durations that are reported come from `clock`.
 """
 
 import asyncio
@@ -270,9 +270,11 @@ class ProxyServer:
         self._sweep()
 
     def _sweep(self) -> None:
-        now = self.now = self._monotonic()
-        self.answer_by = now + self.limits.response_seconds
-        self.idle_by = now + self.limits.keepalive_seconds
+        now = self._monotonic()
+        # Of the next sweep: a deadline may be late by a sweep, and never early.
+        self.now = now + SWEEP_SECONDS
+        self.answer_by = self.now + self.limits.response_seconds
+        self.idle_by = self.now + self.limits.keepalive_seconds
         for service in tuple(self.services):
             if service.deadline <= now:
                 service.expired()

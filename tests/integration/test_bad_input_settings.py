@@ -90,6 +90,9 @@ def test_a_wrong_setting_stops_the_start(
         pytest.param({"SIDECAR_PROT": MARK}, "SIDECAR_PROT", id="top"),
         pytest.param({"SIDECAR_LOG__LEVEL": MARK}, "log.level", id="value"),
         pytest.param({"SSLKEYLOGFILE": f"/tmp/{MARK}"}, "SSLKEYLOGFILE", id="key-log"),
+        pytest.param(
+            {"SSLKEYLOGFILE": f"/{MARK}/no"}, "SSLKEYLOGFILE", id="no-key-log"
+        ),
     ],
 )
 def test_a_wrong_variable_stops_the_start(
