@@ -6,6 +6,7 @@ Exit codes: 0 nothing fails, 2 settings, 3 credential or permission, 4 the API.
 
 import argparse
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -49,6 +50,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Exit:
     """Check, print the table, tell the worst."""
+    # What is logged on the way is in the table.
+    logging.getLogger("sidecar").addHandler(logging.NullHandler())
     findings = list(_all(args, os.environ, time.time()))
     for line in table(findings):
         print(line)

@@ -94,7 +94,7 @@ class LimitSettings(Table):
     queue_seconds: Seconds = Field(default=2, ge=0, le=300)
     """Seconds to wait for a free connection to the API, then 503 `upstream_busy`."""
     max_header_bytes: Whole = Field(default=32768, ge=1024, le=1048576)
-    """Bytes of a request's or an answer's head."""
+    """Bytes of a request's head; an answer's may have 65536."""
     max_body_bytes: Whole = Field(default=0, ge=0)
     """Bytes of a request's body; 0 = unlimited (bodies are always streamed)."""
     replay_body_bytes: Whole = Field(default=65536, ge=0, le=16777216)

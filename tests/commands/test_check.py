@@ -198,9 +198,9 @@ def test_the_key_that_manages_keys(
     assert SECRET not in text
 
 
-def test_as_a_process_of_its_own(tmp_path: Path) -> None:
-    """With real hardening, and the exit code of a shell."""
-    file = tmp_path / "sidecar.toml"
+def as_a_process(folder: Path, key: Path) -> subprocess.CompletedProcess[str]:
+    """Check settings with this key file, as from a shell."""
+    file = folder / "sidecar.toml"
     file.write_text(
         to_toml(
             {
@@ -209,15 +209,14 @@ def test_as_a_process_of_its_own(tmp_path: Path) -> None:
                     "flownally": {
                         "listen": "127.0.0.1:0",
                         "base_url": "https://api.flownally.com/v1",
-                        "credential": {"file": str(tmp_path / "none")},
+                        "credential": {"file": str(key)},
                     }
                 },
                 "admin": {"listen": "127.0.0.1:0"},
             }
         )
     )
-
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "sidecar", "check", "--offline", "--config", file],
         env=environment(os.environ),
         capture_output=True,
@@ -226,7 +225,24 @@ def test_as_a_process_of_its_own(tmp_path: Path) -> None:
         check=False,
     )
 
+
+def test_as_a_process_of_its_own(tmp_path: Path) -> None:
+    """With real hardening, and the exit code of a shell."""
+    done = as_a_process(tmp_path, tmp_path / "none")
+
     assert done.returncode == Exit.CREDENTIAL
     assert "the file does not exist" in done.stdout
     assert "not dumpable, no core file" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_finding_is_told_in_the_table_alone(tmp_path: Path) -> None:
+    """Not a second time as a line of a log that nobody has set up."""
+    key = tmp_path / "key"
+    key.write_text("fln_live_0123456789abcdef")
+    key.chmod(0o644)
+
+    done = as_a_process(tmp_path, key)
+
+    assert "0644" in done.stdout
     assert done.stderr == ""
