@@ -38,7 +38,7 @@ MOST_BYTES: Final = 20 << 20
 def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """One sidecar whose clocks run fast."""
     fast = limits(
-        header_seconds=1,
+        header_seconds=2,
         idle_seconds=2,
         response_seconds=2,
         keepalive_seconds=2,
@@ -188,7 +188,7 @@ def test_a_refused_call_does_not_age_the_head_behind_it(rig: Rig) -> None:
     with RawClient(rig.address) as client:
         client.send(other[:20])
         for _ in range(5):
-            time.sleep(0.4)
+            time.sleep(0.6)
             client.send(other[20:] + other[:20])
             assert client.answer().code == "operation_denied"
 

@@ -7,11 +7,25 @@ import pytest
 
 from sidecar.errors import Code
 from sidecar.proxy.options import Limits
+from sidecar.proxy.server import SWEEP_SECONDS
 from tests.proxy.harness import GET, Harness, Peer, ok, post, running, until
 
 SHORT = Limits(
     response_seconds=0.2, idle_seconds=0.2, header_seconds=0.2, keepalive_seconds=0.2
 )
+
+
+async def test_no_deadline_is_early() -> None:
+    """A call that begins just before the next sweep has its whole time."""
+    async with running() as proxy:
+        server, clock = proxy.server, 1000.0
+        server._monotonic = lambda: clock
+        server._sweep()
+        clock += SWEEP_SECONDS
+
+        assert server.now >= clock
+        assert server.answer_by >= clock + server.limits.response_seconds
+        assert server.idle_by >= clock + server.limits.keepalive_seconds
 
 
 async def test_a_dead_api_is_unreachable() -> None:
