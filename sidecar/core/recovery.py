@@ -88,7 +88,7 @@ class Recovery:
         tickets = () if ticket is None else (ticket,)
         if self.round is not None and at - self.round.deadline > STUCK_SECONDS:
             # A mistake of ours must not hold up the calls of ever after.
-            return (*self._give_up(at), Answer(tickets, PassThrough()))
+            return (*self._give_up(at, self.round), Answer(tickets, PassThrough()))
         if self.round is not None:
             self.round.calls.add(event.call)
             return () if ticket is None else self.round.join(at, used, ticket)
@@ -197,9 +197,13 @@ class Recovery:
             going.pending = True
             return self._next(at, going)
         if going.phase is Phase.PAUSE:
-            return self._look(at, going) if at < going.deadline else self._give_up(at)
+            return (
+                self._look(at, going)
+                if at < going.deadline
+                else self._give_up(at, going)
+            )
         if going.phase is Phase.TRIAL:
-            return self._give_up(at) if at >= going.deadline else going.hand(at)
+            return self._give_up(at, going) if at >= going.deadline else going.hand(at)
         return ()
 
     def won(self, how: Literal["replay", "rollback"] = "replay") -> Sequence[Command]:
@@ -257,7 +261,7 @@ class Recovery:
             going.phase = Phase.PAUSE
             going.pauses += 1
             return (Arm(Timer.ROUND, backoff(going.pauses, 0.125, 2.0), 0.5),)
-        return self._give_up(at)
+        return self._give_up(at, going)
 
     def _turn_to_other(self, at: float, going: Round) -> Sequence[Command] | None:
         """Turn to AWSPREVIOUS or, where it cannot be had, to what was used before."""
@@ -314,12 +318,11 @@ class Recovery:
         old = tuple(n for n in going.tickets if n not in own)
         return self._end((Answer(tuple(own), PassThrough()), *self._replay(old)))
 
-    def _give_up(self, at: float) -> Sequence[Command]:
+    def _give_up(self, at: float, going: Round) -> Sequence[Command]:
         """Nothing helps: let the 401 through, and leave the key alone for a while."""
         self.keys.refused = True
         self.own.proven = False
-        if self.round is not None:
-            self.own.suspect(self.round.calls - {b""}, at)
+        self.own.suspect(going.calls - {b""}, at)
         self.circuit.open(at)
         again = (Arm(Timer.PROBE, self.circuit.interval, 0.1),) if self.probing else ()
         return self._end((Answer(self._tickets(), PassThrough()), *again))

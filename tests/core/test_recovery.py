@@ -708,6 +708,7 @@ def test_few_calls_are_remembered() -> None:
 
     assert own
     assert not own.explains(b"GET /0", 1.0)
+    assert own.knows(b"GET /%d" % MOST)
     assert own.explains(b"GET /%d" % MOST, 1.0)
     assert not own.is_news(b"", 1.0)
 
