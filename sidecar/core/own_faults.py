@@ -6,6 +6,7 @@ for one again and again must not disarm the recovery of all other calls, nor cos
 at the source each time.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -45,13 +46,12 @@ class OwnFaults:
 
     def explains(self, call: bytes, at: float) -> bool:
         """Tell whether a 401 on this call says nothing of the key."""
-        if self.proven and self._until.get(call, at) > at:
-            return True
-        self._until.pop(call, None)
-        return False
+        if self._until.get(call, math.inf) <= at:
+            del self._until[call]
+        return self.proven and call in self._until
 
-    def is_news(self, call: bytes, at: float) -> bool:
-        """Tell whether a 401 is worth a round, though the last one found nothing."""
+    def take_news(self, call: bytes, at: float) -> bool:
+        """Tell whether a 401 is worth a round, though the last one found nothing; once."""
         if not (self.proven and call and at >= self.news_at):
             return False
         self.news_at = at + NEWS_SECONDS

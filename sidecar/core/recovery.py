@@ -108,7 +108,7 @@ class Recovery:
         if self.own.explains(call, at):
             return True
         resting = self.circuit.is_open(at) or at < self.quiet_until
-        return resting and not self.own.is_news(call, at)
+        return resting and not self.own.take_news(call, at)
 
     def looked(
         self, at: float, number: int, result: RefreshResult

@@ -656,6 +656,21 @@ def test_a_401_on_another_call_is_news(probing: bool) -> None:
     assert living.life.recovery.round is not None
 
 
+def test_a_second_401_before_another_call_succeeds_forgets_nothing() -> None:
+    """It may be called more often than all others together."""
+    living = serving("v1", None)
+    living.challenge(call=b"GET /admin")
+    living.describe("v1")
+    looks = living.count(Describe())
+    for _ in range(3):
+        living.challenge(call=b"GET /admin")
+        living.tried(living.current, True, b"GET /x")
+        living.challenge(call=b"GET /admin")
+
+    assert living.life.recovery.round is None
+    assert living.count(Describe()) == looks
+
+
 def test_paths_without_number_begin_few_rounds() -> None:
     """At most one in a quarter of a second; and looks have their allowance."""
     living = odd_one()
@@ -710,7 +725,7 @@ def test_few_calls_are_remembered() -> None:
     assert not own.explains(b"GET /0", 1.0)
     assert own.knows(b"GET /%d" % MOST)
     assert own.explains(b"GET /%d" % MOST, 1.0)
-    assert not own.is_news(b"", 1.0)
+    assert not own.take_news(b"", 1.0)
 
 
 def test_an_older_key_is_not_replayed_with_a_burned_one() -> None:
