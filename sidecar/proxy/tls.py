@@ -29,6 +29,8 @@ RECORD: Final = 16384
 BATCH: Final = 262144
 """Bytes handed over per wake-up: large enough to amortise, small enough to be fair."""
 HIGH_WATER: Final = 65536
+LAST_RECORDS: Final = 512
+"""Read after a failed write: 8 MiB, more than a receive buffer holds by default (tcp(7))."""
 
 
 class TlsTransport(asyncio.Transport):
@@ -169,10 +171,14 @@ class TlsTransport(asyncio.Transport):
     def _read_the_last(self, error: OSError) -> None:
         """Deliver what came before the peer hung up on us: it may be a whole answer."""
         try:
-            while not self._closing and (data := self._read(RECORD)):
+            for _ in range(LAST_RECORDS):
+                if self._closing:
+                    break
+                data = self._read(RECORD)
+                if not data:
+                    self._protocol.eof_received()
+                    break
                 self._protocol.data_received(data)
-            if not self._closing:
-                self._protocol.eof_received()
         except OSError:  # ssl.SSLWantReadError is one
             pass
         self._fail(error)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sidecar.demo.ca import Certificate, make_certificate
+from sidecar.proxy.connect import tls_context
 from sidecar.proxy.tls import HIGH_WATER, RECORD, TlsTransport
 from tests.proxy.harness import until
 
@@ -92,7 +93,7 @@ async def _connect(certificate: Certificate) -> AsyncIterator[Connect]:
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         threads.append(thread)
-        context = certificate.client_context()
+        context = tls_context(str(certificate.ca_file))
         tls = await asyncio.to_thread(
             context.wrap_socket,
             right,
