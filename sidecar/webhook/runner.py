@@ -6,12 +6,11 @@ waits an hour for a head, takes any number of connections and prints a traceback
 each malformed request.
 """
 
-import asyncio
-import logging
-from typing import Final, cast
+from typing import Final
 
 from aiohttp import StreamReader, web
 
+from sidecar.capped import CappedServer, silent
 from sidecar.log import get_logger
 from sidecar.webhook.options import ReceiverOptions
 from sidecar.webhook.outcome import Outcome, Result, answer
@@ -21,17 +20,7 @@ SERVER_ERROR: Final = 500
 LINGER_SECONDS: Final = 2
 """How long the rest of a refused body is read, so that the sender sees the answer."""
 
-_FULL: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\nServer: sidecar\r\nRetry-After: 1\r\n"
-    b"X-Sidecar-Error: busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-)
-
 _log = get_logger("sidecar.webhook")
-
-# What aiohttp would log are exceptions of requests, with their tracebacks. Who sends
-# them is not us; and a handler that fails is reported by the handler.
-_silent: Final = logging.getLogger("sidecar.webhook.http")
-_silent.setLevel(logging.CRITICAL)
 
 
 class Runner(web.AppRunner):
@@ -45,28 +34,16 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         started = await super()._make_server()
-        return _Server(started, self._options)
-
-
-class _Server(web.Server):
-    """Makes a protocol for each connection, up to a number of them."""
-
-    def __init__(self, started: web.Server, options: ReceiverOptions) -> None:
-        super().__init__(
-            started.request_handler, request_factory=started.request_factory
-        )
-        self._options = options
-
-    def __call__(self) -> web.RequestHandler:
-        full = len(self.connections) >= self._options.max_connections
-        return (_Full if full else _Connection)(
-            self,
-            loop=asyncio.get_running_loop(),
+        return CappedServer(
+            started,
+            self._options.max_connections,
+            _Connection,
             auto_decompress=False,
             keepalive_timeout=self._options.keepalive_seconds,
             lingering_time=LINGER_SECONDS,
-            access_log=_silent,
-            logger=_silent,
+            # What aiohttp would log are exceptions of requests, with their tracebacks. Who
+            # sends them is not us; a handler that fails is reported by the handler.
+            logger=silent,
         )
 
 
@@ -116,13 +93,3 @@ class _Connection(web.RequestHandler):
         response = answer(Outcome(result, "this is not HTTP that we take"))
         response.force_close()
         return response
-
-
-class _Full(web.RequestHandler):
-    """A connection too many: it is told so and closed, whatever it wants."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Answer and close; nothing is read."""
-        connection = cast("asyncio.Transport", transport)
-        connection.write(_FULL)
-        connection.close()
