@@ -183,6 +183,18 @@ def test_it_is_closed_before_it_reads_its_settings(tmp_path: Path) -> None:
             assert not succeeds(f"open('/proc/{process.pid}/{attack}', 'rb').read(1)")
     finally:
         process.close()
+        wait_until(
+            lambda: ended(pipe), "the end of its child, which waits for a writer"
+        )
+
+
+def ended(pipe: Path) -> bool:
+    """Open a pipe for its reader and close it, if the reader has come so far."""
+    try:
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 def test_gcore_gets_nothing(process: SidecarProcess, soft: int, tmp_path: Path) -> None:
