@@ -317,11 +317,11 @@ async def running(
     """Run a proxy with these options until the block ends."""
     harness = Harness()
     guards = guards or Guards()
-    api = await asyncio.start_server(harness._serve, "127.0.0.1", 0, limit=1 << 17)
+    api = await asyncio.start_server(
+        harness._serve, "127.0.0.1", 0, limit=1 << 17, start_serving=not dead_api
+    )
+    # A dead one keeps its port, and does not listen: else the proxy may get it.
     host, port = api.sockets[0].getsockname()
-    if dead_api:
-        api.close()
-        await api.wait_closed()
     base = BaseUrl.parse(f"http://{host}:{port}/v1")
     options = replace(
         Upstream(name="api", base=base, limits=limits or Limits(), guards=guards),
