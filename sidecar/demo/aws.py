@@ -9,20 +9,28 @@ prints one line of JSON. What differs from AWS: nothing is checked about who cal
 import argparse
 import functools
 import http.client
+import io
 import json
 import logging
 import os
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal, Self
 
 import boto3
 from botocore.config import Config
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
+from werkzeug.wsgi import get_input_stream
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_secretsmanager.type_defs import TagTypeDef
@@ -139,6 +147,28 @@ class AwsClient:
             connection.close()
 
 
+class OneAtATime:
+    """
+    A WSGI application that is in one call at a time.
+
+    moto reads an item, judges the condition and writes in three steps: of two threads
+    that make the same conditional write, both may succeed. On AWS one does.
+    """
+
+    def __init__(self, inner: "WSGIApplication") -> None:
+        self._inner = inner
+        self._lock = threading.Lock()
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer one call."""
+        # Outside of the lock: one slow client must not stop all others.
+        environ["wsgi.input"] = io.BytesIO(get_input_stream(environ).read())
+        with self._lock:
+            return self._inner(environ, start_response)
+
+
 class EmulatedAws(AwsClient):
     """The emulator in a thread; a context manager."""
 
@@ -146,16 +176,26 @@ class EmulatedAws(AwsClient):
         super().__init__("")
         # One line per call otherwise, on stderr.
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self._server = ThreadedMotoServer(HOST, port, verbose=False)
+        self._port = port
 
     def start(self) -> None:
         """Listen."""
-        self._server.start()
-        self.endpoint = "http://{}:{}".format(*self._server.get_host_and_port())
+        self._server = make_server(
+            HOST,
+            self._port,
+            OneAtATime(DomainDispatcherApplication(create_backend_app)),
+            threaded=True,
+            request_handler=MotoRequestHandler,
+        )
+        self.endpoint = f"http://{HOST}:{self._server.port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Stop listening."""
-        self._server.stop()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
     def __enter__(self) -> Self:
         self.start()

@@ -1,13 +1,18 @@
 """The emulated Secrets Manager, and the switchboard before it."""
 
 import os
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sidecar.demo.aws import AwsClient, environment
+from sidecar.demo.aws import AwsClient, OneAtATime, environment
 from tests.integration.aws_shim import AwsFault, AwsShim
 
 
@@ -57,6 +62,39 @@ def test_a_stage_that_nobody_has_is_an_error(moto: AwsClient) -> None:
 
     with pytest.raises(KeyError):
         moto.version("s", "AWSPREVIOUS")
+
+
+def test_one_call_at_a_time_is_answered() -> None:
+    """As on AWS, nobody writes between another's condition and its write."""
+    inside = threading.Semaphore(1)
+
+    def application(*_: Any) -> list[bytes]:
+        alone = inside.acquire(blocking=False)
+        time.sleep(0.02)
+        if alone:
+            inside.release()
+        return [b"alone" if alone else b"not alone"]
+
+    serial = OneAtATime(application)
+
+    def call(_: int) -> list[bytes]:
+        environ: dict[str, Any] = {}
+        setup_testing_defaults(environ)
+        return list(serial(environ, lambda *_: lambda _: None))
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(call, range(16))) == [[b"alone"]] * 16
+
+
+def test_a_client_that_stops_in_its_body_stops_nobody_else(moto: AwsClient) -> None:
+    """It waits alone."""
+    moto.put_secret("s", "one")
+    host, _, port = moto.endpoint.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), 5) as stuck:
+        stuck.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        time.sleep(0.1)
+
+        assert value(moto, "AWSCURRENT") == "one"
 
 
 def test_a_persons_own_aws_settings_stay_out() -> None:
