@@ -65,4 +65,5 @@ class OwnFaults:
     def clear(self) -> None:
         """Begin anew: another key is in use."""
         self.proven = False
+        self.news_at = 0.0
         self._until.clear()

@@ -7,8 +7,9 @@ of one of its two connections, of the pool, of the sweep, or of the keeper of th
 
 Rule 1: until the first byte of an answer has gone to the service, a call can be sent
 again, if its body is still held whole. After that byte it can only go on or be cut.
-Rule 2: it is sent again at most once because of a 401 (`_judged`), and at most once because
-an idle connection turned out to be dead (`_resent`).
+Rule 2: it is sent again at most once because of a 401 (`_judged`), not counting trials of a
+key (a round has few of them), and at most once because an idle connection turned out to be
+dead (`_resent`).
 Rule 3: a cut answer stays cut: the service's connection is never ended as if it were whole.
 """
 

@@ -13,6 +13,8 @@ from sidecar.proxy.sending import Sending
 
 IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 """RFC 9110, 9.2.2; TRACE is refused before."""
+PARKED_BYTES: Final = 65_536
+"""Of a 401 that waits for its verdict; more is left in the kernel."""
 
 
 class Exchange(Sending):
@@ -46,14 +48,22 @@ class Exchange(Sending):
                 self._overhead = self._sent - self._started + now - back
                 self._finish(now)
                 return
-        elif status == 401 and not self._judged:  # noqa: PLR2004 - as above
-            self._judged = True
+        elif status == 401 and self._is_news():  # noqa: PLR2004 - as above
             if self._overtaken():
                 self._hold(head, body, whole=whole)
                 return
             if self._challenge(head, body, whole=whole):
                 return
         self._relay(head, body, back, whole=whole)
+
+    def _is_news(self) -> bool:
+        """Tell whether the keeper is to be asked about this 401."""
+        first, self._judged = not self._judged, True
+        if first or self._verdict is None or not self._verdict.trial:
+            return first
+        # It tried a key for all: another may still come, and is owed to it as well.
+        self._report(401)
+        return True
 
     def _overtaken(self) -> bool:
         """Tell whether a 401 came before the end of a body that can be held whole."""
@@ -67,15 +77,21 @@ class Exchange(Sending):
     def _hold(self, head: ResponseHead, body: bytes, *, whole: bool) -> None:
         """Wait for the rest of the body: with it, the call can be sent again."""
         # Many clients write head and body apart, and an API refuses by the head alone.
-        self._parked = (head, body, whole)
         self._early = True
         connection = self.connection
         if connection is not None and whole:
             self.connection = None
             connection.abort()  # it is owed a body that it will not get
-        elif connection is not None:
-            connection.pause()
+        self._park(head, body, whole=whole)
         self._service.resume()
+
+    def _park(self, head: ResponseHead, body: bytes, *, whole: bool) -> None:
+        """Keep a 401 until it is known what becomes of the call."""
+        self._parked = (head, body, whole)
+        # An API that closes behind its answer may send a reset, and what was not read
+        # by then is lost: so it is read, within bounds.
+        if self.connection is not None and len(body) > PARKED_BYTES:
+            self.connection.pause()
 
     def body(self, data: bytes, *, done: bool) -> None:
         """Take a piece of the service's body; see `Sending.body`."""
@@ -106,10 +122,8 @@ class Exchange(Sending):
             connection.finish(self._context.now, request_sent=self._body_done)
         if not isinstance(verdict, asyncio.Future):
             return self._obey(verdict)
-        self._parked = (head, body, whole)
+        self._park(head, body, whole=whole)
         self._service.deadline = FOREVER  # the keeper bounds the wait
-        if self.connection is not None:
-            self.connection.pause()
         verdict.add_done_callback(self._ruled)
         return True
 
@@ -217,9 +231,9 @@ class Exchange(Sending):
 
     def answer_data(self, data: bytes) -> None:
         """Relay a piece of the answer's body."""
-        if self._parked is not None:  # read before the pause took hold
+        if self._parked is not None:
             head, body, whole = self._parked
-            self._parked = (head, body + data, whole)
+            self._park(head, body + data, whole=whole)
             return
         if self._filter is not None:
             try:
@@ -239,7 +253,7 @@ class Exchange(Sending):
             self._parked = (head, body, True)
             connection, self.connection = self.connection, None
             if connection is not None:
-                connection.finish(self._context.now, request_sent=True)
+                connection.finish(self._context.now, request_sent=self._body_done)
             return
         tail = b""
         if self._filter is not None:

@@ -684,6 +684,22 @@ def test_paths_without_number_begin_few_rounds() -> None:
     assert living.count(Describe()) == looks + 1
 
 
+def test_two_revocations_in_one_breath_are_both_news() -> None:
+    """What the first one's round found was worth it: the next need not wait."""
+    living = odd_one()
+    living.challenge(call=b"GET /x")
+    living.look("v3", None)
+    carrier = living.challenge(call=b"GET /admin")
+    living.describe("v3")
+    living.tried(trial_of(living, carrier), False)
+    living.tried(living.current, True, b"GET /x")
+    ticket = living.challenge(call=b"GET /x")
+    living.look("v4", None)
+
+    assert living.verdicts[ticket] == Replay(living.current, "replay")
+    assert living.version == "v4"
+
+
 def test_a_call_that_works_again_is_one_like_any_other() -> None:
     """The API was out of order for a moment; then its key is revoked."""
     living = odd_one()

@@ -14,7 +14,7 @@ from sidecar.demo.aws import AwsClient
 from sidecar.demo.keys import Issued
 from sidecar.demo.traffic import IN_CHUNKS, WITH_BODY, WITHOUT_BODY, Call, Traffic
 from sidecar.demo.world import Faults
-from tests.integration.aws_shim import AwsShim
+from tests.integration.aws_shim import AwsFault, AwsShim
 from tests.integration.support import (
     SECRET_ID,
     UPSTREAM,
@@ -74,6 +74,46 @@ def test_a_key_revoked_at_once_costs_no_call(
         >= ROTATIONS
     )
     process.assert_never_shown(*(key.key for key in keys))
+    assert process.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(AwsFault(error="ThrottlingException"), id="throttled"),
+        pytest.param(AwsFault(hang=True), id="slow"),
+    ],
+)
+def test_a_source_that_is_late_costs_no_call_without_a_probe(
+    api: EmulatedApi,
+    aws_shim: AwsShim,
+    moto: AwsClient,
+    issued: Issued,
+    settings: Settings,
+    sidecar_process: Callable[..., SidecarProcess],
+    fault: AwsFault,
+) -> None:
+    """A call tries the key before, in vain; it gets the new one with all others."""
+    endpoint = {"aws": {"endpoint_url": aws_shim.endpoint}}
+    process = sidecar_process(merge(settings, endpoint))
+    process.wait_ready()
+    second, third = api.issue(), api.issue()
+    with Traffic(process.address(), CLIENTS, [WITHOUT_BODY, WITH_BODY]) as traffic:
+        move_on(api, issued, traffic)
+        moto.rotate(SECRET_ID, second.key)
+        api.revoke(issued.id)
+        move_on(api, second, traffic)
+        burned = api.world.counts[issued.id, 401]
+
+        aws_shim.fail(fault)
+        moto.rotate(SECRET_ID, third.key)
+        api.revoke(second.id)
+        wait_until(lambda: api.world.counts[issued.id, 401] > burned, "a trial")
+        aws_shim.fail()
+        move_on(api, third, traffic)
+
+    assert set(traffic.counts) == {"200"}
+    assert process.metrics().value("sidecar_auth_failures_total") == 0
     assert process.stop() == 0
 
 

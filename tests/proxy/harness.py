@@ -52,6 +52,8 @@ class FakeKeys:
         self.doubted = False
         self.absence = Code.CREDENTIAL_UNAVAILABLE
         self.verdict: Verdict | asyncio.Future[Verdict] = PassThrough()
+        self.later: list[Verdict] = []
+        """Verdicts for the challenges after the first; without any, the same again."""
         self.challenges: list[Credential] = []
         self.calls: list[bytes] = []
         self.trials: list[tuple[Credential, bool | None]] = []
@@ -72,6 +74,8 @@ class FakeKeys:
         call: bytes = b"",
     ) -> Verdict | asyncio.Future[Verdict]:
         """Give the test's verdict."""
+        if self.challenges and self.later:
+            self.verdict = self.later.pop(0)
         self.challenges.append(used)
         self.calls.append(call)
         return self.verdict if replayable else PassThrough()

@@ -100,9 +100,38 @@ async def test_a_trial_is_reported(second: bytes, proved: bool | None) -> None:
     async with running() as proxy:
         proxy.script = proxy.always(unauthorized(), second)
         proxy.keys.verdict = Replay(NEW, "rollback", trial=True)
+        proxy.keys.later = [PassThrough()]
         await proxy.call()
 
         assert proxy.keys.trials == [(NEW, proved)]
+
+
+async def test_a_call_that_tried_a_key_in_vain_is_owed_the_good_one() -> None:
+    """It is asked about once more, with the key that it tried; then it is at its end."""
+    newest = credential(KEY[::-1], 3)
+    async with running() as proxy:
+        proxy.script = proxy.always(unauthorized(), unauthorized(), ok(b"good"))
+        proxy.keys.verdict = Replay(NEW, "rollback", trial=True)
+        proxy.keys.later = [Replay(newest, "replay")]
+        answer = await proxy.call(post(b"hello"))
+
+        assert answer.body == b"good"
+        assert [request.body for request in proxy.requests] == [b"hello"] * 3
+        assert [used.generation for used in proxy.keys.challenges] == [1, 2]
+        assert proxy.keys.trials == [(NEW, False)]
+        assert proxy.stats.recovered == {"replay": 1, "rollback": 0}
+
+
+async def test_a_call_that_tried_a_key_in_vain_is_replayed_once() -> None:
+    """The 401 on the good key is the service's."""
+    async with running() as proxy:
+        proxy.script = proxy.always(unauthorized())
+        proxy.keys.verdict = Replay(NEW, "rollback", trial=True)
+        proxy.keys.later = [Replay(NEW, "replay")]
+        answer = await proxy.call()
+
+        assert answer.status == 401
+        assert len(proxy.requests) == 3
 
 
 @pytest.mark.parametrize("status", [403, 404, 400, 500])
@@ -160,6 +189,37 @@ async def test_a_401_that_overtakes_the_body_is_replayed(long: bool) -> None:
         assert challenged == 0
         assert answer.body == b"good"
         assert proxy.stats.recovered["replay"] == 1
+
+
+@pytest.mark.parametrize("replayed", [False, True])
+async def test_a_401_in_two_parts_before_a_reset_is_whole(replayed: bool) -> None:
+    """The API answers by the head alone, closes, and leaves the body unread."""
+    async with running() as proxy:
+
+        async def script(peer: Peer) -> None:
+            if KEY.encode() not in await peer.head():
+                await peer.exactly(5)
+                await peer.send(ok(b"good"))
+                return
+            await peer.send(unauthorized()[:-1])
+            await asyncio.sleep(0.05)
+            await peer.send(unauthorized()[-1:])
+
+        proxy.script = script
+        proxy.keys.verdict = Replay(NEW, "replay") if replayed else PassThrough()
+        client = await proxy.client()
+        await client.send(post(b"hello")[:-5])
+        await proxy.connection(0)
+        await client.send(b"he")
+        await asyncio.sleep(0.1)
+        await client.send(b"l")
+        await asyncio.sleep(0.1)
+        await client.send(b"lo")
+        answer = await client.answer()
+
+        assert answer.body == (b"good" if replayed else b"no")
+        assert answer.status == (200 if replayed else 401)
+        assert not answer.code
 
 
 async def test_a_401_that_overtakes_a_growing_body_passes() -> None:
