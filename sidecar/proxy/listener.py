@@ -7,18 +7,13 @@ Rule 1: a head is taken whole, its end found first, and handed to llhttp alone. 
 is measured by `core.framing`, so the start of the next head is never a parser's guess.
 Rule 2: one call at a time; what comes before its answer is whole waits in `_buffer`
 (pipelining, RFC 9112, 9.3.2), which is bounded by not reading on.
-Rule 3: after a head that cannot be read the connection ends: where the next head would
-begin is unknown. It ends gently: the answer is written, our side closed, and what still
-comes is read and dropped for a while, since a reset would destroy the answer on its way.
-Rule 4: while the service does not read its answers no further call is begun, so what it
-can make us hold is bounded; and when it never reads on, it is let go.
+Rule 3: while the service does not read its answers no further call is begun, so what it
+can make us hold is bounded.
+
+How it ends is below, in `connection_ends.py`.
 """
 
 import asyncio
-import socket
-import struct
-from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import httptools
@@ -28,58 +23,22 @@ from sidecar.core.framing import Chunked
 from sidecar.core.headers import RequestHead
 from sidecar.errors import Code, Refused
 from sidecar.metrics.hot import METHODS
-from sidecar.proxy.answers import refusal
-from sidecar.proxy.call import FOREVER
+from sidecar.proxy.connection_ends import ConnectionEnds
 from sidecar.proxy.exchange import Exchange
 
 if TYPE_CHECKING:
     from sidecar.proxy.known_calls import KnownCall
-    from sidecar.proxy.server import ProxyServer
 
-LINGER_SECONDS: Final = 2.0
-LINGER_BYTES: Final = 1 << 20
 LETTERS: Final = 65
 """Bytes below it begin no method."""
 EMPTY_LINES: Final = 8
 """Ignored before a request line (RFC 9112, 2.2: at least one); more are no HTTP."""
-RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER on, zero seconds: close() sends RST, so a cut looks like one."""
 
 
-class ServiceConnection(asyncio.Protocol):
+class ServiceConnection(ConnectionEnds):
     """The protocol on a connection from the service."""
 
-    __slots__ = (
-        *("_body", "_buffer", "_exchange", "_fields", "_full", "_lingered", "_nested"),
-        *("_partial", "_transport", "_unread", "close_after", "context", "deadline"),
-        *("paused", "version_10", "write"),
-    )
-
-    def __init__(self, context: "ProxyServer") -> None:
-        self.context = context
-        self._transport: asyncio.Transport
-        self.write: Callable[[bytes], None]
-        """Send to the service; `pause_writing` tells when it is too much."""
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._buffer = b""
-        self._exchange: Exchange | None = None
-        self._body: int | Chunked | None = None
-        """What is left of the present call's body: bytes or a decoder; None: nothing."""
-        self._lingered = -1
-        """Bytes dropped since our side was closed; -1: it is open."""
-        self._partial = False
-        """A head has begun and is not yet whole."""
-        self._full = False
-        """The service reads slowly: what it has asked for is enough."""
-        self._nested = False
-        """A call is being begun by `_take_heads`, which will go on itself."""
-        self._unread = -1
-        """Bytes that the service had not read when it was last looked at."""
-        self.close_after = False
-        self.paused = False
-        self.version_10 = False
-        self.deadline = FOREVER
-        """When the sweep calls `expired`, in the context's time."""
+    __slots__ = ()
 
     # The transport's side.
 
@@ -133,17 +92,6 @@ class ServiceConnection(asyncio.Protocol):
                     self.pause()
         except Exception as error:  # noqa: BLE001 - the outermost frame of a callback
             self._failed(error)
-
-    def _failed(self, error: Exception) -> None:
-        """Answer 500 to a bug of ours; the log names the place, never a value."""
-        refused = self.context.bug(error)
-        self._nested = False
-        if self._exchange is not None and not self._exchange.dead:
-            self._exchange.failed(refused)
-        elif self._lingered < 0:
-            self._exchange = None
-            self._refuse_early(refused, b"", self.context.clock())
-            self._answer(refused, b"", keep=False)
 
     # Heads.
 
@@ -317,22 +265,6 @@ class ServiceConnection(asyncio.Protocol):
 
     # The call's side.
 
-    def unread(self) -> int:
-        """Return the bytes that wait because the service reads slowly."""
-        return self._transport.get_write_buffer_size()
-
-    def pause(self) -> None:
-        """Stop reading; the kernel's buffer then slows the service."""
-        if not self.paused:
-            self.paused = True
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        """Read again after `pause`."""
-        if self.paused:
-            self.paused = False
-            self._transport.resume_reading()
-
     def finished(self) -> None:
         """Go on to the next call, or end the connection: the answer is whole."""
         self._exchange = None
@@ -366,88 +298,3 @@ class ServiceConnection(asyncio.Protocol):
         self._exchange = None
         if self._answer(refused, method, keep=whole):
             self.finished()
-
-    def cut(self, *, until_close: bool) -> None:
-        """End the connection so that the answer is seen to be incomplete."""
-        self._exchange = None
-        self._body = None
-        if until_close:
-            # The end of the connection would look like the end of the body.
-            self._reset_at_close()
-            self._transport.abort()
-        else:
-            self._lingered = 0
-            self.deadline = self.context.now + LINGER_SECONDS
-            self._transport.close()
-
-    # Ends.
-
-    def _reset_at_close(self) -> None:
-        sock = self._transport.get_extra_info("socket")
-        with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-
-    def _refuse_early(self, refused: Refused, method: bytes, started: float) -> None:
-        self.context.refused_early(refused, method, started)
-
-    def _answer(self, refused: Refused, method: bytes, *, keep: bool) -> bool:
-        """Write an answer of our own; return whether the connection goes on."""
-        keep = keep and not self.close_after and not self.context.draining
-        self._transport.write(
-            refusal(refused, close=not keep, head_only=method == b"HEAD")
-        )
-        if not keep:
-            self._end_gently()
-        return keep
-
-    def _end_gently(self) -> None:
-        self._body = None
-        self._buffer = b""
-        self._lingered = 0
-        self.deadline = self.context.now + LINGER_SECONDS
-        with suppress(OSError, RuntimeError):
-            self._transport.write_eof()
-        self.resume()
-
-    def _drop(self, data: bytes) -> None:
-        self._lingered += len(data)
-        if self._lingered > LINGER_BYTES:
-            self._transport.abort()
-
-    def idle(self) -> bool:
-        """Tell whether no call is under way, and no answer on its way out."""
-        return self._exchange is None and not self._partial and self._lingered < 0
-
-    def close(self) -> None:
-        """Close an idle connection."""
-        self._transport.close()
-
-    def abort(self) -> None:
-        """Cut the connection, whatever is under way; an answer is seen to be cut."""
-        if self._exchange is not None:
-            self._reset_at_close()
-        self._transport.abort()
-
-    def expired(self) -> None:
-        """Act on a deadline that has passed (called by the sweep)."""
-        self.deadline = FOREVER
-        if self._lingered >= 0:
-            self._transport.abort()
-        elif self._exchange is not None:
-            self._exchange.expired()
-        elif self.unread():
-            self._unread_still()
-        elif self._partial:
-            refused = Refused(Code.REQUEST_TIMEOUT, "the rest of the head did not come")
-            self._refuse_early(refused, b"", self.context.clock())
-            self._answer(refused, b"", keep=False)
-        else:
-            self._transport.close()
-
-    def _unread_still(self) -> None:
-        """Let a service go that has read nothing of its answer since the last look."""
-        unread = self.unread()
-        if unread == self._unread:
-            self._transport.abort()
-        self._unread = unread
-        self.deadline = self.context.now + self.context.limits.idle_seconds

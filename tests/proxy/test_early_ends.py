@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from sidecar.errors import STATUS, Code
-from sidecar.proxy.listener import LINGER_BYTES, LINGER_SECONDS
+from sidecar.proxy.connection_ends import LINGER_BYTES, LINGER_SECONDS
 from sidecar.proxy.options import Limits
 from tests.proxy.harness import GET, Harness, Peer, ok, parse, running, until
 
