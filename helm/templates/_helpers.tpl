@@ -57,8 +57,8 @@ capabilities:
   drop: [ALL]
 readOnlyRootFilesystem: true
 runAsNonRoot: true
-runAsUser: {{ .Values.container.runAsUser }}
-runAsGroup: {{ .Values.container.runAsGroup }}
+runAsUser: {{ int64 .Values.container.runAsUser }}
+runAsGroup: {{ int64 .Values.container.runAsGroup }}
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}

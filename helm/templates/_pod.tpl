@@ -36,7 +36,7 @@ preStop hook: it would run at the start of the pod's end and cut the application
       port: sidecar-admin
     periodSeconds: 1
     timeoutSeconds: 2
-    failureThreshold: {{ .Values.container.startupSeconds }}
+    failureThreshold: {{ int64 .Values.container.startupSeconds }}
   livenessProbe:
     httpGet:
       path: /livez

@@ -61,6 +61,19 @@ def test_the_application_gets_no_aws_credentials() -> None:
     assert not any(key.startswith("prometheus.io") for key in metadata["annotations"])
 
 
+@pytest.mark.parametrize("name", HELMS)
+def test_a_large_user_id_is_an_integer(name: str) -> None:
+    """OpenShift's begin at a billion; helm writes a large number as 1.00068e+09."""
+    container = {"runAsUser": 1_000_680_000, "runAsGroup": 1_000_680_001}
+    objects = example(name, {"sidecar": {"container": container}})
+    context = sidecar_of(objects, "Deployment")["securityContext"]
+
+    assert context["runAsUser"] == container["runAsUser"]
+    assert isinstance(context["runAsUser"], int)
+    assert context["runAsGroup"] == container["runAsGroup"]
+    assert isinstance(context["runAsGroup"], int)
+
+
 @pytest.mark.parametrize(
     "objects",
     [
