@@ -5,6 +5,7 @@ where CI asks so.
 
 import inspect
 import os
+import signal
 from collections.abc import Iterator
 from typing import Final
 
@@ -28,6 +29,11 @@ settings.register_profile(
 )
 settings.register_profile("deep", deadline=None, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# A shell that begins the suite in the background has it ignore SIGINT, and what is ignored
+# is handed on: the processes of the tests would not end by Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
