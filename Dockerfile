@@ -14,7 +14,7 @@ RUN /opt/sidecar/bin/python -I /build/slim.py
 COPY config/image/sidecar /opt/sidecar/bin/sidecar
 COPY sidecar /build/sidecar
 RUN site="$(/opt/sidecar/bin/python -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-    && rm -rf /build/sidecar/demo \
+    && rm -rf /build/sidecar/demo /build/sidecar/emulator \
     && cp -r /build/sidecar "$site/" \
     && /opt/sidecar/bin/python -I -m compileall -q -j 0 --invalidation-mode unchecked-hash "$site"
 

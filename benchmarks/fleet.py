@@ -3,7 +3,7 @@ A fleet of 10,000 sidecars on paper: what it asks of Secrets Manager, and when.
 
     .venv/bin/python -m benchmarks.fleet [--pods 10000] [--seed 1] [--svg FILE]
 
-Takes the real rules (`sidecar.core.lifecycle`) through starts, a planned rotation and
+Takes the real rules (`sidecar.core.keylife.machine`) through starts, a planned rotation and
 emergency revocations in simulated time, with jitter, slow answers and AWS's quota.
 Prints a table; the same seed always gives the same one.
 """

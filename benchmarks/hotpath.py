@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from tests.proxy.wires import ANSWER, REQUESTS, make
+from tests.support.memory_transports import ANSWER, REQUESTS, make
 
 ROUNDS = 400
 CALLS = 100

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.process import HOST, Cpu, Running, free_port, running, wait_answer
-from sidecar.demo.ca import Certificate, make_certificate
+from sidecar.emulator.ca import Certificate, make_certificate
 
 KEY: Final = "fln_live_benchsecretvalue0123456789abcdef"
 BASE: Final = "/v1"

@@ -9,7 +9,7 @@ from benchmarks.names import DIRECT, told
 from benchmarks.tables import Rows, grouped, number, table
 
 FLEET_METHOD: Final = """\
-The real rules (`sidecar.core.lifecycle`) in simulated time; `python -m benchmarks.fleet` gives the same again.
+The real rules (`sidecar.core.keylife.machine`) in simulated time; `python -m benchmarks.fleet` gives the same again.
 The quota is the smaller of what AWS documents: 10,000 calls per second, DescribeSecret and GetSecretValue together, per account and region; at most a tenth of a second's worth at once is assumed.
 Services of all kinds call between once in 100 s and 10 times a second; busy ones twice a second, quiet ones once a minute.
 """

@@ -28,11 +28,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.core.webhook_keys import parse_signing_key
-from sidecar.core.webhooks import sign
-from sidecar.demo.asking import wait_until
-from sidecar.demo.aws import AwsClient, environment
-from sidecar.demo.process import SidecarProcess
+from sidecar.core.webhooks.signing_keys import parse_signing_key
+from sidecar.core.webhooks.verification import sign
+from sidecar.emulator.aws import AwsClient, environment
+from sidecar.emulator.http_calls import wait_until
+from sidecar.emulator.sidecar_process import SidecarProcess
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = b'{"type":"contact.updated","data":{"id":"c_1","text":"%b"}}' % (b"x" * 960)
@@ -205,7 +205,7 @@ def behind(dedupe: str, count: int, connections: int) -> Figures:
 def dynamodb_process() -> Iterator[str]:
     """Run moto in a process of its own; yields its URL."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "sidecar.demo.aws"],
+        [sys.executable, "-m", "sidecar.emulator.aws"],
         stdout=subprocess.PIPE,
         env=environment(os.environ),
     )

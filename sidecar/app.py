@@ -37,18 +37,18 @@ from sidecar.assembly import upstreams as assembly
 from sidecar.assembly.forgetting import Forgetter
 from sidecar.assembly.listeners import ADMIN, WEBHOOKS, address_of, all_bound
 from sidecar.assembly.report import Report
-from sidecar.core.answers import ResponseRules
-from sidecar.core.headers import RequestRules
-from sidecar.core.masking import Needles
-from sidecar.core.redaction import Redactor
-from sidecar.core.secret import Secret
-from sidecar.credential.keeper import Keeper
+from sidecar.core.http.request_head import RequestRules
+from sidecar.core.http.response_head import ResponseRules
+from sidecar.core.secrecy.masking import KeyMatcher
+from sidecar.core.secrecy.redaction import Redactor
+from sidecar.core.secrecy.secret import Secret
+from sidecar.credential.manager import CredentialManager
 from sidecar.errors import Exit, Problem, RefreshResult, SettingsInvalid
+from sidecar.hardening import read_status
 from sidecar.log import canary_survives, configure, get_logger, loop_exception_handler
 from sidecar.metrics import Metrics
-from sidecar.posture import look
 from sidecar.proxy.connect import Connector, tls_context
-from sidecar.proxy.runner import CappedSite, ProxyRunner
+from sidecar.proxy.runner import LimitedSite, ProxyRunner
 from sidecar.proxy.server import ProxyServer
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Sidecar:
         self._report = Report(
             settings,
             self.metrics,
-            look(),
+            read_status(),
             leaks,
             draining=self._draining,
             webhooks_ready=lambda: self._receiver is not None and self._receiver.ready,
@@ -165,7 +165,7 @@ class Sidecar:
         context = None
         if assembly.is_tls(upstream):
             context = _trust(upstream.ca_file, f"upstreams.{name}.ca_file")
-        keeper = Keeper(
+        keeper = CredentialManager(
             assembly.keeper_options(settings, name),
             assembly.source_of(upstream.credential, settings.aws, self.metrics.aws),
             probe=assembly.probe_of(upstream, context),
@@ -201,7 +201,7 @@ class Sidecar:
         await runner.setup()
         uids = upstream.allow_uids
         allowed = None if uids is None else frozenset(uids)
-        await CappedSite(runner, sock, group, allowed).start()
+        await LimitedSite(runner, sock, group, allowed).start()
         return runner
 
     async def _start_webhooks(
@@ -241,7 +241,7 @@ class Sidecar:
         """Let every guard know the keys of an upstream before one of them is used."""
         self._forgetter.hold(name, held)
         credential = self._settings.upstreams[name].credential
-        self._report.proxies[name].learn(Needles(held, credential.key_prefix or ""))
+        self._report.proxies[name].learn(KeyMatcher(held, credential.key_prefix or ""))
 
     async def _start_admin(self, sock: socket.socket) -> web.AppRunner:
         hooks = AdminHooks(

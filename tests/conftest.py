@@ -13,9 +13,9 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
-from sidecar.posture import look
+from sidecar.hardening import read_status
 
-pytest_plugins = ["tests.fixtures"]
+pytest_plugins = ["tests.support.fixtures"]
 
 REQUIRE_TOOLS: Final = os.environ.get("TESTS_REQUIRE_TOOLS") == "1"
 """Set in CI: a skipped test is a failure, because every tool must be there."""
@@ -42,7 +42,9 @@ def _no_blocking_in_a_loop(request: pytest.FixtureRequest) -> Iterator[None]:
     if not inspect.iscoroutinefunction(request.function):
         yield
         return
-    with blockbuster_ctx("sidecar", excluded_modules=["sidecar.demo"]):
+    with blockbuster_ctx(
+        "sidecar", excluded_modules=["sidecar.demo", "sidecar.emulator"]
+    ):
         yield
 
 
@@ -50,7 +52,7 @@ def _no_blocking_in_a_loop(request: pytest.FixtureRequest) -> Iterator[None]:
 def _process_is_not_hardened() -> Iterator[None]:
     """Fail the test that hardens this process: the others' files would be unreadable."""
     yield
-    assert look().dumpable
+    assert read_status().dumpable
 
 
 @pytest.hookimpl(trylast=True)

@@ -8,10 +8,14 @@ import pytest
 
 from sidecar.assembly import forgetting
 from sidecar.assembly.forgetting import ROUND_SECONDS, Forgetter
-from sidecar.core.redaction import REMEMBERED_SECONDS, Redactor
-from sidecar.core.secret import Secret
+from sidecar.core.secrecy.redaction import REMEMBERED_SECONDS, Redactor
+from sidecar.core.secrecy.secret import Secret
 from sidecar.webhook.secrets import SecretsOptions, WebhookSecrets
-from tests.webhook.support import OTHER as OTHER_WEBHOOK, SECRET as WEBHOOK, FakeSource
+from tests.support.webhook_fakes import (
+    OTHER as OTHER_WEBHOOK,
+    SECRET as WEBHOOK,
+    FakeSource,
+)
 
 
 def key(number: int) -> str:
@@ -52,7 +56,7 @@ def _rig(monkeypatch: pytest.MonkeyPatch) -> Rig:
 async def test_a_key_that_was_let_go_is_wiped_once_but_in_the_redactor(
     rig: Rig,
 ) -> None:
-    """After a day it is wiped there, too, with all its spellings."""
+    """After a day it is wiped there, too, with all its encodings."""
     rig.forgetter.hold("a", (Secret(key(1)),))
     await rig.forgetter.round()
     assert rig.searches == []

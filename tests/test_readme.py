@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from sidecar.demo.aws import ENVIRONMENT
+from sidecar.emulator.aws import ENVIRONMENT
 from sidecar.errors import STATUS, Exit
 from sidecar.settings import load
 from sidecar.settings.values import Address
@@ -25,9 +25,9 @@ from sidecar.settings.values import Address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.demo.api import EmulatedApi
-    from sidecar.demo.aws import AwsClient
-    from tests.integration.support import SidecarProcess
+    from sidecar.emulator.api import EmulatedApi
+    from sidecar.emulator.aws import AwsClient
+    from tests.support.processes import SidecarProcess
 
 ROOT: Final = Path(__file__).parent.parent
 README: Final = (ROOT / "README.md").read_text()

@@ -25,10 +25,10 @@ from benchmarks.peers import Ours, Peer
 from benchmarks.peers.base import Started, start
 from benchmarks.peers.haproxy import HAProxy
 from benchmarks.process import READY_SECONDS, Cpu, Running, running
-from sidecar.demo.asking import wait_until
-from sidecar.demo.aws import REGION, AwsClient
-from sidecar.demo.control import Control
-from sidecar.demo.keys import Issued
+from sidecar.emulator.aws import REGION, AwsClient
+from sidecar.emulator.control import Control
+from sidecar.emulator.http_calls import wait_until
+from sidecar.emulator.key_ring import Issued
 
 RATE: Final = 200
 LEAD_SECONDS: Final = 2.0
@@ -121,8 +121,8 @@ def open_world(directory: Path) -> Iterator[World]:
     """Run the emulated API and the emulated AWS, each as a process."""
     python = [sys.executable, "-m"]
     state = directory / "emulated"
-    api_command = [*python, "sidecar.demo.api", "--state-dir", str(state)]
-    aws_command = [*python, "sidecar.demo.aws"]
+    api_command = [*python, "sidecar.emulator.api", "--state-dir", str(state)]
+    aws_command = [*python, "sidecar.emulator.aws"]
     with (
         running(api_command, directory / "emulated-api.log", cpu=Cpu.LOAD) as api,
         running(aws_command, directory / "emulated-aws.log", cpu=Cpu.LOAD) as aws,

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from benchmarks.lab import CONNECTIONS, KEY, Target
 from benchmarks.load import CONTACTS
 from benchmarks.process import Running, free_port, wait_answer
-from sidecar.demo.aws import environment
+from sidecar.emulator.aws import environment
 
 UPSTREAM_CONNECTIONS: Final = 128
 """The sidecar's default."""

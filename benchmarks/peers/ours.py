@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from benchmarks.peers.base import SPARE, Setup
 from benchmarks.process import HOST, Running
-from sidecar.demo.process import to_toml
+from sidecar.emulator.sidecar_process import to_toml
 
 UPSTREAM: Final = "flownally"
 

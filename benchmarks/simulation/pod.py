@@ -1,7 +1,7 @@
 """
 One sidecar of the fleet: the real lifecycle, obeyed in simulated time.
 
-What `sidecar.credential.keeper` does with sockets and timers this does with a clock
+What `sidecar.credential.manager` does with sockets and timers this does with a clock
 that jumps. A question takes half its time to get there: what is answered is what was
 true at that moment, which may be over when the answer arrives.
 """
@@ -12,49 +12,49 @@ from functools import partial
 from typing import Final
 
 from benchmarks.simulation.world import API_SECONDS, AWS_SECONDS, World
-from sidecar.core.life_commands import (
-    Answer,
-    Arm,
+from sidecar.core.keylife.backoff import spread
+from sidecar.core.keylife.commands import (
+    CancelTimer,
     Command,
     Describe,
-    Disarm,
     Fetch,
     Probe,
-    Use,
+    ResolveCalls,
+    SetCurrent,
+    StartTimer,
 )
-from sidecar.core.life_events import (
-    Challenged,
+from sidecar.core.keylife.machine import Lifecycle, LifePolicy
+from sidecar.core.keylife.messages import (
+    CallAbandoned,
     Described,
     Event,
     Failed,
     LimitReached,
     Loaded,
-    LookDue,
+    OutcomeReported,
     PassThrough,
     Probed,
     ProbeDue,
-    RoundDue,
-    Stage,
+    RecoveryDue,
+    RefreshDue,
     Started,
     Timer,
-    Tried,
+    Unauthorized,
     Verdict,
-    Withdrawn,
+    VersionStage,
 )
-from sidecar.core.lifecycle import Lifecycle, LifePolicy
-from sidecar.core.schedule import spread
-from sidecar.core.secret import Credential
+from sidecar.core.secrecy.secret import Credential
 from sidecar.errors import RefreshResult
 
 CALL_SECONDS: Final = 10.0
-"""A call waits no longer for its verdict (`sidecar.credential.calls`)."""
+"""A call waits no longer for its verdict (`sidecar.credential.pending_verdicts`)."""
 SHORTEST_SECONDS: Final = 0.001
 Late = Callable[[], Event]
 """An answer on its way: the event that it is when it arrives."""
 ALARMS: Final[dict[Timer, Callable[[float], Event]]] = {
-    Timer.LOOK: LookDue,
+    Timer.REFRESH: RefreshDue,
     Timer.PROBE: ProbeDue,
-    Timer.ROUND: RoundDue,
+    Timer.RECOVERY: RecoveryDue,
     Timer.LIMIT: LimitReached,
 }
 
@@ -123,14 +123,14 @@ class Pod:
                 self._ask(AWS_SECONDS, partial(self._fetch, command.stage))
             case Probe():
                 self._ask(API_SECONDS, partial(self._probe, command.credential))
-            case Use():
+            case SetCurrent():
                 self._use(command.credential)
-            case Answer():
+            case ResolveCalls():
                 for ticket in command.tickets:
                     self._answer(ticket, command.verdict)
-            case Arm():
+            case StartTimer():
                 self._arm(command)
-            case Disarm():
+            case CancelTimer():
                 self._alarms.pop(command.timer, None)
             case _:
                 pass
@@ -154,16 +154,18 @@ class Pod:
         before = previous.version_id if previous else None
         return lambda: Described(self.world.clock.now, current.version_id, before)
 
-    def _fetch(self, stage: Stage) -> Late:
+    def _fetch(self, stage: VersionStage) -> Late:
         """GetSecretValue."""
         self.asked += 1
         if not self.world.admits("GetSecretValue"):
             return self._throttled(stage)
-        found = self.world.current if stage is Stage.CURRENT else self.world.previous
+        found = (
+            self.world.current if stage is VersionStage.CURRENT else self.world.previous
+        )
         credential = found or self.world.current
         return lambda: Loaded(self.world.clock.now, stage, credential)
 
-    def _throttled(self, stage: Stage | None) -> Late:
+    def _throttled(self, stage: VersionStage | None) -> Late:
         """Secrets Manager refuses: too many calls."""
         result = RefreshResult.THROTTLED
         return lambda: Failed(self.world.clock.now, stage, result)
@@ -180,7 +182,7 @@ class Pod:
         if credential is not None:
             self.moved.setdefault(credential.version_id, self.world.clock.now)
 
-    def _arm(self, command: Arm) -> None:
+    def _arm(self, command: StartTimer) -> None:
         """Set an alarm, in place of an earlier one of that name."""
         mark = object()
         self._alarms[command.timer] = mark
@@ -238,7 +240,7 @@ class Pod:
             return
         trial = not isinstance(replay, PassThrough | None) and replay.trial
         if trial or (known and self.life.keys.refused):
-            self._tell(Tried(now, credential, known))
+            self._tell(OutcomeReported(now, credential, known))
         if replay is not None and known:
             self.tally.absorbed += 1
             self.tally.slowest = max(self.tally.slowest, now - began)
@@ -254,10 +256,10 @@ class Pod:
         def late() -> None:
             if ticket in self._waiting:
                 self._answer(ticket, PassThrough())
-                self._tell(Withdrawn(clock.now, ticket))
+                self._tell(CallAbandoned(clock.now, ticket))
 
         clock.later(CALL_SECONDS, late)
-        self._tell(Challenged(clock.now, used, ticket))
+        self._tell(Unauthorized(clock.now, used, ticket))
 
     def _answer(self, ticket: int, verdict: Verdict) -> None:
         """Do with a waiting call what the machine says."""

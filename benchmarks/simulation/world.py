@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.core.secret import Credential, Secret
+from sidecar.core.secrecy.secret import Credential, Secret
 
 QUOTA: Final = 10_000
 """Calls per second, DescribeSecret and GetSecretValue together."""

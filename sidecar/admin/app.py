@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from sidecar.admin.guard import refusal
-from sidecar.core.health import Facts, Health, livez, readyz, startupz
+from sidecar.admin.health import Health, HealthFacts, livez, readyz, startupz
 from sidecar.errors import RefreshResult
 from sidecar.log import get_logger
 
@@ -55,10 +55,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class AdminHooks:
     """What the admin port may ask of the process."""
 
-    facts: Callable[[], Facts]
+    facts: Callable[[], HealthFacts]
     """What the probes go by, now."""
     status: Callable[[], Document]
-    """The document of `/status`, see `sidecar.core.status`."""
+    """The document of `/status`, see `sidecar.admin.status`."""
     exposition: Callable[[str], Awaitable[tuple[bytes, str]]]
     """`Metrics.exposition`: the text of a scrape and its type, for an `Accept` header."""
     reload: Callable[[], Awaitable[Mapping[str, RefreshResult]]]

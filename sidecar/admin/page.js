@@ -1,6 +1,6 @@
 "use strict";
 /* Renews the page from /status. Text only ever becomes text (textContent), never markup.
-   The words come from sidecar/admin/words.py, the shapes from render.py. */
+   The words come from sidecar/admin/texts.py, the shapes from render.py. */
 (() => {
   const words = JSON.parse(document.getElementById("words").textContent);
   const $ = (id) => document.getElementById(id);

@@ -15,14 +15,14 @@ from typing import Final
 
 from aiohttp import web
 
-from sidecar.admin import words
+from sidecar.admin import texts
 from sidecar.admin.render import Document, body, overall
 
 _FOLDER: Final = Path(__file__).parent
 _STYLE: Final = (_FOLDER / "page.css").read_text(encoding="utf-8")
 _SCRIPT: Final = (_FOLDER / "page.js").read_text(encoding="utf-8")
 # "<" never ends the block early, whatever the words become.
-_WORDS: Final = json.dumps(words.TABLES).replace("<", "\\u003c")
+_WORDS: Final = json.dumps(texts.TABLES).replace("<", "\\u003c")
 
 
 def _hash(text: str) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sidecar.admin import words
-from sidecar.core.history import MINUTES
+from sidecar.admin import texts
+from sidecar.admin.history import MINUTES
 
 Document = Mapping[str, Any]
 
@@ -55,28 +55,28 @@ def body(document: Document) -> str:
 def overall(document: Document) -> tuple[str, str]:
     """How bad it is, and the headline: that of the worst upstream."""
     if document.get("draining"):
-        return words.WARN, words.OVERALL["draining"]
+        return texts.WARN, texts.OVERALL["draining"]
     levels = {
-        words.STATES.get(state_of(status), words.UNKNOWN)[0]
+        texts.STATES.get(state_of(status), texts.UNKNOWN)[0]
         for status in (document.get("upstreams") or {}).values()
     }
-    for level in (words.BAD, words.WARN):
+    for level in (texts.BAD, texts.WARN):
         if level in levels:
-            return level, words.OVERALL[level]
-    return words.GOOD, words.OVERALL[words.GOOD]
+            return level, texts.OVERALL[level]
+    return texts.GOOD, texts.OVERALL[texts.GOOD]
 
 
 def state_of(status: Document) -> str:
     """The state that the page tells: a refused key is worse when calls feel it."""
     state = str(status.get("state") or "")
     unproven = (status.get("minutes") or {}).get("401") or []
-    burned = state == "rejected" and sum(unproven[-words.RECENT_MINUTES :]) > 0
-    return words.BURNED if burned else state
+    burned = state == "rejected" and sum(unproven[-texts.RECENT_MINUTES :]) > 0
+    return texts.BURNED if burned else state
 
 
 def _upstream(number: int, name: str, status: Document, now: float) -> str:
     at = ["upstreams", name]
-    level, word, sentence = words.STATES.get(state_of(status), words.UNKNOWN)
+    level, word, sentence = texts.STATES.get(state_of(status), texts.UNKNOWN)
     return (
         f'<section aria-labelledby="u{number}"><h2 id="u{number}">{_text(name)}</h2>'
         f'<p class="state {level}" data-path="{_attr(at)}" data-as="state"'
@@ -102,7 +102,7 @@ def _trouble(at: list[str], status: Document) -> str:
 
 def _facts(at: list[str], status: Document, now: float) -> list[str]:
     """What is known of the key."""
-    source = str(status.get("source") or words.NEVER).replace("_", " ")
+    source = str(status.get("source") or texts.NEVER).replace("_", " ")
     key = _value([*at, "fingerprint"], "text", status.get("fingerprint"))
     facts = [
         ("Key", f"<code>{key}</code> from {_text(source)}"),
@@ -116,7 +116,7 @@ def _facts(at: list[str], status: Document, now: float) -> list[str]:
         ("Next look", _moment([*at, "next_refresh"], status.get("next_refresh"), now)),
         ("New key", _value([*at, "candidate"], "text", status.get("candidate"))),
         ("Calls in flight", _value([*at, "inflight"], "count", status.get("inflight"))),
-        ("401s recovered", _total("span", at, "recovered", status, words.RECOVERED)),
+        ("401s recovered", _total("span", at, "recovered", status, texts.RECOVERED)),
     ]
     return [f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts]
 
@@ -144,7 +144,7 @@ def _answers(number: int, at: list[str], status: Document) -> str:
     """The last hour: one row per class, each with a scale of its own."""
     minutes = status.get("minutes") or {}
     rows = []
-    for key, name in words.ANSWERS.items():
+    for key, name in texts.ANSWERS.items():
         counts = [int(count) for count in minutes.get(key) or [0] * MINUTES]
         path = _attr([*at, "minutes", key])
         rows.append(
@@ -185,25 +185,25 @@ def bar(count: int, most: int) -> int:
 def _events(events: Sequence[Document], now: float) -> str:
     items = []
     for one in events:
-        sentence = words.event(
+        sentence = texts.event(
             str(one.get("kind", "")),
             str(one.get("detail", "")),
             str(one.get("before", "")),
             int(one.get("count", 1)),
         )
         at = float(one.get("at", now))
-        when = f'<time datetime="{_iso(at)}">{_text(words.moment(at, now))}</time>'
+        when = f'<time datetime="{_iso(at)}">{_text(texts.moment(at, now))}</time>'
         items.append(f"<li>{when} {_text(sentence)}</li>")
-    return "".join(items) or f"<li>{words.NOTHING}</li>"
+    return "".join(items) or f"<li>{texts.NOTHING}</li>"
 
 
 def _webhooks(webhooks: Mapping[str, Document]) -> str:
-    heads = "".join(f'<th scope="col">{name}</th>' for name in words.DELIVERIES)
+    heads = "".join(f'<th scope="col">{name}</th>' for name in texts.DELIVERIES)
     rows = []
     for endpoint, results in webhooks.items():
         cells = [
             _total("td", ["webhooks"], endpoint, {endpoint: results}, kinds)
-            for kinds in words.DELIVERIES.values()
+            for kinds in texts.DELIVERIES.values()
         ]
         rows.append(f'<tr><th scope="row">{_text(endpoint)}</th>{"".join(cells)}</tr>')
     return (
@@ -226,14 +226,14 @@ def _total(
 
 
 def _value(path: list[str], how: str, value: object) -> str:
-    shown = words.NEVER if value is None else value
+    shown = texts.NEVER if value is None else value
     text = f"{shown:,}" if isinstance(shown, int) else str(shown)
     return f'<span data-path="{_attr(path)}" data-as="{how}">{_text(text)}</span>'
 
 
 def _moment(path: list[str], at: float | None, now: float) -> str:
     stamp = f' datetime="{_iso(at)}" title="{_iso(at)}"' if at is not None else ""
-    text = _text(words.moment(at, now))
+    text = _text(texts.moment(at, now))
     return f'<time data-path="{_attr(path)}" data-as="moment"{stamp}>{text}</time>'
 
 

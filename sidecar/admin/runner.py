@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from sidecar.capped import CappedServer
+from sidecar.limited_server import ConnectionLimitedServer
 
 MAX_CONNECTIONS: Final = 256
 """Some people, kubelet and a few Prometheus servers."""
@@ -21,4 +21,6 @@ class AdminRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         started = await super()._make_server()
-        return CappedServer(started, MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS)
+        return ConnectionLimitedServer(
+            started, MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS
+        )

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from sidecar.core.history import History, Sample
+from sidecar.admin.history import History, Sample
 
 EVERY_SECONDS: Final = 2.0
 """The events of the status page are told to this precision."""

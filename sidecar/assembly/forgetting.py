@@ -11,8 +11,8 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
-from sidecar.core.redaction import Redactor
-from sidecar.core.secret import Secret
+from sidecar.core.secrecy.redaction import Redactor
+from sidecar.core.secrecy.secret import Secret
 from sidecar.log import get_logger
 from sidecar.memory import wipe
 

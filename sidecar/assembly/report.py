@@ -10,20 +10,20 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sidecar import __version__
-from sidecar.admin.watch import Watch
-from sidecar.core.health import Facts, UpstreamHealth
-from sidecar.core.history import Sample
-from sidecar.core.life_events import State
-from sidecar.core.status import (
+from sidecar.admin.health import HealthFacts, UpstreamHealth
+from sidecar.admin.history import Sample
+from sidecar.admin.status import (
     CallFacts,
     JobFacts,
     ProcessFacts,
     UpstreamFacts,
     status_document,
 )
-from sidecar.credential.keeper import Keeper
+from sidecar.admin.watch import Watch
+from sidecar.core.keylife.messages import State
+from sidecar.credential.manager import CredentialManager
+from sidecar.hardening import HardeningStatus
 from sidecar.metrics import Metrics
-from sidecar.posture import Posture
 from sidecar.proxy.server import ProxyServer
 
 if TYPE_CHECKING:
@@ -36,12 +36,12 @@ class Report:
 
     settings: Settings
     metrics: Metrics
-    posture: Posture
+    posture: HardeningStatus
     leaks: Sequence[str]
     """Paths of the log that the canary survived."""
     draining: Callable[[], bool]
     webhooks_ready: Callable[[], bool]
-    keepers: dict[str, Keeper] = field(default_factory=dict)
+    keepers: dict[str, CredentialManager] = field(default_factory=dict)
     proxies: dict[str, ProxyServer] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
@@ -58,14 +58,14 @@ class Report:
         """How many calls are under way."""
         return sum(proxy.stats.inflight for proxy in self.proxies.values())
 
-    def facts(self) -> Facts:
+    def facts(self) -> HealthFacts:
         """Return what the probes of Kubernetes go by."""
         upstreams = [self._health(name) for name in self.settings.upstreams]
         if self.settings.webhooks:
             ready = self.webhooks_ready()
             state = State.FRESH if ready else State.MISSING
             upstreams.append(UpstreamHealth("webhooks", state, ready, ready))
-        return Facts(upstreams, draining=self.draining(), leaks=self.leaks)
+        return HealthFacts(upstreams, draining=self.draining(), leaks=self.leaks)
 
     def _health(self, name: str) -> UpstreamHealth:
         keeper = self.keepers.get(name)

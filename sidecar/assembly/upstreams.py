@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from sidecar.core.operations import Operations
-from sidecar.core.secret import SecretRules
-from sidecar.core.target import BaseUrl
-from sidecar.credential.options import KeeperOptions
+from sidecar.core.access.operations import Operations
+from sidecar.core.http.target import BaseUrl
+from sidecar.core.secrecy.secret import SecretRules
+from sidecar.credential.options import CredentialManagerOptions
 from sidecar.credential.probe import ApiProbe, ProbeOptions
 from sidecar.credential.sources.base import Source
 from sidecar.errors import Refused
@@ -77,10 +77,10 @@ def rules_of(upstream: UpstreamSettings) -> SecretRules:
     )
 
 
-def keeper_options(settings: Settings, name: str) -> KeeperOptions:
+def keeper_options(settings: Settings, name: str) -> CredentialManagerOptions:
     """Return how the key of an upstream is kept."""
     credential = settings.upstreams[name].credential
-    return KeeperOptions(
+    return CredentialManagerOptions(
         upstream=name,
         rules=rules_of(settings.upstreams[name]),
         refresh_seconds=credential.refresh_seconds,

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sidecar.assembly.upstreams import source_of
-from sidecar.core.secret import Secret
+from sidecar.core.secrecy.secret import Secret
 from sidecar.credential.sources.base import Source
 from sidecar.metrics import Metrics
 from sidecar.webhook.options import EndpointOptions, ReceiverOptions
-from sidecar.webhook.receiver import Tools, WebhookReceiver
+from sidecar.webhook.receiver import Dependencies, WebhookReceiver
 
 if TYPE_CHECKING:
     from sidecar.settings import Settings
@@ -56,7 +56,7 @@ def receiver_of(
             shared[where] = source_of(webhook, settings.aws, metrics.aws)
         sources[name] = shared[where]
 
-    tools = Tools(
+    tools = Dependencies(
         now=time.time,
         monotonic=time.monotonic,
         jitter=random.random,

@@ -29,9 +29,9 @@ from sidecar.commands.checks.process import check_process
 from sidecar.commands.checks.secret import Look, check_record, look
 from sidecar.commands.checks.webhook import check_service, check_signing
 from sidecar.commands.support import settings_of
-from sidecar.core.secret import SecretRules
+from sidecar.core.secrecy.secret import SecretRules
 from sidecar.errors import Exit, SettingsInvalid
-from sidecar.posture import harden
+from sidecar.hardening import harden
 from sidecar.settings import Settings
 from sidecar.settings.models import RotationSettings
 from sidecar.settings.upstream import SecretSettings

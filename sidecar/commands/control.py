@@ -23,7 +23,7 @@ EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  (compar
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AdminResponse:
     """What the admin port said; status 0 when it did not."""
 
     status: int
@@ -74,21 +74,23 @@ def reachable(listen: Address) -> Address:
     return Address(EVERYWHERE.get(listen.host, listen.host), listen.port)
 
 
-def call(method: str, target: Address, path: str, seconds: float) -> Answer:
+def call(method: str, target: Address, path: str, seconds: float) -> AdminResponse:
     """Make one call; never raises for what a network can do."""
     connection = http.client.HTTPConnection(target.host, target.port, timeout=seconds)
     try:
         connection.request(method, path, headers={"Connection": "close"})
         response = connection.getresponse()
-        return Answer(response.status, response.read(4096).decode(errors="replace"))
+        return AdminResponse(
+            response.status, response.read(4096).decode(errors="replace")
+        )
     except (OSError, http.client.HTTPException) as exc:
         number = exc.errno if isinstance(exc, OSError) else None
-        return Answer(0, os.strerror(number) if number else type(exc).__name__)
+        return AdminResponse(0, os.strerror(number) if number else type(exc).__name__)
     finally:
         connection.close()
 
 
-def explain(target: Address, answer: Answer) -> str:
+def explain(target: Address, answer: AdminResponse) -> str:
     """Say in one sentence what an answer means."""
     if not answer.status:
         return f"no sidecar answers at {target}: {answer.text.lower()}"

@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> Exit:
     """Play the demo until Ctrl-C, SIGTERM or, with `--once`, its end."""
     try:
-        from sidecar.demo import script, stage  # noqa: PLC0415  # moto is an extra
+        from sidecar.demo import environment, script  # noqa: PLC0415 - the demo is an extra
     except ModuleNotFoundError as missing:
         print(
             f"sidecar: {missing.name} is missing; the demo needs"
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> Exit:
     # SIGTERM as Ctrl-C: the sidecar's process must not outlive the demo.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        ports = stage.Ports(args.port, args.admin_port, args.webhook_port)
+        ports = environment.Ports(args.port, args.admin_port, args.webhook_port)
         return script.play(_say, ports, once=args.once)
     except KeyboardInterrupt:
         return Exit.OK

@@ -11,12 +11,12 @@ from typing import Final
 from sidecar.commands.rotate import Waiting, conclude
 from sidecar.commands.rotation_parts import guarded, options_of, parts_of
 from sidecar.commands.support import config_behind, settings_of
-from sidecar.core.rotation_facts import Facts, Key, Order
+from sidecar.core.rotation.facts import ApiKey, RotationFacts, RotationRequest
 from sidecar.errors import Exit, Problem, SettingsInvalid
-from sidecar.posture import harden
+from sidecar.hardening import harden
 from sidecar.rotation.aws_errors import Conflict, Denied
-from sidecar.rotation.parts import Parts
-from sidecar.rotation.revoke import Wish, look, revoke, uses_of
+from sidecar.rotation.dependencies import RotationDependencies
+from sidecar.rotation.revoke import RevokeRequest, look, revoke, uses_of
 from sidecar.rotation.store import NotThere
 from sidecar.rotation.workflow import Workflow
 from sidecar.settings import Settings
@@ -60,12 +60,12 @@ def run(args: argparse.Namespace) -> Exit:
         return _create(settings, args)
     waiting = Waiting()
 
-    def connect() -> Parts:
+    def connect() -> RotationDependencies:
         return parts_of(settings, waiting.say, waiting.tick)
 
     if args.action == "list":
         return guarded(lambda: show(connect()))
-    wish = Wish(args.key_id, args.emergency, args.replace)
+    wish = RevokeRequest(args.key_id, args.emergency, args.replace)
     if wish.replace and not wish.emergency:
         reason = "belongs to --emergency; in its order: sidecar rotate"
         raise SettingsInvalid([Problem("--replace", reason)])
@@ -104,7 +104,7 @@ def _name(settings: Settings, name: str | None) -> str:
     return name
 
 
-def create(parts: Parts) -> None:
+def create(parts: RotationDependencies) -> None:
     """
     Make a key for a secret that has none, and the secret too, where it is missing.
 
@@ -112,10 +112,10 @@ def create(parts: Parts) -> None:
         RotationStopped: the secret has a key, or something failed.
     """
     _ensure_secret(parts)
-    conclude(parts, Workflow(parts).run(Order(first=True)))
+    conclude(parts, Workflow(parts).run(RotationRequest(first=True)))
 
 
-def _ensure_secret(parts: Parts) -> None:
+def _ensure_secret(parts: RotationDependencies) -> None:
     """Make the secret where it is missing."""
     denied: Denied | None = None
     try:
@@ -146,7 +146,7 @@ def warn(line: str) -> None:
     print(f"sidecar: {line}", file=sys.stderr)
 
 
-def show(parts: Parts) -> None:
+def show(parts: RotationDependencies) -> None:
     """Print a table of the keys."""
     facts = look(parts, warn)
     rows = [HEADINGS, *(_row(facts, key) for key in facts.keys)]
@@ -156,7 +156,7 @@ def show(parts: Parts) -> None:
         parts.say("  ".join(cells).rstrip())
 
 
-def _row(facts: Facts, key: Key) -> tuple[str, ...]:
+def _row(facts: RotationFacts, key: ApiKey) -> tuple[str, ...]:
     """Describe a key: ids and names only."""
     use = ", ".join(uses_of(facts, key.key_id))
     if not use and key.live and facts.marks.ours(key.name):

@@ -11,11 +11,11 @@ from typing import Final
 
 from sidecar.commands.rotation_parts import guarded, parts_of
 from sidecar.commands.support import settings_of
-from sidecar.core.rotation_facts import Facts, Order
+from sidecar.core.rotation.facts import RotationFacts, RotationRequest
 from sidecar.errors import Exit, Problem, SettingsInvalid
-from sidecar.posture import harden
-from sidecar.rotation.parts import Parts
-from sidecar.rotation.workflow import Outcome, Workflow
+from sidecar.hardening import harden
+from sidecar.rotation.dependencies import RotationDependencies
+from sidecar.rotation.workflow import RotationOutcome, Workflow
 
 DAY_SECONDS: Final = 86400.0
 # Between two lines about a wait, where no terminal shows a countdown.
@@ -53,12 +53,14 @@ def run(args: argparse.Namespace) -> Exit:
         begin = not args.finish
         if args.if_due:
             begin = is_due(Workflow(parts).observe(), time.time(), days or 0)
-        rotate(parts, Order(begin=begin), dry_run=args.dry_run)
+        rotate(parts, RotationRequest(begin=begin), dry_run=args.dry_run)
 
     return guarded(act)
 
 
-def rotate(parts: Parts, order: Order, *, dry_run: bool) -> None:
+def rotate(
+    parts: RotationDependencies, order: RotationRequest, *, dry_run: bool
+) -> None:
     """
     Rotate, or show the plan.
 
@@ -72,7 +74,7 @@ def rotate(parts: Parts, order: Order, *, dry_run: bool) -> None:
     conclude(parts, Workflow(parts).run(order))
 
 
-def conclude(parts: Parts, outcome: Outcome) -> None:
+def conclude(parts: RotationDependencies, outcome: RotationOutcome) -> None:
     """Say how a run ended, and what is left for people."""
     if outcome.changed:
         parts.say(f"done: the key in use is {outcome.fingerprint}")
@@ -87,7 +89,7 @@ def conclude(parts: Parts, outcome: Outcome) -> None:
         )
 
 
-def is_due(facts: Facts, now: float, days: int) -> bool:
+def is_due(facts: RotationFacts, now: float, days: int) -> bool:
     """Tell whether a rotation is due: the key is old enough, or the API has it not."""
     current = facts.current
     if current is None:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sidecar.commands.rotation_parts import parts_of
-from sidecar.core.redaction import Redactor
+from sidecar.core.secrecy.redaction import Redactor
+from sidecar.hardening import harden
 from sidecar.log import configure, get_logger
-from sidecar.posture import harden
-from sidecar.rotation.lambda_steps import Event, handle as handle_step, read_event
+from sidecar.rotation.lambda_steps import LambdaEvent, handle as handle_step, read_event
 from sidecar.settings import load
 
 FOREVER_SECONDS = float("inf")
@@ -36,7 +36,7 @@ def handle(event: Mapping[str, object], context: object) -> None:
     handle_step(asked, parts, _remaining(context))
 
 
-def _sayer(asked: Event) -> Callable[[str], None]:
+def _sayer(asked: LambdaEvent) -> Callable[[str], None]:
     """Log progress: CloudWatch shows it by the version that is rotated."""
     log = get_logger(__name__).bind(step=asked.step, version=asked.token[:8])
 

@@ -5,19 +5,19 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.core.rotation_facts import RotationStopped
-from sidecar.core.secret import SecretRules
+from sidecar.core.rotation.facts import RotationStopped
+from sidecar.core.secrecy.secret import SecretRules
 from sidecar.errors import Exit, Problem, SettingsInvalid
 from sidecar.rotation.assemble import assemble
 from sidecar.rotation.aws_errors import Asker
 from sidecar.rotation.client import secrets_manager
+from sidecar.rotation.dependencies import RotationDependencies, Say, Tick, no_tick
 from sidecar.rotation.options import (
     ApiOptions,
     Clock,
     ManagerOptions,
     RotationOptions,
 )
-from sidecar.rotation.parts import Parts, Say, Tick, no_tick
 from sidecar.settings import Settings
 from sidecar.settings.models import RotationSettings
 from sidecar.settings.upstream import UpstreamSettings
@@ -98,7 +98,7 @@ def tags_of(settings: Settings) -> dict[str, str]:
 
 def parts_of(
     settings: Settings, say: Say, tick: Tick = no_tick, options: Options = None
-) -> Parts:
+) -> RotationDependencies:
     """
     Connect everything.
 

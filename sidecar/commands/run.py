@@ -5,7 +5,7 @@ import os
 
 from sidecar.commands.support import path_of
 from sidecar.errors import Exit
-from sidecar.posture import harden
+from sidecar.hardening import harden
 from sidecar.settings.apart import Loading
 
 

@@ -21,12 +21,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from sidecar.commands.support import config_behind, settings_of
-from sidecar.core.secret import Secret, SecretRules, parse_secret
-from sidecar.core.webhook_keys import parse_signing_key
-from sidecar.core.webhooks import sign
+from sidecar.core.secrecy.secret import Secret, SecretRules, parse_secret
+from sidecar.core.webhooks.signing_keys import parse_signing_key
+from sidecar.core.webhooks.verification import sign
 from sidecar.credential.sources.base import Source
 from sidecar.errors import Exit, Problem, SettingsInvalid
-from sidecar.posture import harden
+from sidecar.hardening import harden
 from sidecar.settings.urls import check_path, check_url
 from sidecar.settings.values import check_secret_name
 

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sidecar.core.life_events import State
-from sidecar.core.secret import Credential, SecretRules
+from sidecar.core.keylife.messages import State
+from sidecar.core.secrecy.secret import Credential, SecretRules
 from sidecar.errors import RefreshResult
 
 
 @dataclass(frozen=True, slots=True)
-class KeeperOptions:
+class CredentialManagerOptions:
     """How the key of one upstream is kept."""
 
     upstream: str
@@ -23,7 +23,7 @@ class KeeperOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class KeeperStatus:
+class CredentialStatus:
     """What can be told of a key, at one moment; times are Unix seconds."""
 
     state: State

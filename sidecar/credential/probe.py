@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.core.life_events import proof_of
-from sidecar.core.secret import Credential
+from sidecar.core.keylife.messages import proof_of
+from sidecar.core.secrecy.secret import Credential
 
 CONNECT_SECONDS: Final = 3.0
 TOTAL_SECONDS: Final = 4.5

@@ -11,10 +11,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from sidecar.demo.asking import Overdue
-from sidecar.demo.process import SidecarProcess
-from sidecar.demo.stage import STORED_AS, Ports, Result, Stage, taken
-from sidecar.demo.webhooks import ENDPOINT, Fate, table
+from sidecar.demo.environment import (
+    STORED_AS,
+    DemoEnvironment,
+    DemoResult,
+    Ports,
+    taken,
+)
+from sidecar.demo.webhooks import ENDPOINT, DeliveryResult, table
+from sidecar.emulator.http_calls import Overdue
+from sidecar.emulator.sidecar_process import SidecarProcess
 from sidecar.errors import Exit
 
 LOG_LINES: Final = 20
@@ -31,7 +37,7 @@ def play(say: Say, ports: Ports, *, once: bool) -> Exit:
     with tempfile.TemporaryDirectory(prefix="sidecar-demo-") as directory:
         say("Starting an emulated API, Secrets Manager and the sidecar ...")
         try:
-            with Stage(Path(directory), ports) as stage:
+            with DemoEnvironment(Path(directory), ports) as stage:
                 _introduce(say, stage)
                 result = stage.emergency()
                 _report(say, result)
@@ -46,7 +52,7 @@ def play(say: Say, ports: Ports, *, once: bool) -> Exit:
             return Exit.UNEXPECTED
 
 
-def _introduce(say: Say, stage: Stage) -> None:
+def _introduce(say: Say, stage: DemoEnvironment) -> None:
     """Tell where everything is and what to try."""
     proxy = f"http://{stage.sidecar.address()}"
     admin = f"http://{stage.sidecar.address('admin')}"
@@ -69,7 +75,7 @@ An emergency: the key has leaked. While 4 clients call as fast as they can, a ne
 is stored in Secrets Manager and the old one is revoked at once ...""")
 
 
-def _report(say: Say, result: Result) -> None:
+def _report(say: Say, result: DemoResult) -> None:
     """Show what it cost."""
     answers = ", ".join(f"{n} x {what}" for what, n in sorted(result.statuses.items()))
     say(f"""
@@ -84,7 +90,9 @@ def _report(say: Say, result: Result) -> None:
     say("No call failed." if result.kept else "The promise was broken.")
 
 
-def _report_webhooks(say: Say, stage: Stage, fates: Sequence[Fate]) -> None:
+def _report_webhooks(
+    say: Say, stage: DemoEnvironment, fates: Sequence[DeliveryResult]
+) -> None:
     """Show what became of each delivery."""
     say(f"""
 Webhooks in: deliveries to http://{stage.sidecar.address("webhooks")}/webhooks/{ENDPOINT},
@@ -96,7 +104,7 @@ and what the service got of them ...
     say("Only true ones, each once." if right else "That is not right.")
 
 
-def _stay(say: Say, stage: Stage) -> Exit:
+def _stay(say: Say, stage: DemoEnvironment) -> Exit:
     """Stay until the sidecar ends, by Ctrl-C here or by `sidecar quit`."""
     say("Everything stays up until Ctrl-C.")
     code = stage.sidecar.process.wait()

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final, Self
 
-from sidecar.core.webhook_keys import parse_signing_key
-from sidecar.core.webhooks import sign
-from sidecar.demo.asking import Answer, call
+from sidecar.core.webhooks.signing_keys import parse_signing_key
+from sidecar.core.webhooks.verification import sign
+from sidecar.emulator.http_calls import HttpResponse, call
 
 HOST: Final = "127.0.0.1"
 ENDPOINT: Final = "inbox"
@@ -73,7 +73,7 @@ class WebhookApp:
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class DeliveryResult:
     """What became of one delivery."""
 
     what: str
@@ -95,7 +95,7 @@ def show(
     secret: str,
     app: WebhookApp,
     now: Callable[[], float] = time.time,
-) -> tuple[Fate, ...]:
+) -> tuple[DeliveryResult, ...]:
     """
     Send one delivery of each kind to a receiver.
 
@@ -115,7 +115,7 @@ def show(
         age: float = 0,
         body: bytes = _GOOD,
         key: str = secret,
-    ) -> Fate:
+    ) -> DeliveryResult:
         at = int(now() - age)
         fields = {
             "webhook-id": id_,
@@ -129,7 +129,7 @@ def show(
             address, f"/webhooks/{ENDPOINT}", method="POST", body=body, headers=fields
         )
         delivered = len(app.received) > before
-        return Fate(what, answer.status, _code(answer), delivered, expected)
+        return DeliveryResult(what, answer.status, _code(answer), delivered, expected)
 
     return (
         send("good", (204, True), first),
@@ -143,7 +143,7 @@ def show(
     )
 
 
-def table(fates: Sequence[Fate]) -> str:
+def table(fates: Sequence[DeliveryResult]) -> str:
     """Lay out what became of each, for people."""
     width = max(len(fate.what) for fate in fates)
     return "\n".join(
@@ -154,5 +154,5 @@ def table(fates: Sequence[Fate]) -> str:
     )
 
 
-def _code(answer: Answer) -> str:
+def _code(answer: HttpResponse) -> str:
     return answer.headers.get("x-sidecar-error", "")

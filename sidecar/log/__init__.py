@@ -11,7 +11,7 @@ own records pass the same redactor.
 import logging
 from typing import Final, Literal
 
-from sidecar.core.redaction import Redactor
+from sidecar.core.secrecy.redaction import Redactor
 from sidecar.log.canary import canary_survives
 from sidecar.log.handler import CANARY, PINNED, LineHandler, Stream
 from sidecar.log.hooks import install_hooks, loop_exception_handler

@@ -13,8 +13,8 @@ import warnings
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.core.redaction import Redactor
-from sidecar.core.secret import Secret
+from sidecar.core.secrecy.redaction import Redactor
+from sidecar.core.secrecy.secret import Secret
 from sidecar.log.handler import CANARY, LineHandler
 from sidecar.log.lean import structlog
 

@@ -16,7 +16,7 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Final, TypeAlias
 
-from sidecar.core.secret import MASK, Secret
+from sidecar.core.secrecy.secret import MASK, Secret
 from sidecar.log.failures import failure_name
 
 MAX_TEXT: Final = 2048

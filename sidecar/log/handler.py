@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-from sidecar.core.redaction import Redactor
+from sidecar.core.secrecy.redaction import Redactor
 from sidecar.log.lines import Format, Lines
 
 CANARY: Final = "sidecar.canary"

@@ -14,7 +14,7 @@ from functools import lru_cache
 from logging import LogRecord
 from typing import Any, Final, Literal
 
-from sidecar.core.redaction import Redactor
+from sidecar.core.secrecy.redaction import Redactor
 from sidecar.log.failures import failure_text
 from sidecar.log.fields import (
     AS_IT_IS,
@@ -38,19 +38,19 @@ _HEAD: Final = ("timestamp", "level", "logger", "event")
 _NEVER: Final = ("stack_info", "positional_args")
 
 
-class Event(dict[str, Any]):
+class LogEvent(dict[str, Any]):
     """What one of our own loggers was told; others' messages are texts."""
 
 
 def as_message(
     _logger: object, _method: str, event: Mapping[str, Any]
-) -> tuple[tuple[Event], dict[str, Any]]:
+) -> tuple[tuple[LogEvent], dict[str, Any]]:
     """
     Hand an event to the standard library as it is: structlog's last processor.
 
     structlog's own `ProcessorFormatter` does the same and copies each record: 15 us.
     """
-    return (Event(event),), {}
+    return (LogEvent(event),), {}
 
 
 class Lines:
@@ -122,7 +122,7 @@ class Lines:
 def _fields(record: LogRecord) -> dict[str, Plain]:
     """The head of a line, then the event's own fields, then its exception."""
     event: dict[str, Any]
-    if isinstance(record.msg, Event):
+    if isinstance(record.msg, LogEvent):
         event = dict(record.msg)
     else:
         event = {"event": record.getMessage(), "exc_info": record.exc_info}

@@ -67,7 +67,7 @@ class CredentialInstruments:
         )
         self.refreshes = Counter(
             "sidecar_credential_refreshes",
-            "Looks at the source, by how they ended.",
+            "RefreshSchedule at the source, by how they ended.",
             ("upstream", "result"),
             registry=registry,
         )

@@ -9,8 +9,8 @@ import traceback
 from pathlib import PurePath
 from typing import Any, Literal
 
-from sidecar.core.explain import explain_401, explain_403
-from sidecar.core.operations import Operation
+from sidecar.core.access.explain import explain_401, explain_403
+from sidecar.core.access.operations import Operation
 from sidecar.errors import STATUS, Code, Refused
 
 UNAUTHORIZED = 401

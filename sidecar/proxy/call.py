@@ -15,17 +15,17 @@ Rule 3: a cut answer stays cut: the service's connection is never ended as if it
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.answers import ResponseHead
-from sidecar.core.headers import RequestHead
-from sidecar.core.life_events import Replay, proof_of
-from sidecar.core.operations import Operation
-from sidecar.core.secret import Credential
+from sidecar.core.access.operations import Operation
+from sidecar.core.http.request_head import RequestHead
+from sidecar.core.http.response_head import ResponseHead
+from sidecar.core.keylife.messages import Replay, proof_of
+from sidecar.core.secrecy.secret import Credential
 from sidecar.errors import STATUS, Code, Refused
 from sidecar.metrics.hot import METHODS, OTHER_METHOD, SIDECAR, UPSTREAM
 from sidecar.proxy.filter import AnswerFilter
 
 if TYPE_CHECKING:
-    from sidecar.proxy.listener import ServiceConnection
+    from sidecar.proxy.client import ClientConnection
     from sidecar.proxy.upstream import UpstreamConnection
 
 GONE: Final = 499
@@ -59,7 +59,7 @@ class CallState:
     _early = False
     """The 401 came before the end of the body."""
     _credential: Credential | None = None
-    _doubted = False
+    _wants_outcomes = False
     """The key was in doubt when this call took it: how it ends is news."""
     _filter: AnswerFilter | None = None
     _chunked_out = False
@@ -69,7 +69,7 @@ class CallState:
 
     def __init__(
         self,
-        service: "ServiceConnection",
+        service: "ClientConnection",
         head: RequestHead,
         method: bytes,
         target: bytes,
@@ -158,7 +158,7 @@ class CallState:
             except KeyError:
                 stats.count_key(credential.fingerprint)
                 stats.by_key[credential.fingerprint] += 1
-        if self._doubted and self._credential is not None:
+        if self._wants_outcomes and self._credential is not None:
             context.keys.tried(self._credential, proof_of(status), self._called())
         if status >= 400 or context.log_all:  # noqa: PLR2004 - RFC 9110, 15.5
             context.log_answer(self.operation, self.method, status, seconds)

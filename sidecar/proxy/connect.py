@@ -14,9 +14,9 @@ from typing import Final
 
 import aiohappyeyeballs
 
-from sidecar.core.answers import ResponseRules
-from sidecar.core.known_heads import KnownHeads
-from sidecar.core.target import BaseUrl
+from sidecar.core.http.line_cache import LineCache
+from sidecar.core.http.response_head import ResponseRules
+from sidecar.core.http.target import BaseUrl
 from sidecar.errors import Code, Refused
 from sidecar.proxy.pool import Pool
 from sidecar.proxy.tls import TlsTransport
@@ -63,7 +63,7 @@ class Connector:
         self._base = base
         self._context = context
         self._rules = rules
-        self._known = KnownHeads(rules)
+        self._known = LineCache(rules)
         self._seconds = seconds
         self._session: ssl.SSLSession | None = None
 

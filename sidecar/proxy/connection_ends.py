@@ -17,10 +17,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.framing import Chunked
+from sidecar.core.http.framing import Chunked
 from sidecar.errors import Code, Refused
-from sidecar.proxy.answers import refusal
 from sidecar.proxy.call import FOREVER
+from sidecar.proxy.error_responses import refusal
 
 if TYPE_CHECKING:
     from sidecar.proxy.exchange import Exchange

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Final
 
-from sidecar.core.answers import ResponseHead
-from sidecar.core.framing import LAST_CHUNK, encode_chunk
-from sidecar.core.life_events import Replay, Verdict
+from sidecar.core.http.framing import LAST_CHUNK, encode_chunk
+from sidecar.core.http.response_head import ResponseHead
+from sidecar.core.keylife.messages import Replay, Verdict
 from sidecar.errors import Code, Refused
 from sidecar.proxy.call import FOREVER
 from sidecar.proxy.filter import AnswerFilter

@@ -5,7 +5,7 @@ A body that is not compressed is masked in place, so its length holds. A compres
 only looked into: it cannot be masked, so a key in it ends the answer.
 """
 
-from sidecar.core.masking import Masker, Needles
+from sidecar.core.secrecy.masking import KeyMatcher, Masker
 
 
 class AnswerFilter:
@@ -23,11 +23,11 @@ class AnswerFilter:
 
     __slots__ = ("_inspector", "_masker")
 
-    def __init__(self, needles: Needles, coding: bytes) -> None:
+    def __init__(self, needles: KeyMatcher, coding: bytes) -> None:
         self._masker = None if coding else Masker(needles)
         self._inspector = None
         if coding:
-            from sidecar.core.coding import Inspector  # noqa: PLC0415 - rarely needed
+            from sidecar.core.secrecy.compressed import Inspector  # noqa: PLC0415 - rarely needed
 
             self._inspector = Inspector(needles, coding)
 

@@ -11,8 +11,8 @@ Rule 3: what is remembered is bounded in number and size.
 
 from typing import Final
 
-from sidecar.core.headers import ACCEPT_JSON, RequestHead
-from sidecar.core.operations import Operation
+from sidecar.core.access.operations import Operation
+from sidecar.core.http.request_head import ACCEPT_JSON, RequestHead
 
 KnownCall = tuple[bytes, bytes, RequestHead, Operation]
 """Method, target, what the fields say, and what the call does."""
@@ -22,7 +22,7 @@ LONGEST: Final = 1024
 """Bytes of a head. With the number above at most half a megabyte, whatever comes."""
 
 
-class KnownCalls:
+class CallCache:
     """Of one upstream."""
 
     __slots__ = ("_calls", "_fields", "fields", "find")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from sidecar.core.target import BaseUrl
+from sidecar.core.http.target import BaseUrl
 
 
 @dataclass(frozen=True, slots=True)

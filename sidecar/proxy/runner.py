@@ -1,7 +1,7 @@
 """
 The listener as an aiohttp site: aiohttp owns its life, our server makes the protocol.
 
-aiohttp's own sites accept without limit. `CappedSite` accepts by itself, so that at
+aiohttp's own sites accept without limit. `LimitedSite` accepts by itself, so that at
 `max_connections` further ones wait in the kernel's backlog, where they cost nothing, and
 so that a peer's uid can be judged before a byte of it is read.
 """
@@ -51,7 +51,7 @@ class ProxyRunner(web.BaseRunner):
         pass
 
 
-class CappedSite(web.BaseSite):
+class LimitedSite(web.BaseSite):
     """
     Accepts connections for a `ProxyServer`, never more than its limit.
 

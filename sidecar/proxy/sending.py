@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.fields import CHUNKED
-from sidecar.core.framing import LAST_CHUNK, encode_chunk
-from sidecar.core.headers import ACCEPT_JSON
-from sidecar.core.secret import Credential
+from sidecar.core.http.fields import CHUNKED
+from sidecar.core.http.framing import LAST_CHUNK, encode_chunk
+from sidecar.core.http.request_head import ACCEPT_JSON
+from sidecar.core.secrecy.secret import Credential
 from sidecar.errors import Code, Refused
-from sidecar.proxy.answers import CONTINUE, body_too_large
 from sidecar.proxy.call import FOREVER, CallState
+from sidecar.proxy.error_responses import CONTINUE, body_too_large
 
 if TYPE_CHECKING:
     from sidecar.proxy.upstream import UpstreamConnection
@@ -30,8 +30,8 @@ class Sending(CallState):
             context.spawn(self._await_key())
             return
         self._credential = credential
-        if context.keys.doubted:
-            self._doubted = True
+        if context.keys.wants_outcomes:
+            self._wants_outcomes = True
         connection = context.pool.take()
         if connection is None:
             self._queue()
@@ -43,7 +43,7 @@ class Sending(CallState):
         self._service.deadline = FOREVER
         keys = self._context.keys
         # One that expired is not worth a wait: its source has been away for long.
-        expired = keys.absence is Code.CREDENTIAL_EXPIRED
+        expired = keys.unavailable_code is Code.CREDENTIAL_EXPIRED
         try:
             credential = await keys.wait(0 if expired else KEY_SECONDS)
         except Exception as error:  # noqa: BLE001 - else nobody would answer the call
@@ -52,13 +52,15 @@ class Sending(CallState):
         if self.dead:
             return
         if credential is None:
-            self._refuse(Refused(keys.absence, "there is no usable API key; try again"))
+            self._refuse(
+                Refused(keys.unavailable_code, "there is no usable API key; try again")
+            )
         else:
             self._send(credential)
 
     def _send(self, credential: Credential) -> None:
         self._credential = credential
-        self._doubted = self._context.keys.doubted
+        self._wants_outcomes = self._context.keys.wants_outcomes
         connection = self._context.pool.take()
         if connection is None:
             self._queue()

@@ -9,20 +9,20 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Final, Protocol
 
-from sidecar.core.headers import RequestHead, RequestRules
-from sidecar.core.life_events import Verdict
-from sidecar.core.needles import Needles
-from sidecar.core.operations import Operation, Operations
-from sidecar.core.secret import Credential
-from sidecar.core.target import localise
+from sidecar.core.access.operations import Operation, Operations
+from sidecar.core.http.request_head import RequestHead, RequestRules
+from sidecar.core.http.target import localise
+from sidecar.core.keylife.messages import Verdict
+from sidecar.core.secrecy.key_matcher import KeyMatcher
+from sidecar.core.secrecy.secret import Credential
 from sidecar.errors import STATUS, Code, Refused
 from sidecar.log import get_logger
 from sidecar.metrics.hot import METHODS, OTHER_METHOD, SIDECAR, UpstreamStats
 from sidecar.proxy.access import AccessLog
-from sidecar.proxy.answers import body_too_large
+from sidecar.proxy.client import ClientConnection
 from sidecar.proxy.connect import Connector
-from sidecar.proxy.known_calls import KnownCall, KnownCalls
-from sidecar.proxy.listener import ServiceConnection
+from sidecar.proxy.error_responses import body_too_large
+from sidecar.proxy.known_calls import CallCache, KnownCall
 from sidecar.proxy.options import Upstream
 from sidecar.proxy.pool import Pool
 
@@ -30,12 +30,12 @@ SWEEP_SECONDS: Final = 0.25
 """How late a deadline may be noticed; a sweep over 1,000 connections takes 0.1 ms."""
 
 
-class Keys(Protocol):
+class CredentialProvider(Protocol):
     """What the hot path needs of a keeper."""
 
     current: Credential | None
-    absence: Code
-    doubted: bool
+    unavailable_code: Code
+    wants_outcomes: bool
 
     async def wait(self, seconds: float) -> Credential | None:
         """Return a key as soon as there is one, or None after so many seconds."""
@@ -71,7 +71,7 @@ class ProxyServer:
         self,
         upstream: Upstream,
         *,
-        keys: Keys,
+        keys: CredentialProvider,
         operations: Operations,
         rules: RequestRules,
         connector: Connector,
@@ -93,20 +93,20 @@ class ProxyServer:
         """When an answer must have begun to a call that is sent now."""
         self.idle_by = self.now + upstream.limits.keepalive_seconds
         """When a connection of the service that is idle from now is closed."""
-        self.needles: Needles | None = None
+        self.needles: KeyMatcher | None = None
         """What no answer may hold; None: the reflection guard is off."""
-        self._forbidden: Needles | None = None
+        self._forbidden: KeyMatcher | None = None
         self._shortest = 1
         self.seam_bytes = 0
         """How much of a body's piece may be the beginning of a key."""
         self._warn_only = upstream.guards.tripwire == "warn"
         self.base_path = upstream.base.path
         self.version_and_host = b" HTTP/1.1\r\nHost: %b\r\n" % upstream.base.host_header
-        self.known = KnownCalls()
+        self.known = CallCache()
         self.draining = False
         self._cutting = False
         """Who leaves now was cut by us."""
-        self.services: set[ServiceConnection] = set()
+        self.services: set[ClientConnection] = set()
         self.pool = Pool(upstream.limits.max_upstream_connections, self._open_one)
         stats.connections = self.pool.counts
         self._connector = connector
@@ -120,7 +120,7 @@ class ProxyServer:
         )
         self.log_all = upstream.access == "all"
 
-    def learn(self, needles: Needles) -> None:
+    def learn(self, needles: KeyMatcher) -> None:
         """Guard against these keys from now on (called when the known keys change)."""
         guards = self.upstream.guards
         self.known.forget()  # each was searched for the keys known so far
@@ -162,7 +162,7 @@ class ProxyServer:
         return operation
 
     def remember(self, raw: bytes, at: int, call: KnownCall) -> None:
-        """Remember a call that was admitted; see `KnownCalls.remember`."""
+        """Remember a call that was admitted; see `CallCache.remember`."""
         if not self._warn_only:  # it may hold a key, and is to be counted each time
             self.known.remember(raw, at, call)
 
@@ -199,7 +199,7 @@ class ProxyServer:
         except Exception as error:  # noqa: BLE001 - one call's bug must not end the rest
             self.bug(error)
 
-    def left(self, service: ServiceConnection) -> None:
+    def left(self, service: ClientConnection) -> None:
         """Forget a connection of the service."""
         self.services.discard(service)
         self.on_left()
@@ -281,9 +281,9 @@ class ProxyServer:
         self.pool.sweep(now)
         self._timer = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep)
 
-    def __call__(self) -> ServiceConnection:
+    def __call__(self) -> ClientConnection:
         """Return the protocol of a new connection."""
-        return ServiceConnection(self)
+        return ClientConnection(self)
 
     def pre_shutdown(self) -> None:
         """Drain: close idle connections, let calls in flight finish (for the runner)."""

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import httptools
 
-from sidecar.core.answers import ResponseHead, ResponseRules
-from sidecar.core.fields import UNTIL_CLOSE
-from sidecar.core.framing import Chunked
-from sidecar.core.known_heads import KnownHeads
+from sidecar.core.http.fields import UNTIL_CLOSE
+from sidecar.core.http.framing import Chunked
+from sidecar.core.http.line_cache import LineCache
+from sidecar.core.http.response_head import ResponseHead, ResponseRules
 from sidecar.errors import Code, Refused
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class UpstreamConnection(asyncio.Protocol):
         *("on_first_answer", "paused", "reusable", "transport", "written_before"),
     )
 
-    def __init__(self, pool: "Pool", rules: ResponseRules, known: KnownHeads) -> None:
+    def __init__(self, pool: "Pool", rules: ResponseRules, known: LineCache) -> None:
         self._pool = pool
         self._rules = rules
         self._known = known

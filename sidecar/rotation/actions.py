@@ -4,28 +4,28 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, assert_never
 
-from sidecar.core.rotation_facts import (
+from sidecar.core.rotation.facts import (
     Action,
+    ApiKey,
     Create,
-    Facts,
     Fence,
     Find,
-    Key,
     Promote,
     Proof,
     Prove,
     Revoke,
+    RevokeReason,
+    RotationFacts,
     RotationStopped,
-    Store,
+    StorePending,
     Unmark,
     Wait,
-    Why,
 )
-from sidecar.core.secret import Secret, parse_secret
+from sidecar.core.secrecy.secret import Secret, parse_secret
 from sidecar.errors import Exit, SecretRejected
-from sidecar.rotation.observe import Memory
-from sidecar.rotation.parts import Parts
-from sidecar.rotation.value import FENCE, NOTHING, Made, successor
+from sidecar.rotation.dependencies import RotationDependencies
+from sidecar.rotation.secret_document import FENCE, NOTHING, CreatedKey, successor
+from sidecar.rotation.snapshot import Memory
 
 TICK_SECONDS: Final = 1.0
 
@@ -39,16 +39,16 @@ class Actions:
         memory: of the run.
     """
 
-    def __init__(self, parts: Parts, memory: Memory) -> None:
+    def __init__(self, parts: RotationDependencies, memory: Memory) -> None:
         self._parts = parts
         self._memory = memory
 
-    def do(self, step: Action, facts: Facts) -> Facts | None:
+    def do(self, step: Action, facts: RotationFacts) -> RotationFacts | None:
         """Obey; returns the facts where they are still known, else None: look again."""
         match step:
             case Create():
                 return self._create(step, facts)
-            case Store():
+            case StorePending():
                 self._put(step, facts)
             case Fence():
                 self._parts.store.put(step.version_id, FENCE)
@@ -68,7 +68,7 @@ class Actions:
                 assert_never(other)
         return None
 
-    def _create(self, step: Create, facts: Facts) -> Facts:
+    def _create(self, step: Create, facts: RotationFacts) -> RotationFacts:
         """Make a key, once it is sure that it has a place to go to."""
         self._successor(facts, NOTHING)
         made = self._parts.keys.create(step.name)
@@ -86,13 +86,13 @@ class Actions:
             raise RotationStopped(Exit.API, what, exc.remedy) from None
         return replace(facts, held=made.key_id, begun=True)
 
-    def _put(self, step: Store, facts: Facts) -> None:
+    def _put(self, step: StorePending, facts: RotationFacts) -> None:
         """Store the held key."""
         value = self._successor(facts, self._memory.made)
         self._memory.attempted = True
         self._parts.store.put(step.version_id, value)
 
-    def _successor(self, facts: Facts, made: Made) -> Secret:
+    def _successor(self, facts: RotationFacts, made: CreatedKey) -> Secret:
         """Make the value that follows the current one."""
         current = facts.current
         read = self._parts.store.read(current.version_id) if current else None
@@ -118,7 +118,7 @@ class Actions:
         self._look_until(lambda keys: any(key.key_id == key_id for key in keys))
         self._memory.sought |= {key_id}
 
-    def _look_until(self, shows: Callable[[tuple[Key, ...]], bool]) -> None:
+    def _look_until(self, shows: Callable[[tuple[ApiKey, ...]], bool]) -> None:
         """Give the list the time that a change may take to be known."""
         clock = self._parts.clock
         end = clock.monotonic() + self._parts.options.api.settle_seconds
@@ -144,12 +144,12 @@ class Actions:
         """Revoke a key, and note what that means for the run."""
         self._parts.keys.revoke(step.key_id)
         self._memory.revoked |= {step.key_id}
-        if step.why is Why.LOST:
+        if step.why is RevokeReason.LOST:
             self._memory.made = NOTHING
             self._memory.lost = True
-        elif step.why is Why.REJECTED:
+        elif step.why is RevokeReason.REJECTED:
             self._memory.rejected = True
-        elif step.why is Why.SUPERSEDED:
+        elif step.why is RevokeReason.SUPERSEDED:
             self._memory.finished = True
         self._look_until(
             lambda keys: not any(k.live and k.key_id == step.key_id for k in keys)

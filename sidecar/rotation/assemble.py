@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.rotation_facts import RotationStopped
-from sidecar.core.secret import Secret, SecretRules, parse_secret
+from sidecar.core.rotation.facts import RotationStopped
+from sidecar.core.secrecy.secret import Secret, SecretRules, parse_secret
 from sidecar.errors import Exit, SecretRejected
+from sidecar.rotation.dependencies import RotationDependencies, Say, Tick, no_tick
 from sidecar.rotation.http import Caller
 from sidecar.rotation.key_api import KeyApi
 from sidecar.rotation.options import Clock, ManagerOptions, RotationOptions
-from sidecar.rotation.parts import Parts, Say, Tick, no_tick
 from sidecar.rotation.store import SecretStore
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ def assemble(
     clock: Clock,
     say: Say,
     tick: Tick = no_tick,
-) -> Parts:
+) -> RotationDependencies:
     """Connect what a rotation needs; nothing is called yet."""
     api = options.api
     caller = Caller(api.base_url, api.ca_file, api.call_seconds, clock.monotonic)
     manager = Manager(options.manager, options.rules, client, clock.now)
-    return Parts(
+    return RotationDependencies(
         options=options,
         store=SecretStore(client, options.secret_id, clock.now),
         keys=KeyApi(api, options.rules, manager.secret, caller, clock),

@@ -2,7 +2,7 @@
 What AWS's errors mean to a rotation, which writes under conditions.
 
 A condition that does not hold is no failure: somebody else was first. The rest is read
-as the sidecar reads it (`sidecar.credential.sources.aws_errors`).
+as the sidecar reads it (`sidecar.aws.errors`).
 """
 
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from sidecar.core.rotation_facts import RotationStopped
-from sidecar.credential.sources.aws_errors import failure_of
+from sidecar.aws.errors import failure_of
+from sidecar.core.rotation.facts import RotationStopped
 from sidecar.errors import Exit, RefreshResult, SidecarError
 
 T = TypeVar("T")

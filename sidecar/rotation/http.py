@@ -42,7 +42,7 @@ class NoAnswer(SidecarError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ApiResponse:
     """An answer; its body may hold the plaintext of a key."""
 
     status: int
@@ -78,7 +78,7 @@ class Caller:
 
     def call(
         self, method: str, target: str, fields: Mapping[str, str], body: bytes | None
-    ) -> Reply:
+    ) -> ApiResponse:
         """
         Make a call; redirects are answers like any other.
 
@@ -97,7 +97,7 @@ class Caller:
                 }
                 connection.request(method, self._path + target, body, sent)
                 with connection.getresponse() as answer:
-                    return Reply(answer.status, self._read(answer, end))
+                    return ApiResponse(answer.status, self._read(answer, end))
         except TimeoutError:
             fault = Fault.TIMEOUT
         except ssl.SSLError:

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sidecar.core.rotation_facts import Key, RotationStopped
-from sidecar.core.secret import Secret
+from sidecar.core.rotation.facts import ApiKey, RotationStopped
+from sidecar.core.secrecy.secret import Secret
 from sidecar.errors import Exit
 from sidecar.rotation.http import Fault, NoAnswer
 from sidecar.rotation.options import ApiOptions
-from sidecar.rotation.value import Made
+from sidecar.rotation.secret_document import CreatedKey
 
 FIELDS: Final = "set [rotation] list_field and id_field to what the API answers"
 LIVE: Final = frozenset({"active", "enabled", "live", "ok", "valid"})
@@ -43,7 +43,7 @@ class Unreadable(RotationStopped):
         super().__init__(Exit.API, f"listing keys: the API gave {what}", remedy)
 
 
-def read_made(body: bytes, options: ApiOptions, now: float) -> Made:
+def read_made(body: bytes, options: ApiOptions, now: float) -> CreatedKey:
     """
     Read the answer to a create call.
 
@@ -62,10 +62,12 @@ def read_made(body: bytes, options: ApiOptions, now: float) -> Made:
             "set [rotation] id_field and key_field to what the API answers",
         )
     moment = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
-    return Made(key_id, Secret(key), moment.replace("+00:00", "Z"))
+    return CreatedKey(key_id, Secret(key), moment.replace("+00:00", "Z"))
 
 
-def read_keys(body: bytes, options: ApiOptions, now: float) -> tuple[list[Key], bool]:
+def read_keys(
+    body: bytes, options: ApiOptions, now: float
+) -> tuple[list[ApiKey], bool]:
     """
     Read a page of the list, and whether more follows.
 
@@ -84,7 +86,7 @@ def read_keys(body: bytes, options: ApiOptions, now: float) -> tuple[list[Key], 
     return [_key(item, options, now) for item in items], more
 
 
-def _key(item: object, options: ApiOptions, now: float) -> Key:
+def _key(item: object, options: ApiOptions, now: float) -> ApiKey:
     """Read one key of a list."""
     fields = item if isinstance(item, dict) else {}
     key_id = fields.get(options.id_field)
@@ -92,7 +94,7 @@ def _key(item: object, options: ApiOptions, now: float) -> Key:
         what = f"a key without {options.id_field}"
         raise Unreadable(what)
     name = fields.get(options.name_field or "name")
-    return Key(
+    return ApiKey(
         key_id,
         name if isinstance(name, str) else "",
         live=_live(fields, now),

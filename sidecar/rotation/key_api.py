@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
-from sidecar.core.rotation_facts import Key, Proof, RotationStopped
-from sidecar.core.secret import Secret, SecretRules, header_line
-from sidecar.rotation.http import Caller, Fault, NoAnswer, Reply
+from sidecar.core.rotation.facts import ApiKey, Proof, RotationStopped
+from sidecar.core.secrecy.secret import Secret, SecretRules, header_line
+from sidecar.rotation.http import ApiResponse, Caller, Fault, NoAnswer
 from sidecar.rotation.key_answers import (
     CreateUnsure,
     Unreadable,
@@ -23,7 +23,7 @@ from sidecar.rotation.key_answers import (
     silence,
 )
 from sidecar.rotation.options import ApiOptions, Clock
-from sidecar.rotation.value import Made
+from sidecar.rotation.secret_document import CreatedKey
 
 TRIES: Final = 3
 PAUSE_SECONDS: Final = 1.0
@@ -58,7 +58,7 @@ class KeyApi:
         self._caller = caller
         self._clock = clock
 
-    def create(self, name: str) -> Made:
+    def create(self, name: str) -> CreatedKey:
         """
         Make a key.
 
@@ -78,7 +78,7 @@ class KeyApi:
         check(reply.status, "creating a key")
         return read_made(reply.body, self._options, self._clock.now())
 
-    def list_keys(self) -> tuple[Key, ...]:
+    def list_keys(self) -> tuple[ApiKey, ...]:
         """
         List the keys of the account.
 
@@ -86,7 +86,7 @@ class KeyApi:
             RotationStopped: the API did not list them.
         """
         method, target = self._operation(self._options.list_operation)
-        keys: list[Key] = []
+        keys: list[ApiKey] = []
         cursor = ""
         for _ in range(MAX_PAGES):
             page = f"{'&' if '?' in target else '?'}starting_after={quote(cursor, safe='')}"
@@ -144,7 +144,7 @@ class KeyApi:
             Proof.PROVEN if known and reply.status not in {408, 429} else Proof.SILENT
         )
 
-    def _patiently(self, method: str, target: str) -> Reply:
+    def _patiently(self, method: str, target: str) -> ApiResponse:
         """Make a call that may be repeated."""
         tries = 0
         while True:
@@ -160,7 +160,7 @@ class KeyApi:
                     return reply
             self._clock.sleep(PAUSE_SECONDS)
 
-    def _manage(self, method: str, target: str, body: bytes | None) -> Reply:
+    def _manage(self, method: str, target: str, body: bytes | None) -> ApiResponse:
         """Make a call with the key that may manage keys."""
         reply = self._send(method, target, body, fresh=False)
         if reply.status == UNAUTHORIZED:
@@ -170,7 +170,7 @@ class KeyApi:
 
     def _send(
         self, method: str, target: str, body: bytes | None, *, fresh: bool
-    ) -> Reply:
+    ) -> ApiResponse:
         """Make one call."""
         fields = self._fields(self._manager(fresh))
         if body is not None:

@@ -14,11 +14,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.core.rotation_facts import Facts, Order, Proof, RotationStopped
+from sidecar.core.rotation.facts import (
+    Proof,
+    RotationFacts,
+    RotationRequest,
+    RotationStopped,
+)
 from sidecar.errors import Exit
 from sidecar.rotation.actions import Actions
-from sidecar.rotation.observe import Memory
-from sidecar.rotation.parts import Parts
+from sidecar.rotation.dependencies import RotationDependencies
+from sidecar.rotation.snapshot import Memory
 from sidecar.rotation.store import CURRENT, PENDING, PREVIOUS
 from sidecar.rotation.workflow import Workflow
 
@@ -28,7 +33,7 @@ MARGIN_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class LambdaEvent:
     """What AWS asks for."""
 
     step: str
@@ -36,7 +41,7 @@ class Event:
     token: str
 
 
-def read_event(event: Mapping[str, object]) -> Event:
+def read_event(event: Mapping[str, object]) -> LambdaEvent:
     """
     Read what AWS sends.
 
@@ -51,10 +56,12 @@ def read_event(event: Mapping[str, object]) -> Event:
             "the event is not one of Secrets Manager's rotation steps",
             "set this function as the secret's rotation function, and let AWS call it",
         )
-    return Event(*texts)
+    return LambdaEvent(*texts)
 
 
-def handle(event: Event, parts: Parts, remaining: Callable[[], float]) -> None:
+def handle(
+    event: LambdaEvent, parts: RotationDependencies, remaining: Callable[[], float]
+) -> None:
     """
     Do one step.
 
@@ -69,7 +76,7 @@ def handle(event: Event, parts: Parts, remaining: Callable[[], float]) -> None:
     if _is_current(event, parts):
         # Earlier steps are done; the last one may have been cut short in its grace.
         if event.step == "finishSecret":
-            Workflow(parts, event.token).run(Order(begin=False))
+            Workflow(parts, event.token).run(RotationRequest(begin=False))
         return
     match event.step:
         case "createSecret":
@@ -79,11 +86,11 @@ def handle(event: Event, parts: Parts, remaining: Callable[[], float]) -> None:
         case "testSecret":
             _test(event, parts)
         case _:
-            Workflow(parts, event.token).run(Order(begin=False))
+            Workflow(parts, event.token).run(RotationRequest(begin=False))
             _check_promoted(event, parts)
 
 
-def _is_current(event: Event, parts: Parts) -> bool:
+def _is_current(event: LambdaEvent, parts: RotationDependencies) -> bool:
     """Check that the version is the one to be filled; True = it is in use already."""
     described = parts.store.describe()
     if described.arn != event.secret_id:
@@ -107,7 +114,9 @@ def _is_current(event: Event, parts: Parts) -> bool:
     return False
 
 
-def _create(event: Event, parts: Parts, remaining: Callable[[], float]) -> None:
+def _create(
+    event: LambdaEvent, parts: RotationDependencies, remaining: Callable[[], float]
+) -> None:
     """Make a key and store it, after finishing what an earlier rotation left."""
     need = parts.options.grace_seconds + MARGIN_SECONDS
     if remaining() < need:
@@ -117,14 +126,14 @@ def _create(event: Event, parts: Parts, remaining: Callable[[], float]) -> None:
             "set the function's timeout, or [rotation] grace_seconds; AWS allows 900 s",
         )
 
-    def stored(facts: Facts) -> bool:
+    def stored(facts: RotationFacts) -> bool:
         pending = facts.pending
         return pending is not None and bool(pending.key_id)
 
-    Workflow(parts, event.token).run(Order(again=True), stored)
+    Workflow(parts, event.token).run(RotationRequest(again=True), stored)
 
 
-def _set(event: Event, parts: Parts) -> None:
+def _set(event: LambdaEvent, parts: RotationDependencies) -> None:
     """Check that the API has the key: there is nothing to set, it made the key."""
     facts = Workflow(parts, event.token).observe()
     key_id = facts.pending.key_id if facts.pending else ""
@@ -142,7 +151,7 @@ def _set(event: Event, parts: Parts) -> None:
         )
 
 
-def _test(event: Event, parts: Parts) -> None:
+def _test(event: LambdaEvent, parts: RotationDependencies) -> None:
     """Prove the key; it stays as it is when it fails, since AWS tries again."""
     proof = Actions(parts, Memory()).prove(event.token)
     if proof is not Proof.PROVEN:
@@ -153,7 +162,7 @@ def _test(event: Event, parts: Parts) -> None:
         )
 
 
-def _check_promoted(event: Event, parts: Parts) -> None:
+def _check_promoted(event: LambdaEvent, parts: RotationDependencies) -> None:
     """Let AWS book a success only when the key has come into use."""
     labels = parts.store.describe().labels
     # AWSPREVIOUS has been AWSCURRENT: a newer key may have followed in the grace.

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sidecar.core.naming import Marks
-from sidecar.core.secret import SecretRules
+from sidecar.core.rotation.key_naming import KeyNaming
+from sidecar.core.secrecy.secret import SecretRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,6 @@ class RotationOptions:
     tags: Mapping[str, str] = field(default_factory=dict)
     """What the secret's tags are to say: service, owner, environment..."""
 
-    def marks(self, secret_arn: str) -> Marks:
+    def marks(self, secret_arn: str) -> KeyNaming:
         """Tell how this job's keys are named."""
-        return Marks(self.job, secret_arn)
+        return KeyNaming(self.job, secret_arn)

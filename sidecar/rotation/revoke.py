@@ -8,10 +8,10 @@ sidecars use it. They get a 401, look again, and go on with what they find.
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sidecar.core.rotation_ends import LOST
-from sidecar.core.rotation_facts import Facts, Order, RotationStopped
+from sidecar.core.rotation.facts import RotationFacts, RotationRequest, RotationStopped
+from sidecar.core.rotation.refusals import LOST
 from sidecar.errors import Exit
-from sidecar.rotation.parts import Parts, Say
+from sidecar.rotation.dependencies import RotationDependencies, Say
 from sidecar.rotation.store import Deleted
 from sidecar.rotation.workflow import Workflow
 
@@ -20,7 +20,7 @@ RACES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RevokeRequest:
     """What the caller wants."""
 
     key_id: str = ""
@@ -31,7 +31,7 @@ class Wish:
     """Put another one in its place first."""
 
 
-def revoke(parts: Parts, wish: Wish, warn: Say) -> None:
+def revoke(parts: RotationDependencies, wish: RevokeRequest, warn: Say) -> None:
     """
     Revoke a key.
 
@@ -56,7 +56,7 @@ def revoke(parts: Parts, wish: Wish, warn: Say) -> None:
         _revoke_seen(parts, wish, facts, warn)
 
 
-def look(parts: Parts, warn: Say) -> Facts:
+def look(parts: RotationDependencies, warn: Say) -> RotationFacts:
     """
     Look at everything; of a secret that is to be deleted, at the keys only.
 
@@ -68,7 +68,7 @@ def look(parts: Parts, warn: Say) -> Facts:
     except Deleted as exc:
         warn(f"{exc.reason}: no sidecar can read its keys any more")
     options = parts.options
-    return Facts(
+    return RotationFacts(
         marks=options.marks(""),
         account=options.api.account,
         free="",
@@ -76,7 +76,7 @@ def look(parts: Parts, warn: Say) -> Facts:
     )
 
 
-def _check_blind(exc: RotationStopped, wish: Wish) -> None:
+def _check_blind(exc: RotationStopped, wish: RevokeRequest) -> None:
     """Refuse to go on without a look, unless that is what an emergency asks for."""
     if not wish.emergency:
         raise exc
@@ -84,7 +84,9 @@ def _check_blind(exc: RotationStopped, wish: Wish) -> None:
         raise _still(exc, wish.key_id or "KEY_ID", "may still work")
 
 
-def _revoke_seen(parts: Parts, wish: Wish, facts: Facts, warn: Say) -> None:
+def _revoke_seen(
+    parts: RotationDependencies, wish: RevokeRequest, facts: RotationFacts, warn: Say
+) -> None:
     """Revoke a key after looking at what uses it."""
     key_id = wish.key_id or (facts.current.key_id if facts.current else "")
     _check(facts, key_id, wish)
@@ -100,7 +102,7 @@ def _revoke_seen(parts: Parts, wish: Wish, facts: Facts, warn: Say) -> None:
         _revoke(parts, key_id)
 
 
-def _revoke(parts: Parts, key_id: str) -> None:
+def _revoke(parts: RotationDependencies, key_id: str) -> None:
     """Revoke a key, also when the list does not have it: rather twice than never."""
     if not parts.keys.revoke(key_id):
         raise RotationStopped(
@@ -111,7 +113,7 @@ def _revoke(parts: Parts, key_id: str) -> None:
     parts.say(f"revoked key {key_id}")
 
 
-def may_be_current(facts: Facts, key_id: str) -> bool:
+def may_be_current(facts: RotationFacts, key_id: str) -> bool:
     """Tell whether a key is the one in use, or could be: a value may tell no id."""
     current = facts.current
     if current is None:
@@ -120,7 +122,7 @@ def may_be_current(facts: Facts, key_id: str) -> bool:
     return current.key_id == key_id or not (current.key_id or named)
 
 
-def uses_of(facts: Facts, key_id: str) -> list[str]:
+def uses_of(facts: RotationFacts, key_id: str) -> list[str]:
     """List the labels of the versions that hold a key."""
     labelled = {
         "AWSCURRENT": facts.current,
@@ -134,7 +136,7 @@ def uses_of(facts: Facts, key_id: str) -> list[str]:
     ]
 
 
-def _check(facts: Facts, key_id: str, wish: Wish) -> None:
+def _check(facts: RotationFacts, key_id: str, wish: RevokeRequest) -> None:
     """Refuse what is not certainly meant."""
     if not key_id:
         raise RotationStopped(
@@ -156,7 +158,7 @@ def _check(facts: Facts, key_id: str, wish: Wish) -> None:
         )
 
 
-def _consequence(facts: Facts, key_id: str, wish: Wish) -> str:
+def _consequence(facts: RotationFacts, key_id: str, wish: RevokeRequest) -> str:
     """Say what will happen, before it does."""
     if not may_be_current(facts, key_id):
         return f"key {key_id} is not current; sidecars that still use it look again"
@@ -177,7 +179,7 @@ def _consequence(facts: Facts, key_id: str, wish: Wish) -> str:
     )
 
 
-def _replace(parts: Parts, key_id: str, warn: Say) -> None:
+def _replace(parts: RotationDependencies, key_id: str, warn: Say) -> None:
     """
     Rotate without any grace.
 
@@ -200,7 +202,7 @@ def _replace(parts: Parts, key_id: str, warn: Say) -> None:
     raise _still(stopped, key_id, works)
 
 
-def _race(parts: Parts, key_id: str, warn: Say) -> None:
+def _race(parts: RotationDependencies, key_id: str, warn: Say) -> None:
     """
     Rotate, though other runs may be first.
 
@@ -208,7 +210,7 @@ def _race(parts: Parts, key_id: str, warn: Say) -> None:
     finished here, at once, where the other run would wait the grace.
     """
     hurried = replace(parts, options=replace(parts.options, grace_seconds=0.0))
-    order = Order(again=True)
+    order = RotationRequest(again=True)
     races = 0
     while True:
         races += 1
@@ -220,7 +222,9 @@ def _race(parts: Parts, key_id: str, warn: Say) -> None:
         else:
             return
         parts.say("another run was first: going on with what it has stored")
-        order = Order(begin=may_be_current(look(parts, warn), key_id), again=True)
+        order = RotationRequest(
+            begin=may_be_current(look(parts, warn), key_id), again=True
+        )
 
 
 def _still(exc: RotationStopped, key_id: str, works: str) -> RotationStopped:

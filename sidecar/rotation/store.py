@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.core.secret import Secret
+from sidecar.core.secrecy.secret import Secret
 from sidecar.errors import Exit
 from sidecar.rotation.aws_errors import Asker, Conflict, Deleted, NotThere
 
@@ -29,7 +29,7 @@ PREVIOUS: Final = "AWSPREVIOUS"
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class DescribedSecret:
     """A secret without any value."""
 
     arn: str
@@ -74,7 +74,7 @@ class SecretStore:
         self._id = secret_id
         self._ask = Asker(now).ask
 
-    def describe(self) -> Described:
+    def describe(self) -> DescribedSecret:
         """
         Look at the labels.
 
@@ -220,12 +220,12 @@ class SecretStore:
         )
 
 
-def _described(found: "DescribeSecretResponseTypeDef") -> Described:
+def _described(found: "DescribeSecretResponseTypeDef") -> DescribedSecret:
     """Turn what AWS answers around: it tells versions with their labels."""
     stages = found.get("VersionIdsToStages", {})
     labels = {label: version for version in stages for label in stages[version]}
     changed = found.get("LastChangedDate", found["CreatedDate"])
-    return Described(
+    return DescribedSecret(
         arn=found["ARN"],
         labels=labels,
         changed=_seconds(changed),
@@ -251,4 +251,4 @@ def _seconds(moment: datetime) -> float:
     return moment.timestamp()
 
 
-__all__ = ["Conflict", "Deleted", "Described", "NotThere", "Read", "SecretStore"]
+__all__ = ["Conflict", "Deleted", "DescribedSecret", "NotThere", "Read", "SecretStore"]

@@ -1,5 +1,5 @@
 """
-One rotation, from wherever it is to its end: obeys `sidecar.core.rotation.plan`.
+One rotation, from wherever it is to its end: obeys `sidecar.core.rotation.plan.plan`.
 
 Rule 1: look, decide, do one thing, look again. What a step brought about is seen, not
     assumed; a condition that failed at AWS is simply the next thing seen.
@@ -11,49 +11,49 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sidecar.core.rotation import plan
-from sidecar.core.rotation_facts import (
+from sidecar.core.rotation.facts import (
+    ApiKey,
     Done,
-    Facts,
-    Key,
-    Order,
     Refuse,
+    RotationFacts,
+    RotationRequest,
     RotationStopped,
     Step,
 )
-from sidecar.core.rotation_keys import keys_nobody_names
-from sidecar.core.rotation_preview import preview
-from sidecar.core.secret import fingerprint_of
+from sidecar.core.rotation.ownership import keys_nobody_names
+from sidecar.core.rotation.plan import plan
+from sidecar.core.rotation.preview import preview
+from sidecar.core.secrecy.secret import fingerprint_of
 from sidecar.errors import Exit
 from sidecar.rotation.actions import Actions
 from sidecar.rotation.aws_errors import Conflict
+from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.key_answers import CreateUnsure
-from sidecar.rotation.observe import Memory, Observer
-from sidecar.rotation.parts import Parts
-from sidecar.rotation.value import NOTHING, Made
+from sidecar.rotation.secret_document import NOTHING, CreatedKey
+from sidecar.rotation.snapshot import Memory, Observer
 
 # Several times what the longest rotation takes, races included.
 MAX_STEPS: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RotationOutcome:
     """How a run ended well."""
 
     fingerprint: str
     """Of the version that is current now."""
     changed: bool
     """This run did something."""
-    unnamed: tuple[Key, ...]
+    unnamed: tuple[ApiKey, ...]
     """Keys of the account that no version holds and no rotation made."""
     old_key_unknown: bool = False
     """The key before has no recorded id, so that it could not be revoked."""
 
 
-Enough = Callable[[Facts], bool]
+Enough = Callable[[RotationFacts], bool]
 
 
-def never(facts: Facts) -> bool:
+def never(facts: RotationFacts) -> bool:
     """Run to the end."""
     del facts
     return False
@@ -68,7 +68,7 @@ class Workflow:
         slot: the version that AWS has chosen to come next, where it has.
     """
 
-    def __init__(self, parts: Parts, slot: str = "") -> None:
+    def __init__(self, parts: RotationDependencies, slot: str = "") -> None:
         self._parts = parts
         self._slot = slot
         self._memory = Memory()
@@ -76,7 +76,7 @@ class Workflow:
         self._actions = Actions(parts, self._memory)
         self._failure: RotationStopped | None = None
 
-    def observe(self) -> Facts:
+    def observe(self) -> RotationFacts:
         """
         Look at everything.
 
@@ -96,11 +96,11 @@ class Workflow:
             facts = replace(facts, held="", attempted=False)
         return facts
 
-    def preview(self, order: Order) -> Iterator[Step]:
+    def preview(self, order: RotationRequest) -> Iterator[Step]:
         """Tell what a run would do, changing nothing."""
         return preview(self.observe(), order, self._parts.options.grace_seconds)
 
-    def run(self, order: Order, enough: Enough = never) -> Outcome:
+    def run(self, order: RotationRequest, enough: Enough = never) -> RotationOutcome:
         """
         Rotate.
 
@@ -111,7 +111,7 @@ class Workflow:
         Raises:
             RotationStopped: what is done stays done; the next run goes on from there.
         """
-        facts: Facts | None = None
+        facts: RotationFacts | None = None
         for _ in range(MAX_STEPS):
             try:
                 facts = facts or self.observe()
@@ -132,7 +132,9 @@ class Workflow:
             )
         return self._end(step, facts)
 
-    def _clear_away(self, exc: RotationStopped, order: Order) -> Order:
+    def _clear_away(
+        self, exc: RotationStopped, order: RotationRequest
+    ) -> RotationRequest:
         """
         Go on after a failure, only to clear away a key that nobody can use.
 
@@ -148,7 +150,7 @@ class Workflow:
         self._failure = exc
         return order if made is not NOTHING else replace(order, begin=False)
 
-    def _with_hint(self, failure: RotationStopped, made: Made) -> RotationStopped:
+    def _with_hint(self, failure: RotationStopped, made: CreatedKey) -> RotationStopped:
         """Tell what is left behind, and that it is not left for ever."""
         known = made is not NOTHING
         which = f"key {made.key_id}" if known else "a key that it may have made"
@@ -157,7 +159,7 @@ class Workflow:
             failure.exit, failure.reason, f"{failure.remedy}; {hint}"
         )
 
-    def _end(self, step: Done | Refuse, facts: Facts) -> Outcome:
+    def _end(self, step: Done | Refuse, facts: RotationFacts) -> RotationOutcome:
         """Tell how it ended."""
         if self._failure is not None:
             raise self._failure
@@ -167,7 +169,7 @@ class Workflow:
         if memory.begun:
             self._tag()
         previous = facts.previous
-        return Outcome(
+        return RotationOutcome(
             fingerprint=fingerprint_of(
                 facts.current.version_id if facts.current else ""
             ),

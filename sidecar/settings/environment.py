@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sidecar.errors import Problem
-from sidecar.settings import shape
+from sidecar.settings import introspection
 
 PREFIX: Final = "SIDECAR_"
 DELIMITER: Final = "__"
@@ -66,8 +66,14 @@ def read(
         try:
             decoded = _decode(setting, value)
         except (ValueError, RecursionError):
-            rule = "must be JSON: a list" if shape.is_list(setting) else "must be JSON"
-            found.problems.append(Problem(name, rule, shape.example_of(setting)))
+            rule = (
+                "must be JSON: a list"
+                if introspection.is_list(setting)
+                else "must be JSON"
+            )
+            found.problems.append(
+                Problem(name, rule, introspection.example_of(setting))
+            )
             continue
         _put(found.values, path, decoded)
         found.variables[path] = name
@@ -95,7 +101,10 @@ def _resolve(
         elif table is not None and step in table.model_fields:
             path.append(step)
             setting = table.model_fields[step]
-            table, named = shape.table_of(setting), shape.named_table_of(setting)
+            table, named = (
+                introspection.table_of(setting),
+                introspection.named_table_of(setting),
+            )
         else:
             return tuple(path), None
         place = place.get(path[-1]) if isinstance(place, Mapping) else None
@@ -110,10 +119,10 @@ def _name_in_file(step: str, tables: object) -> str:
 def _unknown(root: type[BaseModel], name: str, steps: list[str]) -> str:
     table = steps[1] if len(steps) > 1 and steps[1] else "<name>"
     known = [
-        variable(step if step != shape.ANY_NAME else table for step in path)
-        for path, _ in shape.leaves(root)
+        variable(step if step != introspection.ANY_NAME else table for step in path)
+        for path, _ in introspection.leaves(root)
     ]
-    close = shape.nearest(name, [CONFIG_VARIABLE, *known])
+    close = introspection.nearest(name, [CONFIG_VARIABLE, *known])
     return "is not a setting" + (f"; did you mean {close}?" if close else "")
 
 
@@ -123,11 +132,14 @@ def variable(path: Any) -> str:
 
 
 def _decode(setting: FieldInfo, value: str) -> object:
-    if shape.is_list(setting):
+    if introspection.is_list(setting):
         if value.lstrip().startswith("["):
             return json.loads(value)
         return [line.strip() for line in value.splitlines() if line.strip()]
-    if shape.table_of(setting) is None and shape.named_table_of(setting) is None:
+    if (
+        introspection.table_of(setting) is None
+        and introspection.named_table_of(setting) is None
+    ):
         return value
     decoded = json.loads(value)
     if not isinstance(decoded, dict):

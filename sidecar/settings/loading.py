@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from sidecar.errors import Problem, SettingsInvalid
-from sidecar.settings import environment, shape, whole
+from sidecar.settings import cross_checks, environment, introspection
 from sidecar.settings.models import Settings
 
 MAX_FILE_BYTES: Final = 1 << 20
@@ -66,7 +66,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     except ValidationError as exc:
         errors = exc.errors(include_url=False, include_input=False)
         problems += [_problem(error, found.variables) for error in errors]
-    problems += whole.problems(values, environ)
+    problems += cross_checks.problems(values, environ)
     if settings is None or problems:
         raise SettingsInvalid(problems)
     return settings
@@ -117,7 +117,10 @@ def _opened(values: Mapping[str, Any], table: type[BaseModel]) -> dict[str, Any]
     opened = dict(values)
     for name, field in table.model_fields.items():
         value = opened.get(name, {} if field.is_required() else None)
-        named, inner = shape.named_table_of(field), shape.table_of(field)
+        named, inner = (
+            introspection.named_table_of(field),
+            introspection.table_of(field),
+        )
         if named and isinstance(value, Mapping):
             opened[name] = {
                 key: _opened(entry, named) if isinstance(entry, Mapping) else entry
@@ -145,33 +148,33 @@ def _unknown_sections(values: Mapping[str, Any]) -> Iterator[Problem]:
 def _unknown(name: str, known: Mapping[str, object]) -> str:
     if KEY_LIKE.fullmatch(name.lower()):
         return "is not a setting: keys stay out of settings, secret_id names the secret"
-    close = shape.nearest(name, known)
+    close = introspection.nearest(name, known)
     return "is not a setting" + (f"; did you mean {close}?" if close else "")
 
 
 def _problem(error: ErrorDetails, variables: Mapping[tuple[str, ...], str]) -> Problem:
     steps = [step for step in error["loc"] if step != "[key]"]
-    field, _ = shape.at(Settings, steps)
+    field, _ = introspection.at(Settings, steps)
     reason = _reason(error, steps)
     if variable := variables.get(tuple(str(step) for step in steps)):
         reason += f" (set by {variable})"
-    return Problem(_dotted(steps), reason, shape.example_of(field))
+    return Problem(_dotted(steps), reason, introspection.example_of(field))
 
 
 def _reason(error: ErrorDetails, steps: list[int | str]) -> str:
     kind, context = error["type"], error.get("ctx", {})
     match kind:
         case "extra_forbidden":
-            _, table = shape.at(Settings, steps[:-1])
+            _, table = introspection.at(Settings, steps[:-1])
             return _unknown(str(steps[-1]), table.model_fields if table else {})
         case "value_error":
             return str(context["error"])
         case "literal_error":
             return f"must be {context['expected']}"
         case "greater_than_equal":
-            return f"must be at least {shape.as_toml(context['ge'])}"
+            return f"must be at least {introspection.as_toml(context['ge'])}"
         case "less_than_equal":
-            return f"must be at most {shape.as_toml(context['le'])}"
+            return f"must be at most {introspection.as_toml(context['le'])}"
         case _:
             return RULES.get(kind, "is not valid")
 

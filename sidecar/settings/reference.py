@@ -17,7 +17,7 @@ import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from sidecar.settings import shape
+from sidecar.settings import introspection
 from sidecar.settings.environment import variable
 from sidecar.settings.models import Settings
 from sidecar.settings.values import Address
@@ -59,22 +59,24 @@ def _docstrings(model: type[BaseModel]) -> dict[str, str]:
 
 def meaning(path: tuple[str, ...]) -> str:
     """Tell what a setting means."""
-    _, table = shape.at(Settings, path[:-1])
+    _, table = introspection.at(Settings, path[:-1])
     return meanings(table or Settings)[path[-1]]
 
 
 def accepted(field: FieldInfo) -> str:
     """Tell in a few words which values a setting accepts."""
-    kind = shape.bare(field.annotation)
+    kind = introspection.bare(field.annotation)
     if get_origin(kind) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(kind))
     if kind in {int, float}:
         least = [m.ge for m in field.metadata if isinstance(m, annotated_types.Ge)]
         most = [m.le for m in field.metadata if isinstance(m, annotated_types.Le)]
         if least and most:
-            return f"{shape.as_toml(least[0])} to {shape.as_toml(most[0])}"
-        return f"{shape.as_toml(least[0])} or more" if least else "number"
-    if shape.is_list(field):
+            return (
+                f"{introspection.as_toml(least[0])} to {introspection.as_toml(most[0])}"
+            )
+        return f"{introspection.as_toml(least[0])} or more" if least else "number"
+    if introspection.is_list(field):
         return "list"
     return {str: "text", Address: "address", Path: "path"}.get(kind, "")
 
@@ -84,7 +86,7 @@ def default(field: FieldInfo) -> str:
     if field.is_required():
         return ""
     value = field.get_default(call_default_factory=True, validated_data={})
-    return "" if value is None else shape.as_toml(value)
+    return "" if value is None else introspection.as_toml(value)
 
 
 def markdown() -> str:
@@ -93,8 +95,10 @@ def markdown() -> str:
         "| setting | default | values | meaning |",
         "|---|---|---|---|",
     ]
-    for path, field in shape.leaves(Settings):
-        name = ".".join("NAME" if step == shape.ANY_NAME else step for step in path)
+    for path, field in introspection.leaves(Settings):
+        name = ".".join(
+            "NAME" if step == introspection.ANY_NAME else step for step in path
+        )
         fallback = default(field)
         shown = f"`{fallback}`" if fallback else ""
         if field.is_required():
@@ -129,7 +133,7 @@ def toml() -> str:
         "# " + _example(),
     ]
     section: tuple[str, ...] = ()
-    for path, field in shape.leaves(Settings):
+    for path, field in introspection.leaves(Settings):
         off = "# " if path[0] in OPTIONAL_SECTIONS else ""
         if path[:-1] != section:
             section = path[:-1]
@@ -138,14 +142,14 @@ def toml() -> str:
             meaning(path), WIDTH, initial_indent="# ", subsequent_indent="# "
         )
         unset = "" if field.is_required() or path == SHOWN else "# "
-        value = default(field) or shape.example_of(field)
+        value = default(field) or introspection.example_of(field)
         lines.append(f"{off or unset}{path[-1]} = {value}")
     return "\n".join(lines) + "\n"
 
 
 def _named(path: tuple[str, ...]) -> Iterator[str]:
     for above, step in zip(("", *path), path, strict=False):
-        yield EXAMPLE_NAMES[above] if step == shape.ANY_NAME else step
+        yield EXAMPLE_NAMES[above] if step == introspection.ANY_NAME else step
 
 
 def _example() -> str:

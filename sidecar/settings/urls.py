@@ -9,7 +9,7 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from sidecar.core.target import check_target
+from sidecar.core.http.target import check_target
 from sidecar.errors import Refused
 from sidecar.settings.values import VISIBLE, is_loopback, refuse, socket_path
 

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Final, Never
 
-from sidecar.core import guards
-from sidecar.core.fields import HOP_BY_HOP, canonical, is_proxy
+from sidecar.core.http import guards
+from sidecar.core.http.fields import HOP_BY_HOP, canonical, is_proxy
 
 MAX_PORT: Final = 65535
 # sockaddr_un.sun_path is 108 bytes with its final NUL (unix(7)).

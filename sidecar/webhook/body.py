@@ -13,13 +13,13 @@ from contextlib import asynccontextmanager
 from aiohttp import HttpVersion11, web
 
 from sidecar.errors import SidecarError
-from sidecar.webhook.outcome import Result
+from sidecar.webhook.outcome import WebhookResult
 
 
 class BodyRefused(SidecarError):
     """A body is not taken."""
 
-    def __init__(self, result: Result, detail: str) -> None:
+    def __init__(self, result: WebhookResult, detail: str) -> None:
         super().__init__(result, detail)
         self.result = result
         self.detail = detail
@@ -73,17 +73,19 @@ class Bodies:
                     self._take(part, limit, buffer)
         except TimeoutError:
             detail = f"the body did not come within {self._seconds:g} s"
-            raise BodyRefused(Result.REQUEST_TIMEOUT, detail) from None
+            raise BodyRefused(WebhookResult.REQUEST_TIMEOUT, detail) from None
         except (web.RequestPayloadError, ConnectionError):
-            raise BodyRefused(Result.MALFORMED, "the body was cut short") from None
+            raise BodyRefused(
+                WebhookResult.MALFORMED, "the body was cut short"
+            ) from None
 
     def _take(self, part: bytes, limit: int, buffer: bytearray) -> None:
         buffer += part
         self.held += len(part)
         if len(buffer) > limit:
-            raise BodyRefused(Result.TOO_LARGE, f"more than {limit} bytes")
+            raise BodyRefused(WebhookResult.TOO_LARGE, f"more than {limit} bytes")
         if self.held > self._max_bytes:
-            raise BodyRefused(Result.BUSY, "too many bodies held at once")
+            raise BodyRefused(WebhookResult.BUSY, "too many bodies held at once")
 
 
 def _check_head(request: web.Request, limit: int) -> None:
@@ -91,9 +93,11 @@ def _check_head(request: web.Request, limit: int) -> None:
     codings = [c.lower() for c in request.headers.getall("Transfer-Encoding", [])]
     # llhttp takes "gzip, chunked" for chunked: then the rest would be read as the body.
     if codings and (codings != ["chunked"] or request.version < HttpVersion11):
-        raise BodyRefused(Result.MALFORMED, "a transfer coding other than chunked")
+        raise BodyRefused(
+            WebhookResult.MALFORMED, "a transfer coding other than chunked"
+        )
     if (request.content_length or 0) > limit:
-        raise BodyRefused(Result.TOO_LARGE, f"more than {limit} bytes announced")
+        raise BodyRefused(WebhookResult.TOO_LARGE, f"more than {limit} bytes announced")
 
 
 def _invite(request: web.Request) -> None:

@@ -24,7 +24,7 @@ DIGEST_BYTES: Final = 16
 """Ids are remembered as digests: 256-character ids would cost three times the memory."""
 
 
-class Standing(StrEnum):
+class ClaimRefusal(StrEnum):
     """Why an id cannot be claimed; the value is the metric label `result`."""
 
     DUPLICATE = "duplicate"
@@ -56,7 +56,7 @@ class StoreFailed(SidecarError):
 class Window(Protocol):
     """The ids of one endpoint."""
 
-    async def claim(self, id_: str) -> Claim | Standing:
+    async def claim(self, id_: str) -> Claim | ClaimRefusal:
         """Claim an id, or tell why not. Raises StoreFailed."""
         ...
 
@@ -121,14 +121,14 @@ class MemoryWindow:
     def __repr__(self) -> str:
         return f"MemoryWindow({len(self._claimed)} claimed, {len(self._expires)} done)"
 
-    async def claim(self, id_: str) -> Claim | Standing:
+    async def claim(self, id_: str) -> Claim | ClaimRefusal:
         """Claim an id; nothing is awaited, so no other task comes between."""
         self.forget_expired()
         key = hashlib.blake2b(id_.encode(), digest_size=DIGEST_BYTES).digest()
         if key in self._expires:
-            return Standing.DUPLICATE
+            return ClaimRefusal.DUPLICATE
         if key in self._claimed:
-            return Standing.IN_FLIGHT
+            return ClaimRefusal.IN_FLIGHT
         self._ids.reserve()
         self._claimed.add(key)
         return Claim(key)

@@ -5,7 +5,7 @@ Rule 1: every decision is one conditional write, so that DynamoDB, not we, settl
 was first. Nothing is read before it is written.
 Rule 2: a claim is a lease. A receiver that dies in mid-delivery takes nothing with it:
 when its lease has run out, the sender's next attempt is delivered.
-Rule 3: `expires` is compared here, by us. Table TTL may run on the same attribute, but
+Rule 3: `expires` is compared here, by us. DynamoTable TTL may run on the same attribute, but
 it deletes up to days late and is housekeeping only.
 
     id       job # endpoint # webhook-id
@@ -21,15 +21,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.webhook.dedupe import Claim, Standing, StoreFailed
-from sidecar.webhook.table import Table
+from sidecar.webhook.dedupe import Claim, ClaimRefusal, StoreFailed
+from sidecar.webhook.table import DynamoTable
 
 LEASE_MARGIN_SECONDS: Final = 30
 """What a lease is longer than a delivery may take: two writes and skewed clocks."""
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
+class Namespace:
     """
     Whose ids they are: one job's, at one endpoint of it.
 
@@ -49,14 +49,18 @@ class TableWindow:
     """The ids of one endpoint in a table."""
 
     def __init__(
-        self, table: Table, space: Space, seconds: float, delivery_seconds: float
+        self,
+        table: DynamoTable,
+        space: Namespace,
+        seconds: float,
+        delivery_seconds: float,
     ) -> None:
         self._table = table
         self._space = space
         self._seconds = seconds
         self._lease_seconds = delivery_seconds + LEASE_MARGIN_SECONDS
 
-    async def claim(self, id_: str) -> Claim | Standing:
+    async def claim(self, id_: str) -> Claim | ClaimRefusal:
         """Claim an id, or tell why not. Raises StoreFailed."""
         claim = Claim(self._space.key(id_), self._table.options.token())
         future = self._table.submit(lambda: self._claim(claim))
@@ -94,7 +98,7 @@ class TableWindow:
             return False
         return True
 
-    def _undo(self, future: Future[Claim | Standing]) -> None:
+    def _undo(self, future: Future[Claim | ClaimRefusal]) -> None:
         """Release a claim that came too late; called by its thread."""
         if future.cancelled() or future.exception() is not None:
             return
@@ -106,7 +110,7 @@ class TableWindow:
 
     # What follows runs in the threads.
 
-    def _claim(self, claim: Claim) -> Claim | Standing:
+    def _claim(self, claim: Claim) -> Claim | ClaimRefusal:
         now = self._table.options.now()
         other = self._table.write(
             "put_item",
@@ -124,8 +128,8 @@ class TableWindow:
         if other is None or other.get("owner") == {"S": claim.owner}:
             return claim
         if other.get("state") == {"S": "done"}:
-            return Standing.DUPLICATE
-        return Standing.IN_FLIGHT
+            return ClaimRefusal.DUPLICATE
+        return ClaimRefusal.IN_FLIGHT
 
     def _done(self, claim: Claim) -> None:
         expires = _seconds(self._table.options.now() + self._seconds)

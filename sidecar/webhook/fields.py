@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from sidecar.core.fields import (
+from sidecar.core.http.fields import (
     HOP_BY_HOP,
     REMEMBERED,
     TOKEN,
@@ -22,7 +22,7 @@ from sidecar.core.fields import (
     is_proxy,
     parse_connection,
 )
-from sidecar.core.webhooks import (
+from sidecar.core.webhooks.verification import (
     SIGNATURE_FIELDS,
     Delivery,
     Rejection,

@@ -7,7 +7,7 @@ than a hash before the signature is known to be good, and an id is claimed only 
 can sign it.
 Rule 3: nothing is queued. The sender gets its answer when the app has given its own, and
 the sender's retries are the queue.
-Rule 4: every request ends in one `Outcome`: one answer, one count, one line.
+Rule 4: every request ends in one `WebhookOutcome`: one answer, one count, one line.
 """
 
 import asyncio
@@ -17,14 +17,19 @@ from typing import Final, Protocol
 
 from aiohttp import web
 
-from sidecar.core.webhooks import Delivery, Rejection, WebhookRejected, verify
+from sidecar.core.webhooks.verification import (
+    Delivery,
+    Rejection,
+    WebhookRejected,
+    verify,
+)
 from sidecar.log import get_logger
 from sidecar.webhook.body import Bodies, BodyRefused
-from sidecar.webhook.dedupe import Claim, Standing, StoreFailed, Window
+from sidecar.webhook.dedupe import Claim, ClaimRefusal, StoreFailed, Window
 from sidecar.webhook.delivery import AppBroke, AppClient, AppUnreachable
 from sidecar.webhook.fields import ForwardedFields
 from sidecar.webhook.options import EndpointOptions, Target
-from sidecar.webhook.outcome import COUNTED, Outcome, Result, answer
+from sidecar.webhook.outcome import COUNTED, WebhookOutcome, WebhookResult, answer
 from sidecar.webhook.secrets import WebhookSecrets
 
 LOOK_AGAIN_SECONDS: Final = 2
@@ -34,7 +39,9 @@ PREFIX: Final = "/webhooks/"
 
 _SUCCESS: Final = range(200, 300)
 # Part of every day: senders retry.
-_ROUTINE: Final = frozenset({Result.DELIVERED, Result.DUPLICATE, Result.IN_FLIGHT})
+_ROUTINE: Final = frozenset(
+    {WebhookResult.DELIVERED, WebhookResult.DUPLICATE, WebhookResult.IN_FLIGHT}
+)
 
 _log = get_logger("sidecar.webhook")
 
@@ -94,35 +101,37 @@ class Handler:
         self._report(endpoint, outcome, self.monotonic() - started, request.remote)
         return answer(outcome)
 
-    async def _end(self, endpoint: Endpoint, request: web.Request) -> Outcome:
+    async def _end(self, endpoint: Endpoint, request: web.Request) -> WebhookOutcome:
         """Turn whatever happens into an outcome: the one ladder."""
         try:
             limit = endpoint.options.max_body_bytes
             async with self.bodies.read(request, limit) as body:
                 return await self._receive(endpoint, request, body)
         except BodyRefused as refused:
-            return Outcome(refused.result, refused.detail)
+            return WebhookOutcome(refused.result, refused.detail)
         except WebhookRejected as rejected:
-            return Outcome(Result(rejected.reason), rejected.detail, rejected.id)
+            return WebhookOutcome(
+                WebhookResult(rejected.reason), rejected.detail, rejected.id
+            )
         except Exception as error:  # noqa: BLE001  (the outermost: a bug is a 500)
             _log.error("webhook_failed", exc_info=error)  # by type and place
-            return Outcome(Result.INTERNAL, type(error).__name__)
+            return WebhookOutcome(WebhookResult.INTERNAL, type(error).__name__)
 
     async def _receive(
         self, endpoint: Endpoint, request: web.Request, body: bytes
-    ) -> Outcome:
+    ) -> WebhookOutcome:
         """Verify a delivery, claim its id, deliver it."""
         if not endpoint.secrets.keys:
             reason = endpoint.secrets.last_error or "no secret yet"
-            return Outcome(Result.SECRET_UNAVAILABLE, reason)
+            return WebhookOutcome(WebhookResult.SECRET_UNAVAILABLE, reason)
         delivery = await self._verify(endpoint, request, body)
         fields = self._fields.of(request.raw_headers, delivery)
         try:
             claim = await endpoint.window.claim(delivery.id)
         except StoreFailed as failed:
-            return _outcome(Result.STORE_ERROR, str(failed), delivery)
-        if isinstance(claim, Standing):
-            return _outcome(Result(claim), "", delivery)
+            return _outcome(WebhookResult.STORE_ERROR, str(failed), delivery)
+        if isinstance(claim, ClaimRefusal):
+            return _outcome(WebhookResult(claim), "", delivery)
         try:
             result, detail = await self._deliver(endpoint, fields, body)
         except BaseException:
@@ -156,21 +165,25 @@ class Handler:
 
     async def _deliver(
         self, endpoint: Endpoint, fields: list[tuple[str, str]], body: bytes
-    ) -> tuple[Result, str]:
+    ) -> tuple[WebhookResult, str]:
         try:
             status = await self.app.deliver(
                 endpoint.target, fields, body, endpoint.options.response_seconds
             )
         except AppUnreachable as away:
-            return Result.APP_UNREACHABLE, str(away)
+            return WebhookResult.APP_UNREACHABLE, str(away)
         except AppBroke as broke:
-            return Result.APP_ERROR, str(broke)
+            return WebhookResult.APP_ERROR, str(broke)
         if status in _SUCCESS:
-            return Result.DELIVERED, ""
-        return Result.APP_ERROR, f"the app answered {status}"
+            return WebhookResult.DELIVERED, ""
+        return WebhookResult.APP_ERROR, f"the app answered {status}"
 
     def _report(
-        self, endpoint: Endpoint, outcome: Outcome, seconds: float, remote: str | None
+        self,
+        endpoint: Endpoint,
+        outcome: WebhookOutcome,
+        seconds: float,
+        remote: str | None,
     ) -> None:
         """Count, observe, and write the one line."""
         result = outcome.result
@@ -180,7 +193,7 @@ class Handler:
         if outcome.age_seconds is not None:
             endpoint.metrics.age(outcome.age_seconds)
         routine = result in _ROUTINE and not outcome.detail
-        if result is Result.DELIVERED and routine and not self.log_delivered:
+        if result is WebhookResult.DELIVERED and routine and not self.log_delivered:
             return
         write = _log.info if routine else _log.warning
         write(
@@ -196,15 +209,15 @@ class Handler:
         )
 
 
-def _outcome(result: Result, detail: str, delivery: Delivery) -> Outcome:
-    return Outcome(
+def _outcome(result: WebhookResult, detail: str, delivery: Delivery) -> WebhookOutcome:
+    return WebhookOutcome(
         result, detail, delivery.id, delivery.age_seconds, delivery.fingerprint
     )
 
 
-async def _settle(window: Window, claim: Claim, result: Result) -> str:
+async def _settle(window: Window, claim: Claim, result: WebhookResult) -> str:
     """Keep or release a claim; return what to say about it when that fails."""
-    delivered = result is Result.DELIVERED
+    delivered = result is WebhookResult.DELIVERED
     try:
         await (window.done(claim) if delivered else window.release(claim))
     except StoreFailed as failed:

@@ -14,7 +14,7 @@ from typing import Final
 from aiohttp import web
 
 
-class Result(StrEnum):
+class WebhookResult(StrEnum):
     """How a delivery ended: the metric label and the code in the answer."""
 
     DELIVERED = "delivered"
@@ -34,64 +34,69 @@ class Result(StrEnum):
     INTERNAL = "internal"
 
 
-COUNTED: Final = frozenset(list(Result)[:10])
+COUNTED: Final = frozenset(list(WebhookResult)[:10])
 """The results that `sidecar_webhooks_total` has series for."""
 
 STATUS: Final = MappingProxyType(
     {
-        Result.DELIVERED: 204,
-        Result.DUPLICATE: 200,
-        Result.IN_FLIGHT: 409,
-        Result.BAD_SIGNATURE: 401,
-        Result.STALE: 400,
-        Result.MALFORMED: 400,
-        Result.TOO_LARGE: 413,
-        Result.APP_ERROR: 502,
-        Result.APP_UNREACHABLE: 503,
-        Result.STORE_ERROR: 503,
-        Result.REQUEST_TIMEOUT: 408,
-        Result.SECRET_UNAVAILABLE: 503,
-        Result.BUSY: 503,
-        Result.INTERNAL: 500,
+        WebhookResult.DELIVERED: 204,
+        WebhookResult.DUPLICATE: 200,
+        WebhookResult.IN_FLIGHT: 409,
+        WebhookResult.BAD_SIGNATURE: 401,
+        WebhookResult.STALE: 400,
+        WebhookResult.MALFORMED: 400,
+        WebhookResult.TOO_LARGE: 413,
+        WebhookResult.APP_ERROR: 502,
+        WebhookResult.APP_UNREACHABLE: 503,
+        WebhookResult.STORE_ERROR: 503,
+        WebhookResult.REQUEST_TIMEOUT: 408,
+        WebhookResult.SECRET_UNAVAILABLE: 503,
+        WebhookResult.BUSY: 503,
+        WebhookResult.INTERNAL: 500,
     }
 )
 
 RETRY_AFTER_SECONDS: Final = MappingProxyType(
     {
-        Result.IN_FLIGHT: 5,  # the first retry of Standard Webhooks senders
-        Result.APP_UNREACHABLE: 5,
-        Result.STORE_ERROR: 5,
-        Result.SECRET_UNAVAILABLE: 5,
-        Result.BUSY: 1,
+        WebhookResult.IN_FLIGHT: 5,  # the first retry of Standard Webhooks senders
+        WebhookResult.APP_UNREACHABLE: 5,
+        WebhookResult.STORE_ERROR: 5,
+        WebhookResult.SECRET_UNAVAILABLE: 5,
+        WebhookResult.BUSY: 1,
     }
 )
 
 # After these the rest of the request is not read: its connection is of no more use.
 _CLOSING: Final = frozenset(
-    {Result.TOO_LARGE, Result.REQUEST_TIMEOUT, Result.BUSY, Result.INTERNAL}
+    {
+        WebhookResult.TOO_LARGE,
+        WebhookResult.REQUEST_TIMEOUT,
+        WebhookResult.BUSY,
+        WebhookResult.INTERNAL,
+    }
 )
 
 _SENTENCES: Final = MappingProxyType(
     {
-        Result.IN_FLIGHT: "this id is being delivered; try again",
-        Result.BAD_SIGNATURE: "no signature is of a secret that is valid here",
-        Result.TOO_LARGE: "the body is larger than this endpoint takes",
-        Result.APP_ERROR: "the service did not accept the delivery; try again",
-        Result.APP_UNREACHABLE: "the service is away; try again",
-        Result.STORE_ERROR: "cannot tell whether this was delivered; try again",
-        Result.REQUEST_TIMEOUT: "the body did not come in time",
-        Result.SECRET_UNAVAILABLE: "not ready to verify; try again",
-        Result.BUSY: "too much is under way; try again",
-        Result.INTERNAL: "unexpected error",
+        WebhookResult.IN_FLIGHT: "this id is being delivered; try again",
+        WebhookResult.BAD_SIGNATURE: "no signature is of a secret that is valid here",
+        WebhookResult.TOO_LARGE: "the body is larger than this endpoint takes",
+        WebhookResult.APP_ERROR: "the service did not accept the delivery; try again",
+        WebhookResult.APP_UNREACHABLE: "the service is away; try again",
+        WebhookResult.STORE_ERROR: "cannot tell whether this was delivered; try again",
+        WebhookResult.REQUEST_TIMEOUT: "the body did not come in time",
+        WebhookResult.SECRET_UNAVAILABLE: "not ready to verify; try again",
+        WebhookResult.BUSY: "too much is under way; try again",
+        WebhookResult.INTERNAL: "unexpected error",
     }
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WebhookOutcome:
     """How one delivery ended."""
 
-    result: Result
+    result: WebhookResult
     detail: str = ""
     """In plain words, for our log."""
     id: str = ""
@@ -101,13 +106,13 @@ class Outcome:
     """Fingerprint of the secret that verified it."""
 
 
-def answer(outcome: Outcome) -> web.Response:
+def answer(outcome: WebhookOutcome) -> web.Response:
     """Make the answer to the sender."""
     result = outcome.result
     headers = {"Server": "sidecar"}  # not our versions, to anybody who asks
-    if result is Result.DELIVERED:
+    if result is WebhookResult.DELIVERED:
         return web.Response(status=STATUS[result], headers=headers)
-    if result is Result.DUPLICATE:
+    if result is WebhookResult.DUPLICATE:
         headers["X-Sidecar-Duplicate"] = "1"
         return web.Response(status=STATUS[result], headers=headers)
     headers["X-Sidecar-Error"] = result

@@ -19,21 +19,21 @@ from typing import Self
 
 from aiohttp import web
 
-from sidecar.core.secret import Secret
+from sidecar.core.secrecy.secret import Secret
 from sidecar.credential.sources.base import Source
 from sidecar.webhook.body import Bodies
 from sidecar.webhook.dedupe import MemoryIds, Window
 from sidecar.webhook.delivery import AppClient
-from sidecar.webhook.dynamodb import Space, TableWindow
+from sidecar.webhook.dynamodb import Namespace, TableWindow
 from sidecar.webhook.handler import PREFIX, Endpoint, EndpointMetrics, Handler
 from sidecar.webhook.options import EndpointOptions, ReceiverOptions, Target
 from sidecar.webhook.runner import Runner
 from sidecar.webhook.secrets import SecretsOptions, WebhookSecrets
-from sidecar.webhook.table import Table, TableOptions, make_client
+from sidecar.webhook.table import DynamoTable, TableOptions, make_client
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class Dependencies:
     """What the receiver uses of the process: its clocks, chance, counters, redactor."""
 
     now: Callable[[], float]
@@ -63,12 +63,15 @@ class WebhookReceiver:
     """
 
     def __init__(
-        self, options: ReceiverOptions, sources: Mapping[str, Source], tools: Tools
+        self,
+        options: ReceiverOptions,
+        sources: Mapping[str, Source],
+        tools: Dependencies,
     ) -> None:
         self._options = options
         self._tools = tools
         self._stack = AsyncExitStack()
-        self._tables: dict[str, Table] = {}
+        self._tables: dict[str, DynamoTable] = {}
         self._ids = MemoryIds(options.max_ids, tools.monotonic)
         self._app = AppClient()
         shared: dict[int, WebhookSecrets] = {}
@@ -161,10 +164,10 @@ class WebhookReceiver:
                 self._tools.token,
                 partial(self._tools.aws, "dynamodb"),
             )
-            self._tables[endpoint.table] = Table(options)
+            self._tables[endpoint.table] = DynamoTable(options)
         return TableWindow(
             self._tables[endpoint.table],
-            Space(self._options.job, endpoint.name),
+            Namespace(self._options.job, endpoint.name),
             endpoint.window_seconds,
             endpoint.response_seconds,
         )

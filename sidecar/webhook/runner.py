@@ -10,10 +10,10 @@ from typing import Final
 
 from aiohttp import StreamReader, web
 
-from sidecar.capped import CappedServer, silent
+from sidecar.limited_server import ConnectionLimitedServer, silent
 from sidecar.log import get_logger
 from sidecar.webhook.options import ReceiverOptions
-from sidecar.webhook.outcome import Outcome, Result, answer
+from sidecar.webhook.outcome import WebhookOutcome, WebhookResult, answer
 
 SERVER_ERROR: Final = 500
 
@@ -34,7 +34,7 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         started = await super()._make_server()
-        return CappedServer(
+        return ConnectionLimitedServer(
             started,
             self._options.max_connections,
             _Connection,
@@ -88,8 +88,12 @@ class _Connection(web.RequestHandler):
         message: str | None = None,  # noqa: ARG002  (aiohttp's; quotes what came)
     ) -> web.StreamResponse:
         """Answer what aiohttp could not parse, or the handler did not survive."""
-        result = Result.INTERNAL if status >= SERVER_ERROR else Result.MALFORMED
+        result = (
+            WebhookResult.INTERNAL
+            if status >= SERVER_ERROR
+            else WebhookResult.MALFORMED
+        )
         _log.info("webhook_unreadable", result=result.value, remote=request.remote)
-        response = answer(Outcome(result, "this is not HTTP that we take"))
+        response = answer(WebhookOutcome(result, "this is not HTTP that we take"))
         response.force_close()
         return response

@@ -1,7 +1,7 @@
 """
 The secrets of an endpoint: every one that is valid now.
 
-This is no `Keeper`. A key that we send is proved by the API's answer, so it has a life
+This is no `CredentialManager`. A key that we send is proved by the API's answer, so it has a life
 of trials, fallbacks and 401s. A secret that we verify with needs none of it: all valid
 ones are tried on every delivery, the current and, until it is gone, the previous, so a
 rotation has no moment at which one must be chosen. What is left is a refresher.
@@ -17,9 +17,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.core.schedule import Allowance, backoff, spread
-from sidecar.core.secret import Secret, SecretRules, fingerprint_of, parse_secret
-from sidecar.core.webhook_keys import HmacKey, Key, parse_key
+from sidecar.core.keylife.backoff import TokenBucket, backoff, spread
+from sidecar.core.secrecy.secret import (
+    Secret,
+    SecretRules,
+    fingerprint_of,
+    parse_secret,
+)
+from sidecar.core.webhooks.signing_keys import HmacKey, Key, parse_key
 from sidecar.credential.sources.base import Fetched, Source, Versions
 from sidecar.errors import RefreshResult, SecretRejected, SourceFailed
 from sidecar.log import get_logger
@@ -49,7 +54,7 @@ class SecretsOptions:
 
 
 class WebhookSecrets:
-    """Looks after one secret; `keys` is read for every delivery and swapped at once."""
+    """RefreshSchedule after one secret; `keys` is read for every delivery and swapped at once."""
 
     def __init__(self, name: str, source: Source, options: SecretsOptions) -> None:
         self.name = name
@@ -64,7 +69,7 @@ class WebhookSecrets:
         self._seen: tuple[str, str | None] | None = None
         self._in_use: list[str] = []
         self._looking = asyncio.Lock()
-        self._extra = Allowance(_EXTRA_LOOKS, _EXTRA_LOOK_SECONDS)
+        self._extra = TokenBucket(_EXTRA_LOOKS, _EXTRA_LOOK_SECONDS)
 
     def __repr__(self) -> str:
         return f"WebhookSecrets({self.name!r}, {self.keys!r})"

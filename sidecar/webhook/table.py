@@ -106,7 +106,7 @@ class TableOptions:
     call_seconds: float = CALL_SECONDS
 
 
-class Table:
+class DynamoTable:
     """A table with its client and its threads; an async context manager."""
 
     def __init__(self, options: TableOptions) -> None:

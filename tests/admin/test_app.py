@@ -12,9 +12,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from sidecar.admin import app as admin
 from sidecar.admin.app import HEADERS, AdminHooks, admin_app
-from sidecar.core.health import Facts, UpstreamHealth
-from sidecar.core.redaction import Redactor
-from sidecar.core.secret import MASK, Secret
+from sidecar.admin.health import HealthFacts, UpstreamHealth
+from sidecar.core.secrecy.redaction import Redactor
+from sidecar.core.secrecy.secret import MASK, Secret
 from sidecar.errors import RefreshResult
 from sidecar.log import configure
 from sidecar.metrics import Metrics
@@ -22,8 +22,10 @@ from tests.log.conftest import KEY, Log, _logs as logs_fixture
 
 logs = logs_fixture
 
-FINE = Facts([UpstreamHealth("flownally", "fresh", had_key=True, usable=True)])
-MISSING = Facts([UpstreamHealth("flownally", "missing", had_key=False, usable=False)])
+FINE = HealthFacts([UpstreamHealth("flownally", "fresh", had_key=True, usable=True)])
+MISSING = HealthFacts(
+    [UpstreamHealth("flownally", "missing", had_key=False, usable=False)]
+)
 COMMANDS = ["/-/reload", "/-/quit"]
 
 Client = TestClient[web.Request, web.Application]
@@ -33,7 +35,7 @@ Client = TestClient[web.Request, web.Application]
 class Process:
     """A process with an admin port."""
 
-    facts: Facts = FINE
+    facts: HealthFacts = FINE
     results: dict[str, RefreshResult] = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=lambda: {"job": {"name": "x"}})
     reloads: int = 0
@@ -106,17 +108,19 @@ async def _client(process: Process) -> AsyncIterator[Client]:
     [
         pytest.param("/livez", FINE, 200, id="live"),
         pytest.param("/livez", MISSING, 200, id="live-without-a-key"),
-        pytest.param("/livez", Facts(draining=True), 200, id="live-while-draining"),
+        pytest.param(
+            "/livez", HealthFacts(draining=True), 200, id="live-while-draining"
+        ),
         pytest.param("/startupz", FINE, 200, id="started"),
         pytest.param("/startupz", MISSING, 503, id="not-started"),
         pytest.param("/readyz", FINE, 200, id="ready"),
         pytest.param("/readyz", MISSING, 503, id="not-ready"),
-        pytest.param("/readyz", Facts(draining=True), 503, id="draining"),
-        pytest.param("/readyz", Facts(leaks=("event",)), 503, id="leaking"),
+        pytest.param("/readyz", HealthFacts(draining=True), 503, id="draining"),
+        pytest.param("/readyz", HealthFacts(leaks=("event",)), 503, id="leaking"),
     ],
 )
 async def test_probes_answer_by_the_facts(
-    process: Process, client: Client, path: str, facts: Facts, status: int
+    process: Process, client: Client, path: str, facts: HealthFacts, status: int
 ) -> None:
     """200 or 503, with the reasons."""
     process.facts = facts

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from sidecar.admin import words
+from sidecar.admin import texts
 from sidecar.admin.page import POLICY, page
 from sidecar.admin.render import bar, overall, used
-from sidecar.core.lifecycle import State
+from sidecar.core.keylife.machine import State
 from sidecar.errors import Code
-from tests.admin.documents import DAY, NOW, burned, healthy, rotated
+from tests.support.status_documents import DAY, NOW, burned, healthy, rotated
 
 HOSTILE = st.text(
     alphabet=st.sampled_from("<>&'\"/\\`{}$ =\n\u2028ab\x00é"), max_size=30
@@ -47,15 +47,15 @@ def test_every_state_has_words(state: State) -> None:
     document = healthy()
     document["upstreams"]["flownally"]["state"] = str(state)
 
-    level, word, sentence = words.STATES[str(state)]
+    level, word, sentence = texts.STATES[str(state)]
     assert word in plain(document)
     assert sentence in plain(document)
-    assert overall(document) == (level, words.OVERALL[level])
+    assert overall(document) == (level, texts.OVERALL[level])
 
 
 def test_the_words_are_those_of_the_lifecycle() -> None:
     """No state was added or renamed without its words."""
-    assert set(words.STATES) == {str(state) for state in State} | {words.BURNED}
+    assert set(texts.STATES) == {str(state) for state in State} | {texts.BURNED}
 
 
 def test_a_refused_key_is_worse_when_calls_feel_it() -> None:
@@ -75,7 +75,7 @@ def test_the_worst_upstream_makes_the_headline() -> None:
     document = healthy()
     document["upstreams"]["other"] = burned(healthy())["upstreams"]["flownally"]
 
-    assert overall(document) == (words.BAD, "Calls are failing")
+    assert overall(document) == (texts.BAD, "Calls are failing")
     assert overall(document | {"draining": True})[1].startswith("Stopping")
 
 
@@ -102,19 +102,19 @@ def test_a_rotation_is_told_in_sentences() -> None:
 )
 def test_events_are_sentences(event: tuple[str, str, str, int], sentence: str) -> None:
     """Also those that this version does not know."""
-    assert sentence in words.event(*event)
+    assert sentence in texts.event(*event)
 
 
 @pytest.mark.parametrize("code", list(Code))
 def test_a_refusal_names_its_reason(code: Code) -> None:
     """The code is the one of the metric and of the answer."""
-    assert code.value in words.event("refused", code.value, "", 3)
+    assert code.value in texts.event("refused", code.value, "", 3)
 
 
 @pytest.mark.parametrize(
     ("at", "text"),
     [
-        (None, words.NEVER),
+        (None, texts.NEVER),
         (NOW, "now"),
         (NOW + 0.5, "now"),
         (NOW - 59, "59 s ago"),
@@ -126,7 +126,7 @@ def test_a_refusal_names_its_reason(code: Code) -> None:
 )
 def test_moments_are_told_from_now(at: float | None, text: str) -> None:
     """In the largest unit that fits."""
-    assert words.moment(at, NOW) == text
+    assert texts.moment(at, NOW) == text
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_single_call_can_be_seen(count: int, most: int, height: int) -> None:
 def test_an_empty_document_is_a_page_too() -> None:
     """Before anything is known, and whatever a newer version leaves out."""
     assert "All keys work" in plain({})
-    assert words.NOTHING in plain({"upstreams": {"x": {}}})
+    assert texts.NOTHING in plain({"upstreams": {"x": {}}})
 
 
 @given(HOSTILE, HOSTILE, HOSTILE)

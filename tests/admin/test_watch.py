@@ -3,8 +3,8 @@
 import asyncio
 
 from sidecar.admin import watch
+from sidecar.admin.history import Sample
 from sidecar.admin.watch import Watch
-from sidecar.core.history import Sample
 
 NOW = 1_800_000_000.0
 

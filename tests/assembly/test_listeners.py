@@ -14,9 +14,9 @@ from sidecar.assembly.listeners import (
 )
 from sidecar.errors import SettingsInvalid
 from sidecar.settings import Settings
+from sidecar.settings.cross_checks import OWN
 from sidecar.settings.values import Address
-from sidecar.settings.whole import OWN
-from tests.assembly.support import everything
+from tests.support.full_settings import everything
 
 
 @pytest.fixture(name="settings")

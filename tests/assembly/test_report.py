@@ -7,20 +7,20 @@ from typing import Any, cast
 
 import pytest
 
+from sidecar.admin.health import readyz, startupz
+from sidecar.admin.history import Sample
 from sidecar.assembly.report import Report
-from sidecar.core.health import readyz, startupz
-from sidecar.core.history import Sample
-from sidecar.core.life_events import State
-from sidecar.credential.keeper import Keeper
-from sidecar.credential.options import KeeperStatus
+from sidecar.core.keylife.messages import State
+from sidecar.credential.manager import CredentialManager
+from sidecar.credential.options import CredentialStatus
 from sidecar.errors import Code
+from sidecar.hardening import HardeningStatus
 from sidecar.metrics import Metrics
 from sidecar.metrics.hot import UPSTREAM
-from sidecar.posture import Posture
 from sidecar.proxy.server import ProxyServer
-from tests.assembly.support import everything
+from tests.support.full_settings import everything
 
-FRESH = KeeperStatus(State.FRESH, "file", fingerprint="abcdef01", generation=1)
+FRESH = CredentialStatus(State.FRESH, "file", fingerprint="abcdef01", generation=1)
 
 
 class Parts:
@@ -33,7 +33,7 @@ class Parts:
         self.report = Report(
             everything(directory),
             self.metrics,
-            Posture(
+            HardeningStatus(
                 dumpable=False,
                 core_bytes=0,
                 memory_locked=True,
@@ -44,11 +44,13 @@ class Parts:
             webhooks_ready=lambda: self.webhooks_ready,
         )
 
-    def start(self, name: str, status: KeeperStatus, current: object = True) -> None:
+    def start(
+        self, name: str, status: CredentialStatus, current: object = True
+    ) -> None:
         """Give an upstream a keeper in this state, and a proxy."""
         stats = self.metrics.upstream(name, ("*",))
         keeper = SimpleNamespace(status=status, current=current)
-        self.report.keepers[name] = cast("Keeper", keeper)
+        self.report.keepers[name] = cast("CredentialManager", keeper)
         proxy = SimpleNamespace(stats=stats)
         self.report.proxies[name] = cast("ProxyServer", proxy)
 
@@ -77,7 +79,7 @@ def test_before_the_first_keeper_nothing_is_ready(parts: Parts) -> None:
 def test_every_upstream_and_the_webhooks_count(parts: Parts) -> None:
     """One that has no key yet holds all up."""
     parts.start("flownally", FRESH)
-    parts.start("local", KeeperStatus(State.MISSING, "file"), None)
+    parts.start("local", CredentialStatus(State.MISSING, "file"), None)
     assert not startupz(parts.report.facts()).ok
 
     parts.start("local", FRESH)
@@ -92,7 +94,7 @@ def test_every_upstream_and_the_webhooks_count(parts: Parts) -> None:
 
 def test_an_expired_key_was_there_and_is_not_usable(parts: Parts) -> None:
     """So the start is over for good, and readiness is not."""
-    expired = KeeperStatus(State.EXPIRED, "file", "abcdef01", generation=1)
+    expired = CredentialStatus(State.EXPIRED, "file", "abcdef01", generation=1)
     parts.start("flownally", FRESH)
     parts.start("local", expired, None)
     facts = parts.report.facts()
@@ -143,10 +145,10 @@ def test_a_sample_has_what_the_history_needs(parts: Parts) -> None:
     assert sample.refused == {"tripwire": 1}
     assert sample.rejected is None
 
-    waiting = KeeperStatus(State.FRESH, "file", "abcdef01", candidate="00000000")
+    waiting = CredentialStatus(State.FRESH, "file", "abcdef01", candidate="00000000")
     parts.start("local", waiting)
     assert parts.report._sample("local").rejected is None
-    refused = KeeperStatus(
+    refused = CredentialStatus(
         State.REJECTED, "file", candidate="00000000", candidate_rejected=True
     )
     parts.start("local", refused)

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from sidecar.assembly import upstreams as assembly
-from sidecar.core.secret import SecretRules
-from sidecar.credential.options import KeeperOptions
+from sidecar.core.secrecy.secret import SecretRules
+from sidecar.credential.options import CredentialManagerOptions
 from sidecar.credential.sources.file import FileSource
 from sidecar.credential.sources.secrets_manager import SecretsManagerSource
 from sidecar.errors import Code, Refused
 from sidecar.proxy.options import Guards, Limits
 from sidecar.settings import Settings
-from tests.assembly.support import everything
-from tests.settings.support import GOOD, loaded
+from tests.support.full_settings import everything
+from tests.support.settings_files import GOOD, loaded
 
 NAME, LOCAL = "flownally", "local"
 
@@ -42,7 +42,7 @@ def test_both_sides_have_the_same_defaults(tmp_path: Path) -> None:
     assert options.guards == Guards()
     assert options.access == "errors"
     assert assembly.rules_of(settings.upstreams[NAME]) == SecretRules()
-    defaults = KeeperOptions(NAME)
+    defaults = CredentialManagerOptions(NAME)
     assert assembly.keeper_options(settings, NAME) == defaults
 
 
@@ -63,7 +63,7 @@ def test_what_the_keeper_is_told(settings: Settings) -> None:
     options = assembly.keeper_options(settings, NAME)
     rules = SecretRules("api_key", "fln_test_", "", "X-Api-Key")
 
-    assert options == KeeperOptions(NAME, rules, 11, 12, 30)
+    assert options == CredentialManagerOptions(NAME, rules, 11, 12, 30)
     assert len(dataclasses.fields(options)) == 5, "an option that nothing sets"
 
 

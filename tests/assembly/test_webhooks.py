@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from sidecar.assembly.webhooks import endpoint_of, receiver_of
-from sidecar.core.secret import Secret
+from sidecar.core.secrecy.secret import Secret
 from sidecar.metrics import Metrics
 from sidecar.settings import Settings
 from sidecar.settings.names import check_table_name
 from sidecar.webhook.options import EndpointOptions
-from tests.assembly.support import everything
+from tests.support.full_settings import everything
 
 
 @pytest.fixture(name="settings")

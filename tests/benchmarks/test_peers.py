@@ -13,7 +13,7 @@ from benchmarks.peers import PEERS, Ours, Peer, Setup
 from benchmarks.peers.base import variables
 from benchmarks.peers.haproxy import HAProxy
 from benchmarks.process import Running
-from sidecar.demo.ca import ensure_certificate
+from sidecar.emulator.ca import ensure_certificate
 from sidecar.settings import load
 
 CROWD = CONNECTIONS + 1

@@ -11,12 +11,12 @@ import pytest
 
 from sidecar.cli import main
 from sidecar.commands import check
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.aws import ENVIRONMENT, AwsClient, environment
-from sidecar.demo.keys import Issued
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.aws import ENVIRONMENT, AwsClient, environment
+from sidecar.emulator.key_ring import Issued
 from sidecar.errors import Exit
-from sidecar.posture import Posture
-from tests.integration.support import Settings, merge, to_toml
+from sidecar.hardening import HardeningStatus
+from tests.support.processes import Settings, merge, to_toml
 
 SECRET = "fln_live_0123456789abcdef0123456789abcdef"
 Check = Callable[..., tuple[int, str]]
@@ -29,7 +29,7 @@ def _run_check(
     capsys: pytest.CaptureFixture[str],
 ) -> Check:
     """Run the command on settings; gives its exit code and what it printed."""
-    posture = Posture(
+    posture = HardeningStatus(
         dumpable=False, core_bytes=0, memory_locked=True, no_new_privileges=True
     )
     # Hardening is for life: it would forbid the other tests to look at this process.

@@ -14,8 +14,8 @@ from sidecar.cli import main
 from sidecar.commands import control, wait
 from sidecar.errors import Exit, SettingsInvalid
 from sidecar.settings.values import Address
-from tests.commands.support import admin_port
-from tests.settings.support import GOOD
+from tests.support.fake_admin_port import admin_port
+from tests.support.settings_files import GOOD
 
 
 @pytest.fixture(name="nobody")

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from sidecar.commands import keys
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.aws import AwsClient
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit
 from sidecar.rotation.aws_errors import Denied
 from sidecar.rotation.store import NotThere
-from tests.commands.rotating import Run, runner
-from tests.integration.rotation_stage import Stage
-from tests.integration.support import SECRET_ID
-from tests.rotation.fakes import World
+from tests.support.processes import SECRET_ID
+from tests.support.rotation_commands import Run, runner
+from tests.support.rotation_fakes import World
+from tests.support.rotation_rig import Stage
 
 NEW_SECRET = "prod/flownally/export"
 

@@ -9,16 +9,16 @@ import boto3
 import pytest
 
 from sidecar.commands import rotate
-from sidecar.core.rotation_facts import Key
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.aws import AwsClient
+from sidecar.core.rotation.facts import ApiKey
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit
-from sidecar.rotation.workflow import Outcome
-from tests.commands.rotating import Run, runner
-from tests.integration.rotation_stage import MANAGER_ID, Stage
-from tests.integration.support import SECRET_ID, UPSTREAM
-from tests.rotation.facts import make
-from tests.rotation.fakes import World
+from sidecar.rotation.workflow import RotationOutcome
+from tests.support.processes import SECRET_ID, UPSTREAM
+from tests.support.rotation_commands import Run, runner
+from tests.support.rotation_facts import make
+from tests.support.rotation_fakes import World
+from tests.support.rotation_rig import MANAGER_ID, Stage
 
 DAY = 86400.0
 
@@ -232,8 +232,8 @@ def test_an_interrupted_rotation_says_that_it_goes_on(
 def test_keys_that_people_must_judge_are_named() -> None:
     """An old key without a recorded id, and keys that no version names."""
     world = World()
-    outcome = Outcome(
-        "0a1b2c3d", changed=True, unnamed=(Key("k9"),), old_key_unknown=True
+    outcome = RotationOutcome(
+        "0a1b2c3d", changed=True, unnamed=(ApiKey("k9"),), old_key_unknown=True
     )
 
     rotate.conclude(world.parts(), outcome)

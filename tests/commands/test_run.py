@@ -10,7 +10,7 @@ import sidecar
 from sidecar.cli import main
 from sidecar.errors import Exit
 from sidecar.settings import Settings
-from tests.settings.support import GOOD
+from tests.support.settings_files import GOOD
 
 
 @pytest.fixture(name="started")
@@ -26,8 +26,8 @@ def _started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     vars(app).update(run=run)
     monkeypatch.setitem(sys.modules, "sidecar.app", app)
     monkeypatch.setattr(sidecar, "app", app, raising=False)
-    # This process is the tests' own; what it does is seen in tests/test_posture.py.
-    monkeypatch.setattr("sidecar.posture.harden", lambda: None)
+    # This process is the tests' own; what it does is seen in tests/test_hardening.py.
+    monkeypatch.setattr("sidecar.hardening.harden", lambda: None)
     monkeypatch.delitem(sys.modules, "sidecar.commands.run", raising=False)
     return started
 

@@ -7,7 +7,7 @@ import pytest
 
 from sidecar.commands.support import path_of, settings_of
 from sidecar.errors import SettingsInvalid
-from tests.settings.support import GOOD
+from tests.support.settings_files import GOOD
 
 
 def given(config: str | None) -> argparse.Namespace:

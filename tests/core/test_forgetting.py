@@ -2,8 +2,8 @@
 
 import pytest
 
-from sidecar.core.redaction import KEPT, REMEMBERED_SECONDS, Redactor
-from sidecar.core.secret import Secret
+from sidecar.core.secrecy.redaction import KEPT, REMEMBERED_SECONDS, Redactor
+from sidecar.core.secrecy.secret import Secret
 
 OLD, NEW, OTHER = (f"fln_live_{name}_0123456789" for name in ("old", "new", "other"))
 

@@ -6,7 +6,7 @@ import pytest
 from botocore import exceptions as aws
 from botocore.exceptions import ClientError
 
-from sidecar.credential.sources.aws_errors import CODES, EXCEPTIONS, failure_of
+from sidecar.aws.errors import CODES, EXCEPTIONS, failure_of
 from sidecar.errors import RefreshResult, SourceFailed
 
 

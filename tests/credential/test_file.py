@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.core.secret import digest_of
+from sidecar.core.secrecy.secret import digest_of
 from sidecar.credential.sources import file as file_module
 from sidecar.credential.sources.file import FileSource, Signature
 from sidecar.errors import RefreshResult, SourceFailed
-from tests.credential.waiting import until
+from tests.support.waiting import until
 
 
 @pytest.fixture(name="path")

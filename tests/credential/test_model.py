@@ -24,11 +24,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from sidecar.core.life_events import State
-from sidecar.core.secret import Credential
+from sidecar.core.keylife.messages import State
+from sidecar.core.secrecy.secret import Credential
 from sidecar.errors import RefreshResult
-from tests.credential.virtual import VirtualLoop
-from tests.credential.world import EPOCH, World
+from tests.support.simulation import EPOCH, World
+from tests.support.virtual_clock import VirtualLoop
 
 OUTAGES = st.sampled_from(
     [
@@ -324,7 +324,7 @@ class KeeperLife(RuleBasedStateMachine):
         told = world.metrics.states[-1] if world.metrics.states else State.MISSING
         assert told == state
         assert (world.current is None) == (state in {State.MISSING, State.EXPIRED})
-        assert world.keeper.doubted == life.keys.refused
+        assert world.keeper.wants_outcomes == life.keys.refused
         if state is State.STALE:
             assert life.looks.failures > 0
         if state is State.FRESH:

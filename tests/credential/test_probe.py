@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from sidecar.core.secret import Credential, Secret, SecretRules, header_line
+from sidecar.core.secrecy.secret import Credential, Secret, SecretRules, header_line
 from sidecar.credential import probe as probe_module
 from sidecar.credential.probe import ApiProbe, ProbeOptions
 
 if TYPE_CHECKING:
-    from sidecar.demo.ca import Certificate
+    from sidecar.emulator.ca import Certificate
 
-Answer = Callable[[web.Request], web.StreamResponse]
+ResolveCalls = Callable[[web.Request], web.StreamResponse]
 
 
 def credential(rules: SecretRules | None = None) -> Credential:
@@ -29,7 +29,7 @@ def credential(rules: SecretRules | None = None) -> Credential:
 
 @asynccontextmanager
 async def serving(
-    answer: Answer, tls: ssl.SSLContext | None = None
+    answer: ResolveCalls, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[tuple[str, list[web.Request]]]:
     """Serve one answer to whatever is asked; give the address and what was asked."""
     seen: list[web.Request] = []
@@ -51,7 +51,7 @@ async def serving(
         await runner.cleanup()
 
 
-def status(code: int, **headers: str) -> Answer:
+def status(code: int, **headers: str) -> ResolveCalls:
     """Answer with a status."""
     return lambda _: web.Response(status=code, headers=headers)
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.life_events import Stage
-from sidecar.credential.sources import aws_client
+from sidecar.aws import client
+from sidecar.core.keylife.messages import VersionStage
 from sidecar.credential.sources.secrets_manager import SecretsManagerSource
-from sidecar.demo.aws import AwsClient, environment
+from sidecar.emulator.aws import AwsClient, environment
 from sidecar.errors import RefreshResult, SourceFailed
-from tests.integration.aws_shim import AwsFault, AwsShim
+from tests.support.faulty_aws import AwsFault, AwsShim
 
 NAME = "prod/flownally/crm-sync"
 DENIED, THROTTLED = RefreshResult.DENIED, RefreshResult.THROTTLED
@@ -93,7 +93,7 @@ async def test_a_value_is_fetched_by_its_stage(
     first = moto.put_secret(NAME, "key-1")
     second = moto.rotate(NAME, "key-2")
     source = make(moto.endpoint)
-    current = await source.fetch(Stage.CURRENT)
+    current = await source.fetch(VersionStage.CURRENT)
     previous = await source.fetch("AWSPREVIOUS")
 
     assert (current.raw, current.version_id) == ("key-2", second)
@@ -220,7 +220,7 @@ async def test_an_answer_that_does_not_come_ends_in_time(
     aws_shim: AwsShim, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop goes on meanwhile."""
-    monkeypatch.setattr(aws_client, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(client, "READ_SECONDS", 0.3)
     aws_shim.fail(AwsFault(hang=True))
     source = make(aws_shim.endpoint)
     ticks = 0
@@ -445,7 +445,7 @@ def test_the_lean_client_asks_where_the_full_one_does(region: str) -> None:
     full = botocore.session.get_session().create_client(
         "secretsmanager", region_name=region
     )
-    lean = aws_client.secrets_manager_client(region, None)
+    lean = client.secrets_manager_client(region, None)
 
     assert lean.meta.endpoint_url == full.meta.endpoint_url
     assert lean.meta.service_model.signing_name == full.meta.service_model.signing_name

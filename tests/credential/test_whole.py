@@ -11,18 +11,18 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.life_events import Replay, State
-from sidecar.core.secret import Credential, SecretRules
-from sidecar.credential.keeper import Keeper
-from sidecar.credential.options import KeeperOptions
+from sidecar.core.keylife.messages import Replay, State
+from sidecar.core.secrecy.secret import Credential, SecretRules
+from sidecar.credential.manager import CredentialManager
+from sidecar.credential.options import CredentialManagerOptions
 from sidecar.credential.sources.base import Source
 from sidecar.credential.sources.file import FileSource
 from sidecar.credential.sources.secrets_manager import SecretsManagerSource
-from sidecar.demo.aws import AwsClient, environment
+from sidecar.emulator.aws import AwsClient, environment
 from sidecar.errors import RefreshResult
-from tests.credential.waiting import until
-from tests.credential.world import FakeMetrics
-from tests.integration.aws_shim import AwsFault, AwsShim
+from tests.support.faulty_aws import AwsFault, AwsShim
+from tests.support.simulation import FakeMetrics
+from tests.support.waiting import until
 
 NAME = "prod/flownally/crm-sync"
 
@@ -48,10 +48,10 @@ def secrets(endpoint: str) -> SecretsManagerSource:
 @asynccontextmanager
 async def kept(
     source: Source, metrics: FakeMetrics, rules: SecretRules | None = None
-) -> AsyncIterator[Keeper]:
+) -> AsyncIterator[CredentialManager]:
     """Run a keeper of a source."""
-    keeper = Keeper(
-        KeeperOptions("flownally", rules or SecretRules()),
+    keeper = CredentialManager(
+        CredentialManagerOptions("flownally", rules or SecretRules()),
         source,
         probe=None,
         metrics=metrics,
@@ -67,7 +67,9 @@ async def kept(
         yield keeper
 
 
-def serves(keeper: Keeper, key: str) -> Callable[[], Coroutine[Any, Any, bool]]:
+def serves(
+    keeper: CredentialManager, key: str
+) -> Callable[[], Coroutine[Any, Any, bool]]:
     """Return a question whether a keeper gives out this key."""
 
     async def ask() -> bool:

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from sidecar.demo import script
-from sidecar.demo.asking import call
-from sidecar.demo.stage import Ports, Result, taken
+from sidecar.demo.environment import DemoResult, Ports, taken
+from sidecar.emulator.http_calls import call
 from sidecar.errors import Exit
-from tests.integration.raw import RawClient
+from tests.support.raw_http import RawClient
 
 DEMO = [sys.executable, "-m", "sidecar", "demo", "--port", "0", "--admin-port", "0"]
 DEMO += ["--webhook-port", "0"]
 OPTIONS = ("--port", "--admin-port", "--webhook-port")
-KEPT = Result(
+KEPT = DemoResult(
     calls=900,
     failed=0,
     statuses={"200": 900},
@@ -41,7 +41,7 @@ KEPT = Result(
         pytest.param(replace(KEPT, new_key_calls=0), False, id="new-key-unused"),
     ],
 )
-def test_the_promise_is_kept_by_every_count(result: Result, kept: bool) -> None:
+def test_the_promise_is_kept_by_every_count(result: DemoResult, kept: bool) -> None:
     """Clients, metrics and API must agree."""
     assert result.kept is kept
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.asking import wait_until
-from sidecar.demo.ca import Certificate
 from sidecar.demo.traffic import Traffic
-from sidecar.demo.world import Cut, Faults
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.ca import Certificate
+from sidecar.emulator.http_calls import wait_until
+from sidecar.emulator.state import Cut, Faults
 
 
 @pytest.fixture(name="plain")

@@ -4,9 +4,9 @@ from typing import Final
 
 from hypothesis import example, given, strategies as st
 
-from tests.fuzz.oracle import Message, answers
-from tests.fuzz.strategies import CUTS, answer, spiced, split
-from tests.fuzz.world import KEY, NEXT_KEY, World
+from tests.support.fuzz_oracle import Message, answers
+from tests.support.fuzz_rig import KEY, NEXT_KEY, World
+from tests.support.fuzz_strategies import CUTS, answer, spiced, split
 
 REQUEST: Final = b"%b /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
 ENDS: Final = ["stays", "closes", "resets"]

@@ -19,9 +19,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-from tests.fuzz.oracle import answers, requests
-from tests.fuzz.strategies import CUTS, chunked, split
-from tests.fuzz.world import KEY, Wire, World
+from tests.support.fuzz_oracle import answers, requests
+from tests.support.fuzz_rig import KEY, Wire, World
+from tests.support.fuzz_strategies import CUTS, chunked, split
 
 TAG: Final = re.compile(rb"tag-(\d+)-(\d+)-")
 METHODS: Final = st.sampled_from([b"GET", b"HEAD", b"POST", b"PUT"])

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from tests.fuzz.parsers import KEY, TARGETS
-from tests.fuzz.strategies import SPICES, answer, request, spiced
+from tests.support.fuzz_parsers import KEY, TARGETS
+from tests.support.fuzz_strategies import SPICES, answer, request, spiced
 
 PIECES = st.sampled_from([*SPICES, KEY.encode(), KEY[:12].encode(), b"fln_live_", b"a"])
 BYTES = st.one_of(

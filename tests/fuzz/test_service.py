@@ -5,9 +5,9 @@ from typing import Final
 
 from hypothesis import example, given, strategies as st
 
-from tests.fuzz.oracle import Message, answers, requests
-from tests.fuzz.strategies import CUTS, STREAM, split
-from tests.fuzz.world import BASE, KEY, World
+from tests.support.fuzz_oracle import Message, answers, requests
+from tests.support.fuzz_rig import BASE, KEY, World
+from tests.support.fuzz_strategies import CUTS, STREAM, split
 
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NEVER: Final = frozenset(
@@ -108,7 +108,7 @@ def told(shown: bytes, methods: list[bytes]) -> list[bytes]:
     """
     Return the status of each answer, or that it was refused.
 
-    Why may depend on the pieces: of a line that is wrong in two ways, what came first.
+    RevokeReason may depend on the pieces: of a line that is wrong in two ways, what came first.
     """
     seen = answers(shown, methods, ended=True)
     return [b"refused" if one.values(b"x-sidecar-error") else one.start for one in seen]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar.admin.runner import MAX_CONNECTIONS
-from tests.integration.attack_rig import Rig, attacked
-from tests.integration.raw import RawClient
-from tests.integration.support import wait_until
+from tests.support.attack_rig import Rig, attacked
+from tests.support.processes import wait_until
+from tests.support.raw_http import RawClient
 
 
 @pytest.fixture(name="rig", scope="module")

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import pytest
 
-from tests.integration.attack_rig import HOST, Rig, attacked
-from tests.integration.raw import KEY, RawClient, Seen, always, once, settled
-from tests.integration.support import wait_until
+from tests.support.attack_rig import HOST, Rig, attacked
+from tests.support.processes import wait_until
+from tests.support.raw_http import KEY, RawClient, Seen, always, once, settled
 
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
 RAW_KEY: Final = KEY.encode()

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 
 from sidecar.errors import Code
-from tests.integration.attack_rig import (
+from tests.support.attack_rig import (
     HOST,
     Forwarded,
     Refused,
@@ -20,7 +20,7 @@ from tests.integration.attack_rig import (
     Row,
     attacked,
 )
-from tests.integration.raw import KEY
+from tests.support.raw_http import KEY
 
 LINE: Final = b"GET /v1/contacts HTTP/1.1"
 START: Final = b"GET /contacts HTTP/1.1\r\n"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sidecar.errors import Code
-from tests.integration.attack_rig import (
+from tests.support.attack_rig import (
     END,
     HOST,
     SMUGGLED,

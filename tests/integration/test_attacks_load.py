@@ -14,15 +14,15 @@ from typing import Final
 import pytest
 
 from sidecar.errors import STATUS, Code
-from tests.integration.attack_rig import HOST, Rig, attacked, limits
-from tests.integration.raw import (
+from tests.support.attack_rig import HOST, Rig, attacked, limits
+from tests.support.processes import merge, wait_until
+from tests.support.raw_http import (
     OK,
     Conversation,
     RawClient,
     always,
     request_size,
 )
-from tests.integration.support import merge, wait_until
 
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
 POST: Final = b"POST /contacts HTTP/1.1\r\n%bContent-Length: 5\r\n\r\nhello" % HOST

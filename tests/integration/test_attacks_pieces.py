@@ -6,8 +6,8 @@ from typing import Final
 
 import pytest
 
-from tests.integration.attack_rig import HOST, Rig, attacked
-from tests.integration.raw import KEY, Conversation, RawClient, Seen
+from tests.support.attack_rig import HOST, Rig, attacked
+from tests.support.raw_http import KEY, Conversation, RawClient, Seen
 
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
 # The key is in both, so that what is masked may be cut, too.

@@ -14,8 +14,9 @@ from typing import Final
 
 import pytest
 
-from tests.integration.attack_rig import HOST, Rig, attacked, limits
-from tests.integration.raw import (
+from tests.support.attack_rig import HOST, Rig, attacked, limits
+from tests.support.processes import merge, wait_until
+from tests.support.raw_http import (
     KEY,
     OK,
     SECONDS,
@@ -24,7 +25,6 @@ from tests.integration.raw import (
     Script,
     always,
 )
-from tests.integration.support import merge, wait_until
 
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
 LARGE: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000

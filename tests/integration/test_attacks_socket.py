@@ -18,15 +18,15 @@ from typing import Final
 
 import pytest
 
-from tests.integration.raw import RawApi, RawClient, file_settings
-from tests.integration.support import (
+from tests.integration.test_hardening import as_user
+from tests.support.processes import (
     UPSTREAM,
     Settings,
     SidecarProcess,
     merge,
     wait_until,
 )
-from tests.integration.test_hardening import as_user
+from tests.support.raw_http import RawApi, RawClient, file_settings
 
 GET: Final = b"GET /contacts HTTP/1.1\r\nHost: %b\r\n\r\n"
 FRIEND, STRANGER = 61_001, 61_002

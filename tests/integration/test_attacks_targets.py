@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from sidecar.errors import Code
-from tests.integration.attack_rig import (
+from tests.support.attack_rig import (
     HOST,
     Forwarded,
     Refused,
@@ -19,7 +19,7 @@ from tests.integration.attack_rig import (
     Row,
     attacked,
 )
-from tests.integration.support import UPSTREAM
+from tests.support.processes import UPSTREAM
 
 TARGET: Final = Refused(Code.BAD_TARGET)
 DENIED: Final = Refused(Code.OPERATION_DENIED, close=False)

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import pytest
 
-from sidecar.demo.aws import EmulatedAws
-from sidecar.demo.ca import Certificate
+from sidecar.emulator.aws import EmulatedAws
+from sidecar.emulator.ca import Certificate
 from sidecar.errors import RefreshResult
-from tests.integration.aws_shim import AwsFault
-from tests.integration.bad_input import Witness, serves
-from tests.integration.behind_aws import Parts, behind_aws
-from tests.integration.support import SECRET_ID, UPSTREAM
+from tests.support.bad_input import Witness, serves
+from tests.support.default_sidecar import Parts, behind_aws
+from tests.support.faulty_aws import AwsFault
+from tests.support.processes import SECRET_ID, UPSTREAM
 
 AWS_TEXT: Final = "as the test asked for"
 """What the shim says in its errors: AWS's own words are never ours."""

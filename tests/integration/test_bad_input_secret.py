@@ -14,14 +14,14 @@ from typing import Any, Final
 
 import pytest
 
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.aws import AwsClient, EmulatedAws
-from sidecar.demo.ca import Certificate
-from sidecar.demo.keys import Issued
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.aws import AwsClient, EmulatedAws
+from sidecar.emulator.ca import Certificate
+from sidecar.emulator.key_ring import Issued
 from sidecar.errors import STATUS, Code
-from tests.integration.bad_input import Witness, ask, no_bug, serves
-from tests.integration.raw import Seen
-from tests.integration.support import Settings, SidecarProcess, merge
+from tests.support.bad_input import Witness, ask, no_bug, serves
+from tests.support.processes import Settings, SidecarProcess, merge
+from tests.support.raw_http import Seen
 
 MARK: Final = "M4rkInTheStoredValue"
 """Stands in every bad value, and must stand nowhere else."""

@@ -1,7 +1,7 @@
 """
 What a service may get wrong: every refusal of DESIGN section 6, seen from outside.
 
-One row per code, and more where a code has several reasons. Many more spellings of each
+One row per code, and more where a code has several reasons. Many more encodings of each
 are in the `test_attacks_*` files; here each is followed into metrics and log as well.
 """
 
@@ -11,8 +11,8 @@ from typing import Any, Final
 import pytest
 
 from sidecar.errors import STATUS, Code
-from tests.integration.attack_rig import Rig, attacked, limits
-from tests.integration.bad_input import (
+from tests.support.attack_rig import Rig, attacked, limits
+from tests.support.bad_input import (
     GET,
     HOST,
     Becomes,
@@ -22,8 +22,8 @@ from tests.integration.bad_input import (
     post,
     serves,
 )
-from tests.integration.raw import KEY, OK, Conversation, RawClient, always, settled
-from tests.integration.support import merge
+from tests.support.processes import merge
+from tests.support.raw_http import KEY, OK, Conversation, RawClient, always, settled
 
 KIBI: Final = 1024
 MAX_BODY: Final = 64 * KIBI

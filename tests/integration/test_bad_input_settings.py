@@ -14,8 +14,8 @@ from typing import Any, Final
 import pytest
 
 from sidecar.errors import Exit
-from tests.integration.raw import KEY, RawApi, file_settings
-from tests.integration.support import UPSTREAM, Settings, SidecarProcess, merge
+from tests.support.processes import UPSTREAM, Settings, SidecarProcess, merge
+from tests.support.raw_http import KEY, RawApi, file_settings
 
 MARK: Final = "M4rkInTheSettings"
 """Stands in what is refused, and must not be repeated."""

@@ -10,18 +10,18 @@ from collections.abc import Callable
 
 import pytest
 
-from sidecar.demo.keys import Issued
+from sidecar.emulator.key_ring import Issued
 from sidecar.errors import Code, RefreshResult
-from tests.integration.aws_shim import AwsFault, AwsShim
-from tests.integration.bad_input import GET, Becomes, Witness, ask, no_bug, serves
-from tests.integration.raw import Seen
-from tests.integration.support import (
+from tests.support.bad_input import GET, Becomes, Witness, ask, no_bug, serves
+from tests.support.faulty_aws import AwsFault, AwsShim
+from tests.support.processes import (
     UPSTREAM,
     Settings,
     SidecarProcess,
     merge,
     wait_until,
 )
+from tests.support.raw_http import Seen
 
 Start = Callable[..., SidecarProcess]
 

@@ -15,9 +15,10 @@ from typing import Any, Final
 import pytest
 
 from sidecar.errors import Code
-from tests.integration.attack_rig import limits
-from tests.integration.bad_input import GET, Becomes, Witness, ask, no_bug, serves
-from tests.integration.raw import (
+from tests.support.attack_rig import limits
+from tests.support.bad_input import GET, Becomes, Witness, ask, no_bug, serves
+from tests.support.processes import UPSTREAM, Settings, SidecarProcess, merge
+from tests.support.raw_http import (
     KEY,
     OK,
     Conversation,
@@ -28,7 +29,6 @@ from tests.integration.raw import (
     file_settings,
     once,
 )
-from tests.integration.support import UPSTREAM, Settings, SidecarProcess, merge
 
 START: Final = b"HTTP/1.1 200 OK\r\n"
 RAW_KEY: Final = KEY.encode()

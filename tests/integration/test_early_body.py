@@ -3,10 +3,10 @@
 import http.client
 import socket
 
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.aws import AwsClient
-from sidecar.demo.keys import Issued
-from tests.integration.support import SECRET_ID, SidecarProcess, wait_until
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.aws import AwsClient
+from sidecar.emulator.key_ring import Issued
+from tests.support.processes import SECRET_ID, SidecarProcess, wait_until
 
 
 def test_a_401_before_the_body_is_whole_is_replayed(

@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 import pytest
 
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.aws import AwsClient
-from sidecar.demo.keys import Issued
 from sidecar.demo.traffic import IN_CHUNKS, WITH_BODY, WITHOUT_BODY, Call, Traffic
-from sidecar.demo.world import Faults
-from tests.integration.aws_shim import AwsFault, AwsShim
-from tests.integration.support import (
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.aws import AwsClient
+from sidecar.emulator.key_ring import Issued
+from sidecar.emulator.state import Faults
+from tests.support.faulty_aws import AwsFault, AwsShim
+from tests.support.processes import (
     SECRET_ID,
     UPSTREAM,
     Settings,

@@ -11,9 +11,9 @@ from typing import Final
 
 import pytest
 
-from tests.integration.raw import RawApi
-from tests.integration.shim import CALM, Shim, Trouble
-from tests.integration.webhook_rig import BODY, HEAD_BYTES, Receiver, Told, receiving
+from tests.support.faulty_proxy import CALM, Shim, Trouble
+from tests.support.raw_http import RawApi
+from tests.support.webhook_process import BODY, HEAD_BYTES, Receiver, Told, receiving
 
 DELIVERED: Final = Told(204, "delivered")
 DUPLICATE: Final = Told(200, "duplicate")

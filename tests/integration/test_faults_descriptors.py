@@ -8,10 +8,10 @@ from typing import Final
 import h11
 import pytest
 
-from tests.integration.raw import RawApi, RawClient
-from tests.integration.shim import Shim
-from tests.integration.support import wait_until
-from tests.integration.webhook_rig import Receiver, Told, receiving
+from tests.support.faulty_proxy import Shim
+from tests.support.processes import wait_until
+from tests.support.raw_http import RawApi, RawClient
+from tests.support.webhook_process import Receiver, Told, receiving
 
 SPARE: Final = 10
 MANY: Final = 40

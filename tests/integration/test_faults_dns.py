@@ -17,20 +17,20 @@ from typing import Final
 
 import pytest
 
-from sidecar.demo.ca import Certificate, make_certificate
 from sidecar.demo.traffic import Traffic
+from sidecar.emulator.ca import Certificate, make_certificate
 from sidecar.proxy.pool import MAX_AGE_SECONDS
-from tests.integration.attack_rig import HOST, limits
-from tests.integration.raw import KEY, OK, Conversation, RawClient, Seen, file_settings
-from tests.integration.support import UPSTREAM, SidecarProcess, merge, wait_until
-from tests.integration.tls_api import TlsApi
+from tests.support.attack_rig import HOST, limits
+from tests.support.processes import UPSTREAM, SidecarProcess, merge, wait_until
+from tests.support.raw_http import KEY, OK, Conversation, RawClient, Seen, file_settings
+from tests.support.tls_api import TlsApi
 
 NAME: Final = "api.test"
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
 SENT: Final = b"GET /v1/contacts HTTP/1.1\r\n"
 POOLED: Final = 4
 
-# Looks into the file at each question, as libc does into /etc/hosts.
+# RefreshSchedule into the file at each question, as libc does into /etc/hosts.
 NAMED: Final = """
 import socket, sys, uvloop
 from pathlib import Path

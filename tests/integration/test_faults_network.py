@@ -11,23 +11,23 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sidecar.demo.aws import AwsClient
-from sidecar.demo.keys import Issued
-from tests.integration.attack_rig import HOST, Rig, limits
-from tests.integration.raw import (
-    RawApi,
-    RawClient,
-    always,
-    file_settings,
-)
-from tests.integration.shim import CALM, Shim, Trouble
-from tests.integration.support import (
+from sidecar.emulator.aws import AwsClient
+from sidecar.emulator.key_ring import Issued
+from tests.support.attack_rig import HOST, Rig, limits
+from tests.support.faulty_proxy import CALM, Shim, Trouble
+from tests.support.processes import (
     SECRET_ID,
     UPSTREAM,
     Settings,
     SidecarProcess,
     merge,
     wait_until,
+)
+from tests.support.raw_http import (
+    RawApi,
+    RawClient,
+    always,
+    file_settings,
 )
 
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST

@@ -18,20 +18,20 @@ from typing import Final
 
 import pytest
 
-from sidecar.demo.process import PROGRAM
-from tests.integration.attack_rig import HOST, Rig, attacked, limits
-from tests.integration.raw import (
+from sidecar.emulator.sidecar_process import PROGRAM
+from tests.support.attack_rig import HOST, Rig, attacked, limits
+from tests.support.processes import (
+    UPSTREAM,
+    SidecarProcess,
+    merge,
+    wait_until,
+)
+from tests.support.raw_http import (
     OK,
     Conversation,
     RawApi,
     RawClient,
     file_settings,
-)
-from tests.integration.support import (
-    UPSTREAM,
-    SidecarProcess,
-    merge,
-    wait_until,
 )
 
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST

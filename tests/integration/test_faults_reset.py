@@ -15,11 +15,11 @@ from typing import Final
 
 import pytest
 
-from sidecar.demo.ca import Certificate
-from tests.integration.attack_rig import HOST, limits
-from tests.integration.raw import KEY, Conversation, RawApi, RawClient, file_settings
-from tests.integration.support import UPSTREAM, SidecarProcess, merge, wait_until
-from tests.integration.tls_api import TlsApi
+from sidecar.emulator.ca import Certificate
+from tests.support.attack_rig import HOST, limits
+from tests.support.processes import UPSTREAM, SidecarProcess, merge, wait_until
+from tests.support.raw_http import KEY, Conversation, RawApi, RawClient, file_settings
+from tests.support.tls_api import TlsApi
 
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
 PATCH: Final = b"PATCH /contacts/1 HTTP/1.1\r\n%bContent-Length: 2\r\n\r\n" % HOST

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from sidecar.demo.aws import EmulatedAws
-from tests.integration.raw import Conversation, RawApi
-from tests.integration.shim import CALM, Shim, Trouble
-from tests.integration.webhook_rig import TAKEN, Receiver, Told, receiving
-from tests.webhook.support import JOB, make_table
+from sidecar.emulator.aws import EmulatedAws
+from tests.support.faulty_proxy import CALM, Shim, Trouble
+from tests.support.raw_http import Conversation, RawApi
+from tests.support.webhook_fakes import JOB, make_table
+from tests.support.webhook_process import TAKEN, Receiver, Told, receiving
 
 DELIVERED: Final = Told(204, "delivered")
 DUPLICATE: Final = Told(200, "duplicate")

@@ -18,9 +18,10 @@ from typing import Final
 
 import pytest
 
-from sidecar.demo.ca import Certificate, ensure_certificate, make_certificate
-from tests.integration.attack_rig import HOST, limits
-from tests.integration.raw import (
+from sidecar.emulator.ca import Certificate, ensure_certificate, make_certificate
+from tests.support.attack_rig import HOST, limits
+from tests.support.processes import UPSTREAM, SidecarProcess, merge
+from tests.support.raw_http import (
     KEY,
     RESET,
     SECONDS,
@@ -28,7 +29,6 @@ from tests.integration.raw import (
     Seen,
     file_settings,
 )
-from tests.integration.support import UPSTREAM, SidecarProcess, merge
 
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
 UNTIL_CLOSE: Final = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhal."

@@ -14,10 +14,10 @@ from typing import Final, Self
 
 import pytest
 
-from sidecar.demo.ca import Certificate
-from tests.integration.attack_rig import HOST, limits
-from tests.integration.raw import KEY, RawClient, file_settings
-from tests.integration.support import UPSTREAM, SidecarProcess, merge, wait_until
+from sidecar.emulator.ca import Certificate
+from tests.support.attack_rig import HOST, limits
+from tests.support.processes import UPSTREAM, SidecarProcess, merge, wait_until
+from tests.support.raw_http import KEY, RawClient, file_settings
 
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
 BODY: Final = b"0123456789"

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.core.rotation_facts import Order
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.aws import EmulatedAws
-from sidecar.demo.ca import Certificate
-from sidecar.demo.world import Cut, Faults
-from sidecar.rotation.revoke import Wish, revoke
+from sidecar.core.rotation.facts import RotationRequest
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.aws import EmulatedAws
+from sidecar.emulator.ca import Certificate
+from sidecar.emulator.state import Cut, Faults
+from sidecar.rotation.revoke import RevokeRequest, revoke
 from sidecar.rotation.workflow import Workflow
-from tests.integration.aws_shim import AwsFault
-from tests.integration.fleet import REFRESH_SECONDS, SIDECARS, Fleet
-from tests.integration.support import SECRET_ID, wait_until
+from tests.support.faulty_aws import AwsFault
+from tests.support.fleet import REFRESH_SECONDS, SIDECARS, Fleet
+from tests.support.processes import SECRET_ID, wait_until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -29,7 +29,7 @@ DOWN = AwsFault(error="InternalServiceError", status=500)
 THROTTLED = AwsFault(error="ThrottlingException")
 HOUR = 3600.0
 BURST = 8
-"""Looks that a sidecar may spend on 401s at once."""
+"""RefreshSchedule that a sidecar may spend on 401s at once."""
 
 
 @pytest.fixture(name="started", scope="module")
@@ -75,7 +75,7 @@ def test_a_planned_rotation_costs_no_call_and_draws_no_401(fleet: Fleet) -> None
     before = fleet.api.world.by_status().get(401, 0)
     with fleet.services() as services:
         services.more(SOME_CALLS)
-        outcome = Workflow(fleet.parts()).run(Order())
+        outcome = Workflow(fleet.parts()).run(RotationRequest())
         services.more(SOME_CALLS)
 
     services.check_none_failed()
@@ -88,7 +88,7 @@ def test_an_emergency_costs_no_call(fleet: Fleet) -> None:
     """Created, promoted and revoked in one go, while all use the old one."""
     with fleet.services() as services:
         services.more(SOME_CALLS)
-        revoke(fleet.parts(), Wish(emergency=True, replace=True), print)
+        revoke(fleet.parts(), RevokeRequest(emergency=True, replace=True), print)
         services.more(SOME_CALLS)
 
     services.check_none_failed()
@@ -209,10 +209,10 @@ def test_a_clock_that_is_set_costs_no_call(fleet: Fleet, step: float) -> None:
         services.more(SOME_CALLS)
         fleet.clock(step)
         services.more(SOME_CALLS)
-        Workflow(fleet.parts()).run(Order())
+        Workflow(fleet.parts()).run(RotationRequest())
         all_use(fleet, current(fleet))
         fleet.clock(0)
-        revoke(fleet.parts(), Wish(emergency=True, replace=True), print)
+        revoke(fleet.parts(), RevokeRequest(emergency=True, replace=True), print)
         services.more(SOME_CALLS)
 
     services.check_none_failed()
@@ -223,7 +223,7 @@ def test_a_clock_that_is_set_costs_no_call(fleet: Fleet, step: float) -> None:
 # comes back only slowly.
 
 
-class Asked:
+class RefreshRequested:
     """Counts what the fleet asks Secrets Manager from now on."""
 
     def __init__(self, fleet: Fleet) -> None:
@@ -247,8 +247,8 @@ def test_where_no_working_key_can_be_had_the_apis_401_passes(
     with fleet.services() as services:
         services.more(SOME_CALLS)
         fleet.shim.fail(fault)
-        asked = Asked(fleet)
-        revoke(fleet.parts(), Wish(emergency=True, replace=True), print)
+        asked = RefreshRequested(fleet)
+        revoke(fleet.parts(), RevokeRequest(emergency=True, replace=True), print)
         services.more(4 * SOME_CALLS)
         asked.check_bounded()
         fleet.shim.fail()
@@ -268,7 +268,7 @@ def test_where_no_key_works_at_all_nobody_is_hammered(fleet: Fleet) -> None:
         for key_id in fleet.stage.live():
             fleet.api.revoke(key_id)
         wait_until(lambda: services.counts["401"] >= SIDECARS, "the first 401s")
-        asked = Asked(fleet)
+        asked = RefreshRequested(fleet)
         refused = fleet.api.world.by_status().get(401, 0)
         seen = services.counts["401"]
         services.more(4 * SOME_CALLS)

@@ -17,19 +17,11 @@ from typing import Any, Final
 
 import pytest
 
-from sidecar.demo.aws import AwsClient
-from sidecar.demo.process import PROGRAM
-from tests.integration.attack_rig import HOST
-from tests.integration.memory import found, may_look, needs_root
-from tests.integration.raw import (
-    KEY,
-    OK,
-    RawApi,
-    RawClient,
-    always,
-    file_settings,
-)
-from tests.integration.support import (
+from sidecar.emulator.aws import AwsClient
+from sidecar.emulator.sidecar_process import PROGRAM
+from tests.support.attack_rig import HOST
+from tests.support.process_memory import found, may_look, needs_root
+from tests.support.processes import (
     SECRET_ID,
     UPSTREAM,
     Settings,
@@ -38,7 +30,19 @@ from tests.integration.support import (
     merge,
     wait_until,
 )
-from tests.webhook.support import OTHER as OTHER_WEBHOOK, SECRET as WEBHOOK, headers
+from tests.support.raw_http import (
+    KEY,
+    OK,
+    RawApi,
+    RawClient,
+    always,
+    file_settings,
+)
+from tests.support.webhook_fakes import (
+    OTHER as OTHER_WEBHOOK,
+    SECRET as WEBHOOK,
+    headers,
+)
 
 UID: Final = 61_234
 """Nobody's; tests run as root, and root is not who we defend against."""

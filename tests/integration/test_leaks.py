@@ -21,24 +21,24 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from sidecar.demo.aws import AwsClient
+from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Code
-from tests.integration.attack_rig import HOST, limits
-from tests.integration.aws_shim import AwsFault, AwsShim
-from tests.integration.raw import (
-    OK,
-    RawApi,
-    RawClient,
-    always,
-    file_settings,
-)
-from tests.integration.support import (
+from tests.support.attack_rig import HOST, limits
+from tests.support.faulty_aws import AwsFault, AwsShim
+from tests.support.processes import (
     SECRET_ID,
     UPSTREAM,
     Settings,
     SidecarProcess,
     merge,
     wait_until,
+)
+from tests.support.raw_http import (
+    OK,
+    RawApi,
+    RawClient,
+    always,
+    file_settings,
 )
 
 # All that encoders change: quotes, slashes, HTML, percent signs, base64's own letters.
@@ -327,8 +327,8 @@ sys.exit(main())
         "sidecar.proxy.exchange:Exchange.answered",
         "sidecar.proxy.upstream:UpstreamConnection.begin",
         "sidecar.proxy.connect:Connector._open",
-        "sidecar.credential.keeper:Keeper._looked",
-        "sidecar.credential.jobs:Jobs.describe",
+        "sidecar.credential.manager:CredentialManager._looked",
+        "sidecar.credential.source_calls:SourceCalls.describe",
         "sidecar.admin.page:body",
         "sidecar.assembly.report:status_document",
     ],

@@ -20,23 +20,29 @@ from typing import Any, Final
 
 import pytest
 
-from sidecar.core.coding import Inspector
-from sidecar.core.life_commands import Probe, Use
-from sidecar.core.life_events import Loaded, Probed, Replay, Stage, Tried
-from sidecar.core.lifecycle import Lifecycle, LifePolicy
-from sidecar.core.masking import Masker
-from sidecar.core.needles import Needles
-from sidecar.core.redaction import Redactor
-from sidecar.core.secret import Credential, Secret, SecretRules, header_line
-from sidecar.core.webhook_keys import parse_key
+from sidecar.core.keylife.commands import Probe, SetCurrent
+from sidecar.core.keylife.machine import Lifecycle, LifePolicy
+from sidecar.core.keylife.messages import (
+    Loaded,
+    OutcomeReported,
+    Probed,
+    Replay,
+    VersionStage,
+)
+from sidecar.core.secrecy.compressed import Inspector
+from sidecar.core.secrecy.key_matcher import KeyMatcher
+from sidecar.core.secrecy.masking import Masker
+from sidecar.core.secrecy.redaction import Redactor
+from sidecar.core.secrecy.secret import Credential, Secret, SecretRules, header_line
+from sidecar.core.webhooks.signing_keys import parse_key
 from sidecar.credential.sources.base import Fetched
+from sidecar.rotation.secret_document import CreatedKey
 from sidecar.rotation.store import Read
-from sidecar.rotation.value import Made
-from tests.fuzz.world import KEY as WORLD_KEY, World
 from tests.integration.test_leaks import KEY, assert_hidden
+from tests.support.fuzz_rig import KEY as WORLD_KEY, World
 
 SIGNING_KEY: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-NEEDLES: Final = Needles([Secret(KEY)], "fln_live_")
+NEEDLES: Final = KeyMatcher([Secret(KEY)], "fln_live_")
 
 
 def credential() -> Credential:
@@ -79,7 +85,7 @@ MAKERS: Final[list[Callable[[], Any]]] = [
     credential,
     lambda: Fetched(KEY, "v1"),
     lambda: Fetched(KEY.encode(), "v1"),
-    lambda: Made("id", Secret(KEY), "a"),
+    lambda: CreatedKey("id", Secret(KEY), "a"),
     lambda: Read(Secret(KEY), "v1", 0.0),
     lambda: parse_key(SIGNING_KEY, "v1"),
     lambda: NEEDLES,
@@ -87,11 +93,11 @@ MAKERS: Final[list[Callable[[], Any]]] = [
     inspector,
     redactor,
     lambda: Replay(credential(), "replay"),
-    lambda: Use(credential()),
+    lambda: SetCurrent(credential()),
     lambda: Probe(credential()),
-    lambda: Loaded(0.0, Stage.CURRENT, credential()),
+    lambda: Loaded(0.0, VersionStage.CURRENT, credential()),
     lambda: Probed(0.0, credential(), None),
-    lambda: Tried(0.0, credential(), None),
+    lambda: OutcomeReported(0.0, credential(), None),
     lambda: Lifecycle(LifePolicy(300, 0, probing=False)),
     exchange,
 ]

@@ -16,22 +16,13 @@ from typing import Final
 import pytest
 
 from sidecar.app import AGAIN_SECONDS
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.aws import AwsClient
-from sidecar.demo.keys import Issued
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.aws import AwsClient
+from sidecar.emulator.key_ring import Issued
 from sidecar.errors import Code, Exit
-from tests.integration.attack_rig import Rig, attacked
-from tests.integration.bad_input import GET, HOST, Becomes, Witness, ask, no_bug, serves
-from tests.integration.raw import (
-    KEY,
-    OK,
-    Conversation,
-    RawApi,
-    RawClient,
-    always,
-    file_settings,
-)
-from tests.integration.support import (
+from tests.support.attack_rig import Rig, attacked
+from tests.support.bad_input import GET, HOST, Becomes, Witness, ask, no_bug, serves
+from tests.support.processes import (
     SECRET_ID,
     UPSTREAM,
     Settings,
@@ -39,6 +30,15 @@ from tests.integration.support import (
     call,
     merge,
     wait_until,
+)
+from tests.support.raw_http import (
+    KEY,
+    OK,
+    Conversation,
+    RawApi,
+    RawClient,
+    always,
+    file_settings,
 )
 
 Start = Callable[..., SidecarProcess]

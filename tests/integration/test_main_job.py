@@ -13,18 +13,18 @@ from typing import Any, Final
 
 import pytest
 
-from sidecar.demo.aws import EmulatedAws
-from sidecar.demo.ca import Certificate
-from sidecar.demo.keys import Issued
-from sidecar.demo.world import Cut, Faults
-from tests.integration.bad_input import Witness
-from tests.integration.behind_aws import Parts, behind_aws
-from tests.integration.raw import RawClient, Seen
-from tests.integration.support import (
+from sidecar.emulator.aws import EmulatedAws
+from sidecar.emulator.ca import Certificate
+from sidecar.emulator.key_ring import Issued
+from sidecar.emulator.state import Cut, Faults
+from tests.support.bad_input import Witness
+from tests.support.default_sidecar import Parts, behind_aws
+from tests.support.processes import (
     SECRET_ID,
-    Answer,
+    HttpResponse,
     wait_until,
 )
+from tests.support.raw_http import RawClient, Seen
 
 MEBI: Final = 1 << 20
 BLOCK: Final = bytes(range(256)) * 256
@@ -38,7 +38,7 @@ class Job(Parts):
         """The key in use."""
         return self.keys[-1]
 
-    def call(self, target: str, **options: Any) -> Answer:
+    def call(self, target: str, **options: Any) -> HttpResponse:
         """Make a call as the service."""
         return self.process.call(target, **options)
 

@@ -15,9 +15,10 @@ from typing import Final
 
 import pytest
 
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.ca import Certificate
-from tests.integration.raw import (
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.ca import Certificate
+from tests.support.processes import UPSTREAM, SidecarProcess, merge, wait_until
+from tests.support.raw_http import (
     KEY,
     OK,
     Conversation,
@@ -25,7 +26,6 @@ from tests.integration.raw import (
     RawClient,
     file_settings,
 )
-from tests.integration.support import UPSTREAM, SidecarProcess, merge, wait_until
 
 MEBI: Final = 1 << 20
 SIZE: Final = int(os.environ.get("SIDECAR_BODY_MIB", "256")) * MEBI
@@ -34,13 +34,13 @@ BLOCK: Final = bytes(range(256)) * 256
 SAMPLES: Final = 32
 """How often memory is looked at on the way."""
 STILL: Final = 10
-"""Looks in a row that find no byte moved: the process waits."""
+"""RefreshSchedule in a row that find no byte moved: the process waits."""
 
 pytestmark = pytest.mark.timeout(240)
 
 
 class Gauge:
-    """Looks at a process on the way, and keeps the most that it took."""
+    """RefreshSchedule at a process on the way, and keeps the most that it took."""
 
     def __init__(self, process: SidecarProcess) -> None:
         self._process = process

@@ -7,9 +7,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientWebSocketResponse
 
-from tests.admin.documents import burned, healthy, rotated
-from tests.integration.browser import Tab, browser, new_tab
-from tests.integration.page_rig import Served, keep, serving
+from tests.support.browser import Tab, browser, new_tab
+from tests.support.page_rig import Served, keep, serving
+from tests.support.status_documents import burned, healthy, rotated
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 

@@ -8,9 +8,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import ClientWebSocketResponse
 
-from tests.admin.documents import healthy
-from tests.integration.browser import Tab, browser, new_tab
-from tests.integration.page_rig import Served, keep, serving
+from tests.support.browser import Tab, browser, new_tab
+from tests.support.page_rig import Served, keep, serving
+from tests.support.status_documents import healthy
 
 EVIL = "</script><img src=x onerror=alert(1)>'\"`{{}} ${1}"
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.browser import browser, new_tab
-from tests.integration.support import SECRET_ID, UPSTREAM, Settings, merge
+from tests.support.browser import browser, new_tab
+from tests.support.processes import SECRET_ID, UPSTREAM, Settings, merge
 
 if TYPE_CHECKING:
-    from sidecar.demo.api import EmulatedApi
-    from sidecar.demo.aws import AwsClient
-    from sidecar.demo.keys import Issued
-    from tests.integration.support import SidecarProcess
+    from sidecar.emulator.api import EmulatedApi
+    from sidecar.emulator.aws import AwsClient
+    from sidecar.emulator.key_ring import Issued
+    from tests.support.processes import SidecarProcess
 
 
 @pytest.mark.timeout(90)

@@ -7,16 +7,16 @@ from typing import Final
 
 import pytest
 
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.aws import AwsClient
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit
-from tests.integration.rotation_stage import CHANGES, Gate, Stage
-from tests.integration.support import (
+from tests.support.processes import (
     SECRET_ID,
     Settings,
     SidecarProcess,
     wait_until,
 )
+from tests.support.rotation_rig import CHANGES, Gate, Stage
 
 Start = Callable[..., SidecarProcess]
 CONFIG: Final = {"SIDECAR_CONFIG": "sidecar.toml"}

@@ -15,22 +15,22 @@ import pytest
 
 from sidecar.commands.keys import create
 from sidecar.commands.rotation_parts import CLOCK, options_of
-from sidecar.core.rotation_facts import Order
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.aws import AwsClient
+from sidecar.core.rotation.facts import RotationRequest
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.aws import AwsClient
 from sidecar.rotation.assemble import assemble
+from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.options import RotationOptions
-from sidecar.rotation.parts import Parts
 from sidecar.rotation.workflow import Workflow
 from sidecar.settings import load
-from tests.integration.aws_shim import AwsShim
-from tests.integration.rotation_stage import MANAGER_ID, Stage
-from tests.integration.support import (
+from tests.support.faulty_aws import AwsShim
+from tests.support.processes import (
     SECRET_ID,
     SidecarProcess,
     to_toml,
     wait_until,
 )
+from tests.support.rotation_rig import MANAGER_ID, Stage
 
 POLICIES: Final = Path(__file__).parents[2] / "config" / "iam"
 NOT_ASKED: Final = {"kms:Decrypt", "kms:GenerateDataKey"}
@@ -93,7 +93,7 @@ def _options(stage: Stage, tmp_path: Path) -> RotationOptions:
     return options_of(load(file, {}))
 
 
-def parts(stage: Stage, options: RotationOptions) -> Parts:
+def parts(stage: Stage, options: RotationOptions) -> RotationDependencies:
     """What a run works with, over the client that is listened to."""
     return assemble(options, stage.moto.secrets, CLOCK, print)
 
@@ -102,7 +102,7 @@ def test_the_rotator_may_do_what_it_does_and_nothing_else(
     stage: Stage, options: RotationOptions, calls: set[Call]
 ) -> None:
     """A whole rotation, on its secret and its manager's."""
-    Workflow(parts(stage, options)).run(Order())
+    Workflow(parts(stage, options)).run(RotationRequest())
 
     policy = statements("rotator")
     assert {call for call in calls if not allowed(call, policy)} == set()

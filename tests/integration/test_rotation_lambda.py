@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar.commands import rotation_lambda
-from sidecar.core.rotation_facts import RotationStopped
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.aws import ENVIRONMENT, AwsClient
+from sidecar.core.rotation.facts import RotationStopped
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.aws import ENVIRONMENT, AwsClient
 from sidecar.errors import SettingsInvalid
 from sidecar.rotation import lambda_handler
-from tests.integration.rotation_stage import Stage
-from tests.integration.support import SECRET_ID, Settings
+from tests.support.processes import SECRET_ID, Settings
+from tests.support.rotation_rig import Stage
 
 TOKEN = "aaaaaaaa-0000-4000-8000-000000000000"
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")

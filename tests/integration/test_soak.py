@@ -18,22 +18,22 @@ from typing import Final
 
 import pytest
 
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.aws import AwsClient
-from sidecar.demo.keys import Issued
 from sidecar.demo.traffic import IN_CHUNKS, WITH_BODY, WITHOUT_BODY, Call, Traffic
-from tests.integration.attack_rig import HOST, Rig, attacked
-from tests.integration.raw import KEY, OK, Conversation, RawApi, RawClient, always
-from tests.integration.support import (
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.aws import AwsClient
+from sidecar.emulator.key_ring import Issued
+from tests.support.attack_rig import HOST, Rig, attacked
+from tests.support.processes import (
     SECRET_ID,
     Settings,
     SidecarProcess,
     merge,
     wait_until,
 )
-from tests.integration.webhook_rig import TAKEN
-from tests.webhook.rig import PATH, request
-from tests.webhook.support import SECRET, headers
+from tests.support.raw_http import KEY, OK, Conversation, RawApi, RawClient, always
+from tests.support.receiver_rig import PATH, request
+from tests.support.webhook_fakes import SECRET, headers
+from tests.support.webhook_process import TAKEN
 
 SOAK_SECONDS: Final = float(os.environ.get("SOAK_SECONDS", "4"))
 ROTATE_SECONDS: Final = min(20.0, SOAK_SECONDS / 4)

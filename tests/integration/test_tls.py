@@ -17,11 +17,12 @@ from typing import Final
 
 import pytest
 
-from sidecar.demo.ca import Certificate, make_certificate
+from sidecar.emulator.ca import Certificate, make_certificate
 from sidecar.errors import Code
-from tests.integration.attack_rig import limits
-from tests.integration.bad_input import Becomes, Witness, ask, no_bug, serves
-from tests.integration.raw import (
+from tests.support.attack_rig import limits
+from tests.support.bad_input import Becomes, Witness, ask, no_bug, serves
+from tests.support.processes import UPSTREAM, Settings, SidecarProcess, merge
+from tests.support.raw_http import (
     KEY,
     OK,
     Conversation,
@@ -31,8 +32,7 @@ from tests.integration.raw import (
     file_settings,
     once,
 )
-from tests.integration.support import UPSTREAM, Settings, SidecarProcess, merge
-from tests.integration.tls_api import TlsApi
+from tests.support.tls_api import TlsApi
 
 START: Final = b"HTTP/1.1 200 OK\r\n"
 DAY: Final = timedelta(days=1)

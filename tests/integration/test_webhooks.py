@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.support import merge, wait_until
-from tests.webhook.app import NO_CONTENT, App, silent, waiting
-from tests.webhook.rig import PATH, read_answer, request
-from tests.webhook.support import JOB, OTHER, SECRET, headers, make_table, until
+from tests.support.processes import merge, wait_until
+from tests.support.receiver_rig import PATH, read_answer, request
+from tests.support.webhook_app import NO_CONTENT, App, silent, waiting
+from tests.support.webhook_fakes import JOB, OTHER, SECRET, headers, make_table, until
 
 if TYPE_CHECKING:
-    from sidecar.demo.aws import AwsClient
-    from tests.integration.support import Settings, SidecarProcess
+    from sidecar.emulator.aws import AwsClient
+    from tests.support.processes import Settings, SidecarProcess
 
 SECRET_ID = "prod/flownally/webhook"
 CHANGED = "webhook_secrets_changed"

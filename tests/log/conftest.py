@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from sidecar import log
-from sidecar.core.redaction import Redactor
-from sidecar.core.secret import Secret
+from sidecar.core.secrecy.redaction import Redactor
+from sidecar.core.secrecy.secret import Secret
 
 KEY = 'fln_live_4f9"A0bC1+dE2/fG3~h\\I4'
 

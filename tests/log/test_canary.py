@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 
 from sidecar import log
-from sidecar.core.redaction import Redactor
-from sidecar.core.secret import Secret
+from sidecar.core.secrecy.redaction import Redactor
+from sidecar.core.secrecy.secret import Secret
 from sidecar.log import canary, canary_survives
 from tests.log.conftest import Log
 

@@ -11,7 +11,7 @@ import warnings
 import pytest
 
 from sidecar import log
-from sidecar.core.redaction import Redactor
+from sidecar.core.secrecy.redaction import Redactor
 from sidecar.log.handler import PINNED, Descriptor, LineHandler
 from tests.log.conftest import KEY, Log
 
@@ -186,7 +186,7 @@ SCRIPT = textwrap.dedent(
     """
     import logging
     from sidecar import log
-    from sidecar.core.redaction import Redactor
+    from sidecar.core.secrecy.redaction import Redactor
     log.configure("info", "json", Redactor())
     for number in range(2000):
         log.get_logger("x").info("event", number=number, text="a" * 500)

@@ -67,7 +67,7 @@ def test_the_end_of_a_process_is_a_line(failure: str, event: str | None) -> None
     script = textwrap.dedent(
         f"""
         from sidecar import log
-        from sidecar.core.redaction import Redactor
+        from sidecar.core.secrecy.redaction import Redactor
         log.configure("info", "json", Redactor())
         KEY = {KEY!r}
         raise {failure}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from sidecar.core.secret import MASK, Secret
+from sidecar.core.secrecy.secret import MASK, Secret
 from sidecar.errors import RefreshResult
 from sidecar.log import get_logger
 from sidecar.log.fields import MAX_TEXT

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.ops.cluster import (
+from tests.support.cluster import (
     CHART,
     FULL,
     HELMS,
@@ -22,8 +22,8 @@ from tests.ops.cluster import (
     rendered,
     sidecar_of,
 )
-from tests.ops.monitoring import RELABELINGS
-from tests.ops.support import DASHBOARD, RULES, run
+from tests.support.monitoring import RELABELINGS
+from tests.support.ops_tools import DASHBOARD, RULES, run
 
 KUBERNETES = [f"1.{minor}" for minor in range(29, 38)]
 CUSTOM = {"PodMonitor", "PrometheusRule"}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.ops.cluster import CHART, FULL, MINIMAL, Object, helm
-from tests.ops.support import run
+from tests.support.cluster import CHART, FULL, MINIMAL, Object, helm
+from tests.support.ops_tools import run
 
 
 def notes(values: Path, *more: str) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.ops.cluster import (
+from tests.support.cluster import (
     HELMS,
     Object,
     example,

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from tests.ops.cluster import CHART
+from tests.support.cluster import CHART
 
 README = (CHART / "README.md").read_text()
 LEAVES = {"settings", "container.resources", "dashboard.labels"}

@@ -10,8 +10,8 @@ import yaml
 
 from sidecar.settings.loading import load
 from sidecar.settings.models import Settings
-from tests.ops import schema
-from tests.ops.cluster import (
+from tests.support import chart_schema
+from tests.support.cluster import (
     CHART,
     FULL,
     HELMS,
@@ -23,7 +23,7 @@ from tests.ops.cluster import (
     plain,
     rendered,
 )
-from tests.ops.support import load_all, run
+from tests.support.ops_tools import load_all, run
 
 
 def settings_of(objects: Any, tmp_path: Path) -> Settings:
@@ -105,8 +105,8 @@ def test_text_cannot_break_out_of_its_line(
 
 
 def test_the_schema_is_that_of_the_settings() -> None:
-    """`python -m tests.ops.schema` was run after the last change of the settings."""
-    assert schema.current() == schema.wanted()
+    """`python -m tests.support.chart_schema` was run after the last change of the settings."""
+    assert chart_schema.current() == chart_schema.wanted()
 
 
 def test_the_schema_is_closed() -> None:
@@ -121,4 +121,4 @@ def test_the_schema_is_closed() -> None:
                 if key not in free:
                     check(value, f"{path}.{key}")
 
-    check(json.loads(schema.SCHEMA.read_text()), "values")
+    check(json.loads(chart_schema.SCHEMA.read_text()), "values")

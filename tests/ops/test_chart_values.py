@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.ops.cluster import (
+from tests.support.cluster import (
     CHART,
     HELMS,
     MINIMAL,
@@ -16,7 +16,7 @@ from tests.ops.cluster import (
     one,
     sentence,
 )
-from tests.ops.support import load_all, run
+from tests.support.ops_tools import load_all, run
 
 WEBHOOK = {
     "secret_id": "prod/flownally/webhook",

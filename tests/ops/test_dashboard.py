@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.ops.promql import dashboard, exported, named, panels, queries, used
-from tests.ops.support import expressions, promtool, run
+from tests.support.ops_tools import expressions, promtool, run
+from tests.support.promql import dashboard, exported, named, panels, queries, used
 
 
 def test_every_query_parses(tmp_path: Path) -> None:

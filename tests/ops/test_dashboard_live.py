@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.support import (
+from tests.support.monitoring import LOOPBACK, monitored
+from tests.support.processes import (
     SECRET_ID,
     UPSTREAM,
     Settings,
@@ -19,15 +20,14 @@ from tests.integration.support import (
     merge,
     wait_until,
 )
-from tests.ops.monitoring import LOOPBACK, monitored
-from tests.ops.promql import queries
-from tests.ops.traffic import traffic
-from tests.webhook.support import SECRET, headers
+from tests.support.promql import queries
+from tests.support.traffic import traffic
+from tests.support.webhook_fakes import SECRET, headers
 
 if TYPE_CHECKING:
-    from sidecar.demo.api import EmulatedApi
-    from sidecar.demo.aws import AwsClient
-    from sidecar.demo.keys import Issued
+    from sidecar.emulator.api import EmulatedApi
+    from sidecar.emulator.aws import AwsClient
+    from sidecar.emulator.key_ring import Issued
 
 MIXED = ("/contacts", "/status/403", "/echo", "/contacts/none", "/a/../b")
 """200, 403, the key sent back, 404, refused."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.support import (
+from tests.support.monitoring import Receiver, faster, monitored
+from tests.support.processes import (
     SECRET_ID,
     UPSTREAM,
     Settings,
@@ -14,13 +15,12 @@ from tests.integration.support import (
     merge,
     wait_until,
 )
-from tests.ops.monitoring import Receiver, faster, monitored
-from tests.ops.traffic import traffic
+from tests.support.traffic import traffic
 
 if TYPE_CHECKING:
-    from sidecar.demo.api import EmulatedApi
-    from sidecar.demo.aws import AwsClient
-    from sidecar.demo.keys import Issued
+    from sidecar.emulator.api import EmulatedApi
+    from sidecar.emulator.aws import AwsClient
+    from sidecar.emulator.key_ring import Issued
 
 CALLED_SECONDS = 40.0
 QUICK = {"upstreams": {UPSTREAM: {"credential": {"refresh_seconds": 1}}}}

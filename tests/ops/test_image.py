@@ -9,7 +9,11 @@ import pytest
 import yaml
 
 from sidecar import __version__
-from tests.integration.support import (
+from tests.support.cluster import CHART
+from tests.support.images import BASE, RESTRICTED, build, container, inspect, podman
+from tests.support.monitoring import LOOPBACK, free_port
+from tests.support.ops_tools import ROOT, run, tool
+from tests.support.processes import (
     UPSTREAM,
     Settings,
     call,
@@ -17,14 +21,10 @@ from tests.integration.support import (
     to_toml,
     wait_until,
 )
-from tests.ops.cluster import CHART
-from tests.ops.images import BASE, RESTRICTED, build, container, inspect, podman
-from tests.ops.monitoring import LOOPBACK, free_port
-from tests.ops.support import ROOT, run, tool
-from tests.ops.traffic import traffic
+from tests.support.traffic import traffic
 
 if TYPE_CHECKING:
-    from sidecar.demo.api import EmulatedApi
+    from sidecar.emulator.api import EmulatedApi
 
 pytestmark = pytest.mark.timeout(900)
 MEGABYTE = 1_000_000

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.ops.cluster import (
+from tests.support.cluster import (
     CHART,
     EXAMPLE,
     example,
@@ -18,7 +18,7 @@ from tests.ops.cluster import (
     plain,
     pods,
 )
-from tests.ops.support import ROOT, promtool, run
+from tests.support.ops_tools import ROOT, promtool, run
 
 README = (ROOT / "README.md").read_text()
 PART = README[README.index("## In a cluster") : README.index("## Runbook")]

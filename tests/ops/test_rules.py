@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.ops.support import ROOT, RULES, RULES_TEST, alerts, promtool, run
+from tests.support.ops_tools import ROOT, RULES, RULES_TEST, alerts, promtool, run
 
 NAMES = [alert["alert"] for alert in alerts()]
 

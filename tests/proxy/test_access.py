@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import pytest
 
-from sidecar.core.operations import Operation
+from sidecar.core.access.operations import Operation
 from sidecar.errors import Code, Refused
 from sidecar.proxy.access import AccessLog
 

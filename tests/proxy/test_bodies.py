@@ -5,7 +5,7 @@ import hashlib
 from typing import Any
 
 from sidecar.proxy.options import Limits
-from tests.proxy.harness import GET, Peer, ok, post, running, until
+from tests.support.proxy_rig import GET, Peer, ok, post, running, until
 
 CHUNKED_POST = (
     b"POST /contacts HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -10,12 +10,12 @@ from typing import Any, Never
 
 import pytest
 
-from sidecar.core.masking import Masker
-from sidecar.core.needles import Needles
+from sidecar.core.secrecy.key_matcher import KeyMatcher
+from sidecar.core.secrecy.masking import Masker
 from sidecar.errors import Code
 from sidecar.proxy.connect import Connector
 from sidecar.proxy.upstream import UpstreamConnection
-from tests.proxy.harness import GET, Harness, Peer, ok, post, running, until
+from tests.support.proxy_rig import GET, Harness, Peer, ok, post, running, until
 
 SECRET_TEXT = "text of an exception, which may hold a key"
 
@@ -111,7 +111,7 @@ async def test_in_reading_an_answer(
     """Nothing of it has gone to the service: it gets a 500."""
     async with running() as proxy:
         with monkeypatch.context() as patched:
-            patched.setattr(Needles, "within", boom)
+            patched.setattr(KeyMatcher, "within", boom)
             await check_500(proxy)
         await check_well(proxy)
 

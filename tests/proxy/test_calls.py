@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from sidecar.proxy.options import Limits
-from tests.proxy.harness import GET, KEY, Peer, ok, post, running
+from tests.support.proxy_rig import GET, KEY, Peer, ok, post, running
 
 
 async def test_the_key_is_injected_and_the_answer_relayed() -> None:

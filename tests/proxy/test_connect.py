@@ -13,14 +13,14 @@ from typing import Any, Final
 
 import pytest
 
-from sidecar.core.answers import ResponseRules
-from sidecar.core.target import BaseUrl
-from sidecar.demo.ca import Certificate, make_certificate
+from sidecar.core.http.response_head import ResponseRules
+from sidecar.core.http.target import BaseUrl
+from sidecar.emulator.ca import Certificate, make_certificate
 from sidecar.errors import Code, Refused
 from sidecar.proxy.connect import Connector, tls_context
 from sidecar.proxy.pool import Pool
 from sidecar.proxy.tls import TlsTransport
-from tests.proxy.harness import until
+from tests.support.proxy_rig import until
 
 SECONDS: Final = 0.3
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]

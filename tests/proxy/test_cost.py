@@ -12,7 +12,7 @@ from types import FrameType
 
 import pytest
 
-from tests.proxy.wires import ANSWER, REQUESTS, make
+from tests.support.memory_transports import ANSWER, REQUESTS, make
 
 CALLS = 50
 

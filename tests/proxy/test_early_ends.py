@@ -9,7 +9,7 @@ import pytest
 from sidecar.errors import STATUS, Code
 from sidecar.proxy.connection_ends import LINGER_BYTES, LINGER_SECONDS
 from sidecar.proxy.options import Limits
-from tests.proxy.harness import GET, Harness, Peer, ok, parse, running, until
+from tests.support.proxy_rig import GET, Harness, Peer, ok, parse, running, until
 
 HOST: Final = b"Host: localhost\r\n"
 SMALL: Final = Limits(max_header_bytes=2048)

@@ -8,7 +8,7 @@ import pytest
 from sidecar.errors import Code
 from sidecar.proxy.options import Limits
 from sidecar.proxy.server import SWEEP_SECONDS
-from tests.proxy.harness import GET, Harness, Peer, ok, post, running, until
+from tests.support.proxy_rig import GET, Harness, Peer, ok, post, running, until
 
 SHORT = Limits(
     response_seconds=0.2, idle_seconds=0.2, header_seconds=0.2, keepalive_seconds=0.2

@@ -7,10 +7,10 @@ from typing import Final
 
 import pytest
 
-from sidecar.core.life_events import Replay
+from sidecar.core.keylife.messages import Replay
 from sidecar.errors import Code
 from sidecar.proxy.options import Guards, Limits
-from tests.proxy.harness import (
+from tests.support.proxy_rig import (
     GET,
     KEY,
     OTHER_KEY,

@@ -4,19 +4,19 @@ import asyncio
 
 import pytest
 
-from sidecar.core.secret import Credential
+from sidecar.core.secrecy.secret import Credential
 from sidecar.errors import Code
 from sidecar.proxy.sending import KEY_SECONDS
-from tests.proxy.harness import GET, FakeKeys, credential, post, running
+from tests.support.proxy_rig import GET, FakeKeys, credential, post, running
 
 
 class LateKeys(FakeKeys):
     """A keeper without a key, that says how long it was waited for."""
 
-    def __init__(self, absence: Code = Code.CREDENTIAL_UNAVAILABLE) -> None:
+    def __init__(self, unavailable_code: Code = Code.CREDENTIAL_UNAVAILABLE) -> None:
         super().__init__()
         self.current = None
-        self.absence = absence
+        self.unavailable_code = unavailable_code
         self.asked = asyncio.Event()
         self.waits: list[float] = []
         self.found: asyncio.Future[Credential | None] = asyncio.Future()
@@ -45,17 +45,19 @@ async def test_a_call_waits_for_the_first_key_with_its_body_held() -> None:
 
 
 @pytest.mark.parametrize(
-    ("absence", "seconds"),
+    ("unavailable_code", "seconds"),
     [(Code.CREDENTIAL_UNAVAILABLE, KEY_SECONDS), (Code.CREDENTIAL_EXPIRED, 0)],
 )
-async def test_an_expired_key_is_not_waited_for(absence: Code, seconds: float) -> None:
+async def test_an_expired_key_is_not_waited_for(
+    unavailable_code: Code, seconds: float
+) -> None:
     """A first key is due within seconds; one whose source is long away is not."""
     async with running() as proxy:
-        keys = proxy.server.keys = LateKeys(absence)
+        keys = proxy.server.keys = LateKeys(unavailable_code)
         keys.found.set_result(None)
         answer = await proxy.call()
 
-        assert (answer.status, answer.code) == (503, absence)
+        assert (answer.status, answer.code) == (503, unavailable_code)
         assert b"retry-after" in answer.fields
         assert keys.waits == [seconds]
         assert proxy.connections == []

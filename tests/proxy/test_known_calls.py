@@ -2,12 +2,12 @@
 
 import pytest
 
-from sidecar.core.needles import Needles
-from sidecar.core.secret import Secret
+from sidecar.core.secrecy.key_matcher import KeyMatcher
+from sidecar.core.secrecy.secret import Secret
 from sidecar.errors import Code
 from sidecar.proxy import known_calls
 from sidecar.proxy.options import Guards
-from tests.proxy.harness import GET, KEY, OTHER_KEY, ok, running
+from tests.support.proxy_rig import GET, KEY, OTHER_KEY, ok, running
 
 WITH_OTHER_KEY = (
     b"GET /contacts HTTP/1.1\r\nHost: localhost\r\nX-A: %b\r\n\r\n" % OTHER_KEY.encode()
@@ -31,7 +31,7 @@ async def test_a_known_head_is_searched_again_for_a_new_key() -> None:
     async with running() as proxy:
         first = await proxy.call(WITH_OTHER_KEY)
         again = await proxy.call(WITH_OTHER_KEY)
-        proxy.server.learn(Needles([Secret(KEY), Secret(OTHER_KEY)]))
+        proxy.server.learn(KeyMatcher([Secret(KEY), Secret(OTHER_KEY)]))
         tripped = await proxy.call(WITH_OTHER_KEY)
 
         assert (first.status, again.status) == (200, 200)

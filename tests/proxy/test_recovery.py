@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from sidecar.core.life_events import PassThrough, Replay, Verdict
+from sidecar.core.keylife.messages import PassThrough, Replay, Verdict
 from sidecar.errors import Code
 from sidecar.proxy.options import Limits
-from tests.proxy.harness import (
+from tests.support.proxy_rig import (
     GET,
     KEY,
     OTHER_KEY,
@@ -329,7 +329,7 @@ async def test_an_expired_key_is_said_so() -> None:
     """Past max_stale_seconds calls are refused with the code that says it."""
     async with running() as proxy:
         proxy.keys.current = None
-        proxy.keys.absence = Code.CREDENTIAL_EXPIRED
+        proxy.keys.unavailable_code = Code.CREDENTIAL_EXPIRED
         answer = await proxy.call()
 
         assert answer.code == "credential_expired"
@@ -371,11 +371,11 @@ async def test_a_call_tells_of_a_key_that_was_in_doubt(
             await peer.send(ok())
 
         proxy.script = script
-        proxy.keys.doubted = before
+        proxy.keys.wants_outcomes = before
         client = await proxy.client()
         await client.send(GET)
         await until(lambda: proxy.requests)
-        proxy.keys.doubted = after
+        proxy.keys.wants_outcomes = after
         go.set()
         await client.answer()
 

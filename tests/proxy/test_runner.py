@@ -12,8 +12,8 @@ import pytest
 
 from sidecar.proxy import runner
 from sidecar.proxy.options import Limits
-from sidecar.proxy.runner import CappedSite, bind
-from tests.proxy.harness import GET, SECONDS, Harness, Peer, running, until
+from sidecar.proxy.runner import LimitedSite, bind
+from tests.support.proxy_rig import GET, SECONDS, Harness, Peer, running, until
 
 OWN = os.getuid()
 
@@ -82,7 +82,7 @@ async def on_socket(
     """Let a proxy listen on a Unix socket too, and connect to it."""
     async with asyncio.TaskGroup() as group:
         path = unix.getsockname()
-        site = CappedSite(proxy.runner, unix, group, uids)
+        site = LimitedSite(proxy.runner, unix, group, uids)
         await site.start()
         peer = Peer(*await asyncio.open_unix_connection(path))
         proxy.clients.append(peer)
@@ -129,7 +129,7 @@ async def exhausted(proxy: Harness) -> AsyncIterator[Exhausted]:
     async with asyncio.TaskGroup() as group:
         sock = Exhausted()
         sock.bind(("127.0.0.1", 0))
-        site = CappedSite(proxy.runner, sock, group)
+        site = LimitedSite(proxy.runner, sock, group)
         await site.start()
         yield sock
         await site.stop()

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from sidecar.demo.ca import Certificate, make_certificate
+from sidecar.emulator.ca import Certificate, make_certificate
 from sidecar.proxy.connect import tls_context
 from sidecar.proxy.tls import HIGH_WATER, RECORD, TlsTransport
-from tests.proxy.harness import until
+from tests.support.proxy_rig import until
 
 
 @pytest.fixture(name="certificate", scope="module")

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.core.rotation_facts import RotationStopped
-from sidecar.core.secret import SecretRules
-from sidecar.demo.aws import AwsClient
+from sidecar.core.rotation.facts import RotationStopped
+from sidecar.core.secrecy.secret import SecretRules
+from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit
 from sidecar.rotation.assemble import MAX_FILE_BYTES, Manager, assemble
 from sidecar.rotation.client import secrets_manager
 from sidecar.rotation.options import ManagerOptions
-from tests.rotation.fakes import OPTIONS, FakeTime
+from tests.support.rotation_fakes import OPTIONS, FakeTime
 
 RULES = SecretRules(json_key="api_key", key_prefix="fln_live_")
 

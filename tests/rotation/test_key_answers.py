@@ -6,7 +6,7 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
-from sidecar.core.rotation_facts import Key, RotationStopped
+from sidecar.core.rotation.facts import ApiKey, RotationStopped
 from sidecar.errors import Exit
 from sidecar.rotation.http import Fault, NoAnswer
 from sidecar.rotation.key_answers import (
@@ -23,7 +23,7 @@ NOW = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 OPTIONS = ApiOptions(base_url="https://api.example", account="sa")
 
 
-def listed(**fields: object) -> Key:
+def listed(**fields: object) -> ApiKey:
     """Read a list of one key."""
     body = json.dumps({"data": [{"id": "k", **fields}]}).encode()
     keys, _ = read_keys(body, OPTIONS, NOW)
@@ -167,7 +167,7 @@ def test_the_list_may_be_the_answer_itself() -> None:
 
     keys, more = read_keys(b'[{"id": "k"}]', options, NOW)
 
-    assert (keys, more) == ([Key("k")], False)
+    assert (keys, more) == ([ApiKey("k")], False)
 
 
 def test_a_page_tells_that_more_follows() -> None:

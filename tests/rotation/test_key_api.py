@@ -6,21 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.core.rotation_facts import Proof, RotationStopped
-from sidecar.core.secret import Secret, SecretRules
+from sidecar.core.rotation.facts import Proof, RotationStopped
+from sidecar.core.secrecy.secret import Secret, SecretRules
 from sidecar.errors import Exit
-from sidecar.rotation.http import Caller, Fault, NoAnswer, Reply
+from sidecar.rotation.http import ApiResponse, Caller, Fault, NoAnswer
 from sidecar.rotation.key_answers import CreateUnsure, Unreadable
 from sidecar.rotation.key_api import KeyApi
 from sidecar.rotation.options import ApiOptions
-from tests.rotation.fakes import FakeTime
+from tests.support.rotation_fakes import FakeTime
 
 OPTIONS = ApiOptions(
     base_url="https://api.example/v1", account="sa/../1", probe="GET /contacts?limit=1"
 )
 KEYS = "/service-accounts/sa%2F..%2F1/api-keys"
-OK = Reply(200, b'{"data": []}')
-Answer = Reply | NoAnswer
+OK = ApiResponse(200, b'{"data": []}')
+Answer = ApiResponse | NoAnswer
 
 
 class FakeCaller(Caller):
@@ -32,7 +32,7 @@ class FakeCaller(Caller):
 
     def call(
         self, method: str, target: str, fields: Mapping[str, str], body: bytes | None
-    ) -> Reply:
+    ) -> ApiResponse:
         """Note the call, give the next answer."""
         self.calls.append((method, target, dict(fields), body))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -59,7 +59,7 @@ def make(
 
 def test_a_key_is_made_under_its_name() -> None:
     """One call, with the manager's key, ids as one path segment each."""
-    api, caller, _ = make(Reply(201, b'{"id": "k1", "key": "fln_live_x"}'))
+    api, caller, _ = make(ApiResponse(201, b'{"id": "k1", "key": "fln_live_x"}'))
 
     made = api.create("production-crm-sync-0")
 
@@ -77,7 +77,8 @@ def test_a_key_is_made_under_its_name() -> None:
 def test_an_api_without_names_is_sent_none() -> None:
     """`name_field = ""`."""
     api, caller, _ = make(
-        Reply(201, b'{"id": "k1", "key": "x"}'), options=replace(OPTIONS, name_field="")
+        ApiResponse(201, b'{"id": "k1", "key": "x"}'),
+        options=replace(OPTIONS, name_field=""),
     )
 
     api.create("n")
@@ -90,9 +91,9 @@ def test_an_api_without_names_is_sent_none() -> None:
     [
         pytest.param(NoAnswer(Fault.TIMEOUT), id="timeout"),
         pytest.param(NoAnswer(Fault.PROTOCOL), id="cut"),
-        pytest.param(Reply(500, b""), id="500"),
-        pytest.param(Reply(503, b""), id="503"),
-        pytest.param(Reply(201, b"{}"), id="no-field"),
+        pytest.param(ApiResponse(500, b""), id="500"),
+        pytest.param(ApiResponse(503, b""), id="503"),
+        pytest.param(ApiResponse(201, b"{}"), id="no-field"),
     ],
 )
 def test_a_create_call_is_sent_once(answer: Answer) -> None:
@@ -108,7 +109,7 @@ def test_a_create_call_is_sent_once(answer: Answer) -> None:
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 429])
 def test_a_refused_create_call_made_no_key(status: int) -> None:
     """So nothing has to be cleared away."""
-    api, _, _ = make(Reply(status, b'{"error": "fln_live_x"}'))
+    api, _, _ = make(ApiResponse(status, b'{"error": "fln_live_x"}'))
 
     with pytest.raises(RotationStopped) as caught:
         api.create("n")
@@ -119,7 +120,7 @@ def test_a_refused_create_call_made_no_key(status: int) -> None:
 
 def test_the_managers_key_is_read_anew_after_a_401() -> None:
     """It may have been rotated as well; the refused call has done nothing."""
-    api, caller, _ = make(Reply(401, b""), OK)
+    api, caller, _ = make(ApiResponse(401, b""), OK)
 
     api.list_keys()
 
@@ -129,7 +130,7 @@ def test_the_managers_key_is_read_anew_after_a_401() -> None:
 
 def test_a_managers_key_that_stays_refused_is_told() -> None:
     """Exit code 3."""
-    api, caller, _ = make(Reply(401, b""))
+    api, caller, _ = make(ApiResponse(401, b""))
 
     with pytest.raises(RotationStopped, match=r"rotation.credential.*401") as caught:
         api.list_keys()
@@ -142,7 +143,8 @@ def test_every_page_is_read() -> None:
     """From the last id of the page before."""
     first = {"data": [{"id": "k1"}, {"id": "k/2"}], "has_more": True}
     api, caller, _ = make(
-        Reply(200, json.dumps(first).encode()), Reply(200, b'{"data": [{"id": "k3"}]}')
+        ApiResponse(200, json.dumps(first).encode()),
+        ApiResponse(200, b'{"data": [{"id": "k3"}]}'),
     )
 
     keys = api.list_keys()
@@ -153,7 +155,7 @@ def test_every_page_is_read() -> None:
 
 def test_a_list_without_end_is_refused() -> None:
     """It would never be complete."""
-    api, _, _ = make(Reply(200, b'{"data": [{"id": "k"}], "has_more": true}'))
+    api, _, _ = make(ApiResponse(200, b'{"data": [{"id": "k"}], "has_more": true}'))
 
     with pytest.raises(Unreadable):
         api.list_keys()
@@ -164,13 +166,13 @@ def test_a_list_without_end_is_refused() -> None:
     [
         pytest.param(NoAnswer(Fault.TIMEOUT), id="timeout"),
         pytest.param(NoAnswer(Fault.UNREACHABLE), id="refused"),
-        pytest.param(Reply(503, b""), id="503"),
-        pytest.param(Reply(429, b""), id="429"),
+        pytest.param(ApiResponse(503, b""), id="503"),
+        pytest.param(ApiResponse(429, b""), id="429"),
     ],
 )
 def test_looks_and_revocations_are_patient(bad: Answer) -> None:
     """They may be sent again."""
-    api, caller, time = make(bad, bad, Reply(204, b""))
+    api, caller, time = make(bad, bad, ApiResponse(204, b""))
 
     assert api.revoke("k1")
 
@@ -191,7 +193,7 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again() -> None:
 
 def test_a_revocation_that_keeps_failing_is_told() -> None:
     """The key may still work: the next run goes on."""
-    api, _, _ = make(Reply(500, b""))
+    api, _, _ = make(ApiResponse(500, b""))
 
     with pytest.raises(RotationStopped, match="revoking key k1: the API answered 500"):
         api.revoke("k1")
@@ -199,7 +201,7 @@ def test_a_revocation_that_keeps_failing_is_told() -> None:
 
 def test_a_key_that_is_gone_is_gone() -> None:
     """404."""
-    api, caller, _ = make(Reply(404, b""))
+    api, caller, _ = make(ApiResponse(404, b""))
 
     assert not api.revoke("k/1")
     assert caller.calls[0][:2] == ("DELETE", f"{KEYS}/k%2F1")
@@ -208,17 +210,19 @@ def test_a_key_that_is_gone_is_gone() -> None:
 @pytest.mark.parametrize(
     ("answers", "proof"),
     [
-        pytest.param([Reply(200, b"")], Proof.PROVEN, id="200"),
-        pytest.param([Reply(403, b"")], Proof.PROVEN, id="403"),
-        pytest.param([Reply(404, b"")], Proof.PROVEN, id="404"),
-        pytest.param([Reply(401, b""), Reply(200, b"")], Proof.PROVEN, id="settles"),
-        pytest.param([Reply(401, b"")], Proof.REFUSED, id="401"),
-        pytest.param([Reply(503, b"")], Proof.SILENT, id="503"),
-        pytest.param([Reply(429, b"")], Proof.SILENT, id="429"),
-        pytest.param([Reply(302, b"")], Proof.SILENT, id="302"),
+        pytest.param([ApiResponse(200, b"")], Proof.PROVEN, id="200"),
+        pytest.param([ApiResponse(403, b"")], Proof.PROVEN, id="403"),
+        pytest.param([ApiResponse(404, b"")], Proof.PROVEN, id="404"),
+        pytest.param(
+            [ApiResponse(401, b""), ApiResponse(200, b"")], Proof.PROVEN, id="settles"
+        ),
+        pytest.param([ApiResponse(401, b"")], Proof.REFUSED, id="401"),
+        pytest.param([ApiResponse(503, b"")], Proof.SILENT, id="503"),
+        pytest.param([ApiResponse(429, b"")], Proof.SILENT, id="429"),
+        pytest.param([ApiResponse(302, b"")], Proof.SILENT, id="302"),
         pytest.param([NoAnswer(Fault.TIMEOUT)], Proof.SILENT, id="timeout"),
         pytest.param(
-            [NoAnswer(Fault.UNREACHABLE), Reply(204, b"")],
+            [NoAnswer(Fault.UNREACHABLE), ApiResponse(204, b"")],
             Proof.PROVEN,
             id="comes-back",
         ),
@@ -245,7 +249,7 @@ def test_a_proof_is_the_probe_with_the_key_itself() -> None:
 
 def test_without_a_probe_a_list_call_proves() -> None:
     """The key may not manage keys, but 403 means that it is known."""
-    api, caller, _ = make(Reply(403, b""), options=replace(OPTIONS, probe=""))
+    api, caller, _ = make(ApiResponse(403, b""), options=replace(OPTIONS, probe=""))
 
     assert api.prove(Secret("new")) is Proof.PROVEN
     assert caller.calls[0][:2] == ("GET", KEYS)

@@ -10,11 +10,11 @@ import itertools
 
 import pytest
 
-from sidecar.core.rotation_facts import Order, Proof, RotationStopped
+from sidecar.core.rotation.facts import Proof, RotationRequest, RotationStopped
 from sidecar.errors import Exit
-from sidecar.rotation.lambda_steps import STEPS, Event, handle, read_event
-from tests.rotation.fakes import ARN, FIRST, GRACE_SECONDS, Killed, World
-from tests.rotation.trouble import check_tidy, kill_at, peace
+from sidecar.rotation.lambda_steps import STEPS, LambdaEvent, handle, read_event
+from tests.support.rotation_fakes import ARN, FIRST, GRACE_SECONDS, Killed, World
+from tests.support.rotation_faults import check_tidy, kill_at, peace
 
 TOKEN = "aaaaaaaa-0000-4000-8000-000000000000"
 NEXT = "bbbbbbbb-0000-4000-8000-000000000000"
@@ -28,7 +28,7 @@ def begin(world: World, token: str = TOKEN) -> None:
 
 def step(world: World, name: str, token: str = TOKEN, *, seconds: float = 900) -> None:
     """Let AWS call the function."""
-    handle(Event(name, ARN, token), world.parts(), lambda: seconds)
+    handle(LambdaEvent(name, ARN, token), world.parts(), lambda: seconds)
 
 
 def rotate(world: World, token: str = TOKEN) -> None:
@@ -162,9 +162,9 @@ def test_sidecar_rotate_clears_away_what_the_function_could_not_finish() -> None
     step(world, "createSecret")
     world.proofs["fln_live_1"] = Proof.REFUSED
     with pytest.raises(RotationStopped, match="refused the new key"):
-        world.workflow().run(Order())
+        world.workflow().run(RotationRequest())
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     check_tidy(world)
 
@@ -211,7 +211,7 @@ def test_a_newer_key_in_the_grace_of_the_last_step_is_a_success() -> None:
     def hook(name: str, when: str) -> None:
         if (name, when) == ("prove", "before") and world.time.slept:
             peace(world)
-            world.workflow().run(Order(again=True))
+            world.workflow().run(RotationRequest(again=True))
 
     world.hook = hook
 
@@ -270,7 +270,9 @@ def test_another_secret_is_refused() -> None:
     begin(world)
 
     with pytest.raises(RotationStopped, match="another secret"):
-        handle(Event("createSecret", ARN + "x", TOKEN), world.parts(), lambda: 900)
+        handle(
+            LambdaEvent("createSecret", ARN + "x", TOKEN), world.parts(), lambda: 900
+        )
 
 
 def test_a_secret_whose_rotation_is_off_is_refused() -> None:
@@ -287,7 +289,7 @@ def test_an_event_is_read() -> None:
     """As AWS sends it."""
     event = {"Step": "testSecret", "SecretId": ARN, "ClientRequestToken": TOKEN}
 
-    assert read_event({**event, "RotationToken": "x"}) == Event(
+    assert read_event({**event, "RotationToken": "x"}) == LambdaEvent(
         "testSecret", ARN, TOKEN
     )
 

@@ -5,15 +5,15 @@ import itertools
 
 import pytest
 
-from sidecar.core.rotation_facts import Order, Proof, RotationStopped
+from sidecar.core.rotation.facts import Proof, RotationRequest, RotationStopped
 from sidecar.errors import Exit
 from sidecar.rotation.aws_errors import Conflict
-from sidecar.rotation.revoke import RACES, Wish, revoke
-from tests.rotation.fakes import FIRST, Killed, World
-from tests.rotation.trouble import CHANGES, check_tidy, interrupt, kill_at, peace
+from sidecar.rotation.revoke import RACES, RevokeRequest, revoke
+from tests.support.rotation_fakes import FIRST, Killed, World
+from tests.support.rotation_faults import CHANGES, check_tidy, interrupt, kill_at, peace
 
 
-def order(world: World, wish: Wish) -> None:
+def order(world: World, wish: RevokeRequest) -> None:
     """Revoke, as the command does."""
     revoke(world.parts(), wish, world.warned.append)
 
@@ -23,7 +23,7 @@ def test_a_key_that_nobody_uses_is_revoked() -> None:
     world = World.ready()
     world.keys["k9"] = ("by-hand", "fln_live_nine", True)
 
-    order(world, Wish("k9"))
+    order(world, RevokeRequest("k9"))
 
     assert world.live() == ["k0"]
     assert world.said == ["revoked key k9"]
@@ -36,7 +36,7 @@ def test_a_key_in_use_is_not_revoked_by_mistake(label: str) -> None:
     world.labels[label] = FIRST
 
     with pytest.raises(RotationStopped, match=rf"in use \(.*{label}") as caught:
-        order(world, Wish("k0"))
+        order(world, RevokeRequest("k0"))
 
     assert caught.value.exit is Exit.CREDENTIAL
     assert "--emergency --replace" in caught.value.remedy
@@ -47,7 +47,7 @@ def test_in_an_emergency_the_key_in_use_is_revoked_and_the_outcome_told() -> Non
     """Nothing takes its place."""
     world = World.ready()
 
-    order(world, Wish(emergency=True))
+    order(world, RevokeRequest(emergency=True))
 
     assert world.live() == []
     assert "every call gets the API's 401" in world.said[0]
@@ -58,10 +58,10 @@ def test_sidecars_are_said_to_roll_back_where_they_can() -> None:
     world = World.ready()
     world.hook = stop_before_revoking
     with pytest.raises(Killed):
-        world.workflow().run(Order())
+        world.workflow().run(RotationRequest())
     peace(world)
 
-    order(world, Wish(emergency=True))
+    order(world, RevokeRequest(emergency=True))
 
     assert "roll back to AWSPREVIOUS (key k0)" in " ".join(world.said)
     assert world.live() == ["k0"]
@@ -78,7 +78,7 @@ def test_a_leaked_key_is_replaced_and_revoked_at_once() -> None:
     """Create, prove, promote, revoke, and no grace."""
     world = World.ready()
 
-    order(world, Wish(emergency=True, replace=True))
+    order(world, RevokeRequest(emergency=True, replace=True))
 
     check_tidy(world)
     assert world.time.slept == 0
@@ -90,10 +90,10 @@ def test_a_leaked_key_without_a_recorded_id_is_named_and_replaced() -> None:
     world = World.ready(key_id=False)
 
     with pytest.raises(RotationStopped, match="does not tell the id"):
-        order(world, Wish(emergency=True, replace=True))
+        order(world, RevokeRequest(emergency=True, replace=True))
     with pytest.raises(RotationStopped, match="perhaps AWSCURRENT"):
-        order(world, Wish("k0"))
-    order(world, Wish("k0", emergency=True, replace=True))
+        order(world, RevokeRequest("k0"))
+    order(world, RevokeRequest("k0", emergency=True, replace=True))
 
     check_tidy(world)
 
@@ -104,7 +104,7 @@ def test_a_leaked_key_is_not_revoked_for_one_that_does_not_work() -> None:
     world.proofs["fln_live_1"] = Proof.REFUSED
 
     with pytest.raises(RotationStopped, match="refused the new key"):
-        order(world, Wish(emergency=True, replace=True))
+        order(world, RevokeRequest(emergency=True, replace=True))
 
     assert world.live() == ["k0"]
 
@@ -114,13 +114,13 @@ def test_a_replacement_killed_at_any_step_is_done_by_the_next() -> None:
     for number in range(1, 7):
         world = World.ready()
         kill_at(world, number, "after", CHANGES)
-        wish = Wish("k0", emergency=True, replace=True)
+        wish = RevokeRequest("k0", emergency=True, replace=True)
         for _ in range(2):
             # The second time it may be gone already, which is told.
             with contextlib.suppress(Killed, RotationStopped):
                 order(world, wish)
             peace(world)
-        world.workflow().run(Order(begin=False))
+        world.workflow().run(RotationRequest(begin=False))
 
         check_tidy(world)
         assert not world.keys["k0"][2]
@@ -135,7 +135,7 @@ def test_a_key_that_is_gone_or_misspelt_is_told(lists_dead: bool) -> None:
 
     for key_id in ("k9", "k8"):
         with pytest.raises(RotationStopped, match="revoked already, or misspelt"):
-            order(world, Wish(key_id, emergency=True))
+            order(world, RevokeRequest(key_id, emergency=True))
 
 
 def test_a_key_is_revoked_though_the_secret_has_no_value() -> None:
@@ -143,7 +143,7 @@ def test_a_key_is_revoked_though_the_secret_has_no_value() -> None:
     world = World()
     world.keys["k9"] = ("by-hand", "fln_live_nine", True)
 
-    order(world, Wish("k9"))
+    order(world, RevokeRequest("k9"))
 
     assert world.live() == []
 
@@ -153,10 +153,10 @@ def test_an_emergency_for_a_key_that_is_not_current_needs_no_replacement() -> No
     world = World.ready()
     world.hook = stop_before_revoking
     with pytest.raises(Killed):
-        world.workflow().run(Order())
+        world.workflow().run(RotationRequest())
     peace(world)
 
-    order(world, Wish("k0", emergency=True, replace=True))
+    order(world, RevokeRequest("k0", emergency=True, replace=True))
 
     assert world.live() == ["k1"]
     assert "k0 is not current" in " ".join(world.said)
@@ -170,13 +170,13 @@ def test_an_emergency_that_loses_a_race_goes_on_with_the_other_runs_key() -> Non
         def planned(world: World, died: int = died) -> None:
             kill_at(world, died, "after", CHANGES)
             with contextlib.suppress(Killed):
-                world.workflow().run(Order())
+                world.workflow().run(RotationRequest())
             peace(world)
             world.time.slept = 0
 
         interrupt(world, number, planned)
 
-        end = end_of(world, Wish("k0", emergency=True, replace=True))
+        end = end_of(world, RevokeRequest("k0", emergency=True, replace=True))
 
         # Said when the planned run has revoked it before the first look.
         assert not end or "revoked already" in end, (number, died)
@@ -186,7 +186,7 @@ def test_an_emergency_that_loses_a_race_goes_on_with_the_other_runs_key() -> Non
         assert world.time.slept == 0
 
 
-def end_of(world: World, wish: Wish) -> str:
+def end_of(world: World, wish: RevokeRequest) -> str:
     """Revoke, and tell how it ended."""
     try:
         order(world, wish)
@@ -206,7 +206,7 @@ def test_an_emergency_does_not_race_for_ever() -> None:
     world.hook = hook
 
     with pytest.raises(RotationStopped, match="another run stored") as caught:
-        order(world, Wish(emergency=True, replace=True))
+        order(world, RevokeRequest(emergency=True, replace=True))
 
     assert world.calls.count("create") == RACES
     assert "key k0 still works" in caught.value.remedy
@@ -234,7 +234,7 @@ def test_an_emergency_that_stops_says_that_the_key_still_works(
     world.hook = hook
 
     with pytest.raises(RotationStopped, match="409") as caught:
-        order(world, Wish(emergency=True, replace=True))
+        order(world, RevokeRequest(emergency=True, replace=True))
 
     assert f"key k0 {works}" in caught.value.remedy
     assert "sidecar keys revoke --emergency k0" in caught.value.remedy
@@ -251,7 +251,7 @@ def test_an_emergency_that_stops_after_revoking_does_not_frighten() -> None:
     world.hook = hook
 
     with pytest.raises(RotationStopped, match="500") as caught:
-        order(world, Wish(emergency=True, replace=True))
+        order(world, RevokeRequest(emergency=True, replace=True))
 
     assert caught.value.remedy == "run again"
 
@@ -265,24 +265,26 @@ def test_a_named_key_is_revoked_in_an_emergency_though_nothing_can_be_seen(
     blind(world, call)
 
     with pytest.raises(RotationStopped, match="away"):
-        order(world, Wish("k0"))
-    order(world, Wish("k0", emergency=True))
+        order(world, RevokeRequest("k0"))
+    order(world, RevokeRequest("k0", emergency=True))
 
     assert world.live() == []
     assert world.said == ["revoked key k0"]
     assert "is away; so nobody knows what uses key k0" in world.warned[0]
     with pytest.raises(RotationStopped, match="revoked already, or misspelt"):
-        order(world, Wish("k8", emergency=True))
+        order(world, RevokeRequest("k8", emergency=True))
 
 
 @pytest.mark.parametrize(
     ("wish", "key_id"),
     [
-        pytest.param(Wish(emergency=True), "KEY_ID", id="not-named"),
-        pytest.param(Wish("k0", emergency=True, replace=True), "k0", id="replace"),
+        pytest.param(RevokeRequest(emergency=True), "KEY_ID", id="not-named"),
+        pytest.param(
+            RevokeRequest("k0", emergency=True, replace=True), "k0", id="replace"
+        ),
     ],
 )
-def test_what_needs_a_look_says_what_does_not(wish: Wish, key_id: str) -> None:
+def test_what_needs_a_look_says_what_does_not(wish: RevokeRequest, key_id: str) -> None:
     """Nobody knows the key in use, or whether a new one takes its place."""
     world = World.ready()
     blind(world, "DescribeSecret")
@@ -310,7 +312,7 @@ def test_a_key_of_a_secret_that_is_to_be_deleted_is_revoked(emergency: bool) -> 
     world = World.ready()
     world.deleted = True
 
-    order(world, Wish("k0", emergency=emergency))
+    order(world, RevokeRequest("k0", emergency=emergency))
 
     assert world.live() == []
     assert "to be deleted" in world.warned[0]

@@ -10,17 +10,17 @@ import pytest
 import yaml
 
 from sidecar.commands.rotation_parts import options_of
-from sidecar.core import rotation_ends
-from sidecar.core.rotation_facts import Refuse
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.aws import AwsClient
+from sidecar.core.rotation import refusals
+from sidecar.core.rotation.facts import Refuse
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit
 from sidecar.rotation import aws_errors, key_answers, store
 from sidecar.rotation.http import Fault
 from sidecar.settings import load
-from tests.commands.rotating import Run, runner
-from tests.integration.rotation_stage import MANAGER_ID, Stage
-from tests.integration.support import SECRET_ID, merge, to_toml
+from tests.support.processes import SECRET_ID, merge, to_toml
+from tests.support.rotation_commands import Run, runner
+from tests.support.rotation_rig import MANAGER_ID, Stage
 
 ROOT: Final = Path(__file__).parents[2]
 SECTION: Final = (
@@ -111,7 +111,7 @@ def test_every_file_exists() -> None:
 
 def test_every_message_in_the_table_is_ours() -> None:
     """Somebody who searches for what is said finds it."""
-    ends = [end for end in vars(rotation_ends).values() if isinstance(end, Refuse)]
+    ends = [end for end in vars(refusals).values() if isinstance(end, Refuse)]
     sources = [Path(module.__file__ or "").read_text() for module in MODULES]
     said = [" ".join(" ".join(sources).replace('"\n', "").split())]
     said += [end.reason for end in ends] + list(Fault)

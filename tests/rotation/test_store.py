@@ -14,11 +14,11 @@ from botocore.exceptions import (
 )
 from botocore.stub import Stubber
 
-from sidecar.core.rotation_facts import RotationStopped
-from sidecar.core.secret import Secret
+from sidecar.core.rotation.facts import RotationStopped
+from sidecar.core.secrecy.secret import Secret
 from sidecar.errors import Exit
 from sidecar.rotation.aws_errors import Asker, Conflict, Denied, NotThere
-from sidecar.rotation.store import Described, SecretStore
+from sidecar.rotation.store import DescribedSecret, SecretStore
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -70,7 +70,7 @@ def test_labels_are_told_with_their_versions(stub: Stubber, store: SecretStore) 
         RotationEnabled=False,
     )
 
-    assert store.describe() == Described(
+    assert store.describe() == DescribedSecret(
         arn=ARN,
         labels={"AWSPREVIOUS": V1, "AWSCURRENT": V2, "AWSPENDING": V2},
         changed=CHANGED.timestamp(),
@@ -85,7 +85,7 @@ def test_a_secret_without_a_value_has_no_labels(
     """As it is made in a console or by Terraform."""
     describe(stub)
 
-    assert store.describe() == Described(ARN, {}, CREATED.timestamp())
+    assert store.describe() == DescribedSecret(ARN, {}, CREATED.timestamp())
 
 
 def test_a_secret_to_be_deleted_is_told(stub: Stubber, store: SecretStore) -> None:

@@ -12,17 +12,24 @@ import json
 
 import pytest
 
-from sidecar.core.rotation_ends import LOST
-from sidecar.core.rotation_facts import Order, RotationStopped
+from sidecar.core.rotation.facts import RotationRequest, RotationStopped
+from sidecar.core.rotation.refusals import LOST
 from sidecar.errors import Exit
-from tests.rotation.fakes import ACCOUNT, FIRST, GRACE_SECONDS, OPTIONS, Killed, World
-from tests.rotation.trouble import CHANGES, check_tidy, interrupt, kill_at, peace
+from tests.support.rotation_fakes import (
+    ACCOUNT,
+    FIRST,
+    GRACE_SECONDS,
+    OPTIONS,
+    Killed,
+    World,
+)
+from tests.support.rotation_faults import CHANGES, check_tidy, interrupt, kill_at, peace
 
 
 def calls_of_a_rotation() -> int:
     """Count the calls of one that goes well."""
     world = World.ready()
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
     return len(world.calls)
 
 
@@ -30,7 +37,7 @@ def test_a_rotation_replaces_the_key_and_keeps_the_shape() -> None:
     """What else was in the value stays; what describes the key is new."""
     world = World.ready()
 
-    outcome = world.workflow().run(Order())
+    outcome = world.workflow().run(RotationRequest())
 
     check_tidy(world)
     current = world.versions[world.labels["AWSCURRENT"]]
@@ -58,7 +65,7 @@ def test_the_old_key_works_until_the_grace_is_over() -> None:
 
     world.hook = hook
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     assert dict(seen)["revoke"] >= GRACE_SECONDS
 
@@ -67,7 +74,7 @@ def test_no_plaintext_is_said() -> None:
     """Neither the old key nor the new one."""
     world = World.ready()
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     assert world.said
     assert "fln_live" not in " ".join(world.said)
@@ -77,7 +84,7 @@ def test_rotations_follow_one_another() -> None:
     """Each finds the last one finished and makes one key."""
     world = World.ready()
     for _ in range(5):
-        world.workflow().run(Order())
+        world.workflow().run(RotationRequest())
 
         check_tidy(world)
 
@@ -95,10 +102,10 @@ def test_a_rotation_killed_at_any_call_is_finished_by_the_next(
             world.lists_dead = lists_dead
             kill_at(world, number, when)
             with pytest.raises(Killed):
-                world.workflow().run(Order())
+                world.workflow().run(RotationRequest())
             peace(world)
 
-            world.workflow().run(Order())
+            world.workflow().run(RotationRequest())
 
             check_tidy(world)
 
@@ -110,18 +117,18 @@ def test_a_rotation_killed_twice_is_finished_by_the_third() -> None:
         for number in (first, second):
             kill_at(world, number, "after", CHANGES)
             with contextlib.suppress(Killed):
-                world.workflow().run(Order())
+                world.workflow().run(RotationRequest())
             peace(world)
 
-        world.workflow().run(Order(begin=False))
+        world.workflow().run(RotationRequest(begin=False))
 
         check_tidy(world)
 
 
 @pytest.mark.parametrize(
-    "order", [Order(), Order(again=True)], ids=["rotate", "leaked"]
+    "order", [RotationRequest(), RotationRequest(again=True)], ids=["rotate", "leaked"]
 )
-def test_two_runs_at_once_leave_one_key(order: Order) -> None:
+def test_two_runs_at_once_leave_one_key(order: RotationRequest) -> None:
     """A second run comes between any two calls of the first."""
     for number in range(1, calls_of_a_rotation() + 1):
         world = World.ready()
@@ -132,16 +139,16 @@ def test_two_runs_at_once_leave_one_key(order: Order) -> None:
 
         interrupt(world, number, other)
 
-        ends.append(end_of(world, Order()))
+        ends.append(end_of(world, RotationRequest()))
         peace(world)
-        world.workflow().run(Order(begin=False))
+        world.workflow().run(RotationRequest(begin=False))
 
         assert "fine" in ends, number
         assert set(ends) <= {"fine", LOST.reason}, number
         check_tidy(world)
 
 
-def end_of(world: World, order: Order) -> str:
+def end_of(world: World, order: RotationRequest) -> str:
     """Run, and tell how it ended."""
     try:
         world.workflow().run(order)
@@ -157,12 +164,12 @@ def test_the_run_that_cannot_store_revokes_its_key_and_says_so() -> None:
     def other(name: str, when: str) -> None:
         if (name, when) == ("create", "before"):
             peace(world)
-            world.workflow().run(Order())
+            world.workflow().run(RotationRequest())
 
     world.hook = other
 
     with pytest.raises(RotationStopped, match="another run stored its key") as stopped:
-        world.workflow().run(Order())
+        world.workflow().run(RotationRequest())
 
     assert stopped.value.exit is Exit.CREDENTIAL
     check_tidy(world)

@@ -7,22 +7,35 @@ from dataclasses import replace
 
 import pytest
 
-from sidecar.core.rotation_facts import Create, Done, Order, Proof, RotationStopped
-from sidecar.core.secret import Secret, SecretRules
+from sidecar.core.rotation.facts import (
+    Create,
+    Done,
+    Proof,
+    RotationRequest,
+    RotationStopped,
+)
+from sidecar.core.secrecy.secret import Secret, SecretRules
 from sidecar.errors import Exit
 from sidecar.rotation.key_answers import CreateUnsure
 from sidecar.rotation.store import Read
-from tests.rotation.fakes import ACCOUNT, FIRST, GRACE_SECONDS, OPTIONS, Killed, World
-from tests.rotation.trouble import check_tidy, fail_once, kill_at, peace
+from tests.support.rotation_fakes import (
+    ACCOUNT,
+    FIRST,
+    GRACE_SECONDS,
+    OPTIONS,
+    Killed,
+    World,
+)
+from tests.support.rotation_faults import check_tidy, fail_once, kill_at, peace
 
 UNSURE = CreateUnsure(Exit.TIMED_OUT, "the API did not answer in time", "run again")
 DENIED = RotationStopped(Exit.CREDENTIAL, "PutSecretValue is denied", "allow it")
 
 
-def stopped(world: World, order: Order | None = None) -> RotationStopped:
+def stopped(world: World, order: RotationRequest | None = None) -> RotationStopped:
     """Run, and tell why it stopped."""
     with pytest.raises(RotationStopped) as caught:
-        world.workflow().run(order or Order())
+        world.workflow().run(order or RotationRequest())
     return caught.value
 
 
@@ -52,7 +65,7 @@ def test_after_a_create_call_without_answer_the_next_run_succeeds() -> None:
     fail_once(world, "create", UNSURE, "after")
     stopped(world)
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     check_tidy(world)
 
@@ -74,7 +87,7 @@ def test_a_key_of_another_environment_is_revoked_not_stored() -> None:
     with pytest.raises(
         RotationStopped, match="does not begin with fln_test_"
     ) as caught:
-        world.workflow(options=replace(OPTIONS, rules=rules)).run(Order())
+        world.workflow(options=replace(OPTIONS, rules=rules)).run(RotationRequest())
 
     assert caught.value.exit is Exit.API
     assert "PutSecretValue" not in world.calls
@@ -95,7 +108,7 @@ def test_a_store_that_succeeded_without_an_answer_is_seen() -> None:
     world = World.ready()
     fail_once(world, "PutSecretValue", DENIED, "after")
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     check_tidy(world)
 
@@ -114,7 +127,7 @@ def test_a_key_that_can_be_neither_stored_nor_seen_is_named() -> None:
     assert "the next run clears away key k1" in error.remedy
     peace(world)
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     check_tidy(world)
     assert not world.keys["k1"][2]
@@ -137,7 +150,7 @@ def test_a_lost_key_that_cannot_be_revoked_now_is_revoked_by_the_next_run() -> N
     assert "the next run clears away key k1" in error.remedy
     peace(world)
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     check_tidy(world)
 
@@ -160,7 +173,7 @@ def test_a_run_after_a_refused_key_makes_another() -> None:
     world.proofs["fln_live_1"] = Proof.REFUSED
     stopped(world)
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     check_tidy(world)
 
@@ -174,7 +187,7 @@ def test_a_key_that_cannot_be_proven_waits_for_the_next_run() -> None:
     assert world.live() == ["k0", "k1"]
     world.proofs.clear()
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     check_tidy(world)
     assert len(world.keys) == 2
@@ -185,7 +198,7 @@ def test_a_list_that_lags_is_waited_for() -> None:
     world = World.ready()
     world.lag_seconds = OPTIONS.api.settle_seconds - 1
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     check_tidy(world)
     assert len(world.keys) == 2
@@ -208,7 +221,7 @@ def test_a_revoked_key_that_stays_live_is_no_success() -> None:
     assert "still lists the key as live" in error.reason
     assert world.calls.count("revoke") == 1
     peace(world)
-    world.workflow().run(Order(begin=False))
+    world.workflow().run(RotationRequest(begin=False))
     check_tidy(world)
 
 
@@ -224,7 +237,7 @@ def test_a_new_key_that_is_never_listed_is_no_success_and_is_kept() -> None:
         assert world.plaintext("AWSPENDING") == "fln_live_1"
     world.lag_seconds = 0.0
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     check_tidy(world)
     assert len(world.keys) == 2
@@ -235,7 +248,10 @@ def test_a_first_key_that_is_never_listed_is_said() -> None:
     world = World()
     world.lag_seconds = float("inf")
 
-    assert "does not list the new key" in stopped(world, Order(first=True)).reason
+    assert (
+        "does not list the new key"
+        in stopped(world, RotationRequest(first=True)).reason
+    )
     assert world.works()
 
 
@@ -259,7 +275,7 @@ def test_a_new_key_that_dies_before_it_is_promoted_is_no_success(
     assert "serves on" in error.reason
     check_untouched(world)
     peace(world)
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
     check_tidy(world)
 
 
@@ -278,7 +294,7 @@ def test_a_new_key_that_dies_in_the_grace_saves_the_old_one() -> None:
     assert world.live() == ["k0"]
     peace(world)
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     check_tidy(world)
 
@@ -298,7 +314,7 @@ def test_a_value_without_a_place_for_the_key_id_stops_before_anything_is_made(
     world.versions[FIRST] = Read(Secret(value), FIRST, 1.0)
 
     with pytest.raises(RotationStopped, match=message):
-        world.workflow(options=replace(OPTIONS, rules=rules)).run(Order())
+        world.workflow(options=replace(OPTIONS, rules=rules)).run(RotationRequest())
 
     assert "create" not in world.calls
 
@@ -317,7 +333,7 @@ def test_tags_that_cannot_be_set_do_not_fail_a_rotation() -> None:
     world = World.ready()
     fail_once(world, "TagResource", DENIED)
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     check_tidy(world)
     assert "tags" in world.said[-1]
@@ -327,7 +343,7 @@ def test_a_dry_run_changes_nothing() -> None:
     """It looks, and tells every step."""
     world = World.ready()
 
-    steps = list(world.workflow().preview(Order()))
+    steps = list(world.workflow().preview(RotationRequest()))
 
     assert isinstance(steps[0], Create)
     assert isinstance(steps[-1], Done)
@@ -343,7 +359,7 @@ def test_an_old_key_without_a_recorded_id_is_left_to_people() -> None:
     """The first rotation of a secret that was made by hand."""
     world = World.ready(key_id=False)
 
-    outcome = world.workflow().run(Order())
+    outcome = world.workflow().run(RotationRequest())
 
     assert outcome.old_key_unknown
     assert [key.key_id for key in outcome.unnamed] == ["k0"]
@@ -354,7 +370,7 @@ def test_the_first_key_is_stored_and_proven() -> None:
     """Secrets Manager makes the first version AWSCURRENT by itself."""
     world = World()
 
-    world.workflow().run(Order(first=True))
+    world.workflow().run(RotationRequest(first=True))
 
     check_tidy(world)
 
@@ -365,11 +381,11 @@ def test_a_first_key_is_not_made_twice_after_a_crash() -> None:
         world = World()
         kill_at(world, number, "after")
         with contextlib.suppress(Killed):
-            world.workflow().run(Order(first=True))
+            world.workflow().run(RotationRequest(first=True))
         peace(world)
         if "AWSCURRENT" not in world.labels:
-            world.workflow().run(Order(first=True))
-        world.workflow().run(Order(begin=False))
+            world.workflow().run(RotationRequest(first=True))
+        world.workflow().run(RotationRequest(begin=False))
 
         check_tidy(world)
 
@@ -378,7 +394,9 @@ def test_a_leaked_key_is_replaced_at_once() -> None:
     """No grace: the sidecars come through a 401."""
     world = World.ready()
 
-    world.workflow(options=replace(OPTIONS, grace_seconds=0.0)).run(Order(again=True))
+    world.workflow(options=replace(OPTIONS, grace_seconds=0.0)).run(
+        RotationRequest(again=True)
+    )
 
     check_tidy(world)
     assert world.time.slept == 0
@@ -400,7 +418,7 @@ def test_a_key_stored_by_hand_meanwhile_is_meant() -> None:
     world.versions["hand"] = by_hand
     world.labels |= {"AWSCURRENT": "hand", "AWSPREVIOUS": FIRST}
 
-    world.workflow().run(Order(begin=False))
+    world.workflow().run(RotationRequest(begin=False))
 
     assert world.labels["AWSCURRENT"] == "hand"
     assert world.live() == ["k_hand"]
@@ -431,7 +449,7 @@ def test_a_pending_value_copied_into_current_by_hand_is_never_revoked(
     world.versions["hand"] = by_hand
     world.labels |= {"AWSCURRENT": "hand", "AWSPREVIOUS": FIRST}
 
-    world.workflow().run(Order(begin=begin))
+    world.workflow().run(RotationRequest(begin=begin))
 
     assert world.works()
     assert "AWSPENDING" not in world.labels
@@ -456,11 +474,11 @@ def test_a_grace_that_was_cut_short_is_waited_to_its_end(
     world = World.ready()
     kill_at(world, 2, "after", frozenset({"UpdateSecretVersionStage"}))
     with pytest.raises(Killed):
-        world.workflow().run(Order())
+        world.workflow().run(RotationRequest())
     peace(world)
     world.time.seconds += ago
 
-    world.workflow().run(Order())
+    world.workflow().run(RotationRequest())
 
     check_tidy(world)
     assert world.time.slept == slept

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.settings import Settings, load, shape
+from sidecar.settings import Settings, introspection, load
 from sidecar.settings.environment import read, variable
-from tests.settings.support import GOOD, WEBHOOK, loaded, reasons
+from tests.support.settings_files import GOOD, WEBHOOK, loaded, reasons
 
 UP = "SIDECAR_UPSTREAMS__FLOWNALLY__"
 ALONE = {
@@ -250,14 +250,14 @@ def test_a_problem_names_the_variable_that_made_it(tmp_path: Path) -> None:
 
 def test_every_setting_has_a_variable() -> None:
     """Each name that is suggested is one that is read."""
-    for path, field in shape.leaves(Settings):
-        steps = tuple("x" if step == shape.ANY_NAME else step for step in path)
+    for path, field in introspection.leaves(Settings):
+        steps = tuple("x" if step == introspection.ANY_NAME else step for step in path)
 
         found = read(Settings, {variable(steps): "[]"}, {})
 
         assert found.problems == []
         assert found.variables == {steps: variable(steps)}
-        assert field is shape.at(Settings, steps)[0]
+        assert field is introspection.at(Settings, steps)[0]
 
 
 def test_webhooks_are_set_by_variables(tmp_path: Path) -> None:

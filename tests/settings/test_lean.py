@@ -14,7 +14,7 @@ from sidecar.settings import Settings, apart, load, reference
 from sidecar.settings.__main__ import main
 from sidecar.settings.apart import INVALID, Loading, SettingsLost
 from sidecar.settings.lean import LeanTable, from_json, to_json
-from tests.settings.support import GOOD
+from tests.support.settings_files import GOOD
 
 ROOT = Path(__file__).parents[2]
 SECRET = "fln_live_0123456789abcdef"

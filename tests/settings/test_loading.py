@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from sidecar.errors import SettingsInvalid
 from sidecar.settings import Settings, load
-from tests.settings.support import (
+from tests.support.settings_files import (
     CREDENTIAL,
     GOOD,
     JOB,

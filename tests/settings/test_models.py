@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.settings import Settings, shape
-from tests.settings.support import GOOD, WEBHOOK, loaded, reasons
+from sidecar.settings import Settings, introspection
+from tests.support.settings_files import GOOD, WEBHOOK, loaded, reasons
 
 DEFAULTS = {
     "upstreams.flownally.listen": "127.0.0.1:8700",
@@ -71,7 +71,7 @@ def test_the_defaults_of_the_contract(tmp_path: Path, path: str, value: object) 
     ("path", "least", "most"),
     [
         (path, least[0], most[0] if most else None)
-        for path, field in shape.leaves(Settings)
+        for path, field in introspection.leaves(Settings)
         for least in [[m.ge for m in field.metadata if hasattr(m, "ge")]]
         for most in [[m.le for m in field.metadata if hasattr(m, "le")]]
         if least
@@ -84,7 +84,8 @@ def test_the_ranges_of_numbers(
     """Both ends are accepted, what is beyond them is not."""
     steps = [{"upstreams": "flownally", "webhooks": "inbox"}.get(a, a) for a in path]
     named = [
-        steps[i - 1] if step == shape.ANY_NAME else step for i, step in enumerate(path)
+        steps[i - 1] if step == introspection.ANY_NAME else step
+        for i, step in enumerate(path)
     ]
     rotation = """
 [rotation]
@@ -106,8 +107,8 @@ credential = { secret_id = "dev/manager" }
 
 def test_every_number_has_a_range() -> None:
     """A number without one can stop the process or the service."""
-    for path, field in shape.leaves(Settings):
-        if shape.bare(field.annotation) in {int, float}:
+    for path, field in introspection.leaves(Settings):
+        if introspection.bare(field.annotation) in {int, float}:
             assert [m.ge for m in field.metadata if hasattr(m, "ge")], path
 
 

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from sidecar.core.operations import Operations
+from sidecar.core.access.operations import Operations
 from sidecar.settings import names
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.settings import Settings, load, reference, shape
+from sidecar.settings import Settings, introspection, load, reference
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,8 @@ def test_every_setting_is_in_the_table_with_its_meaning() -> None:
 
     names = [row[0].removeprefix("| ").strip("`") for row in rows]
     assert names == [
-        ".".join(path).replace("*", "NAME") for path, _ in shape.leaves(Settings)
+        ".".join(path).replace("*", "NAME")
+        for path, _ in introspection.leaves(Settings)
     ]
     assert all(len(row) == 4 for row in rows)
     assert all(re.fullmatch(r".{10,}\. \|", row[3]) for row in rows)
@@ -32,9 +33,9 @@ def test_every_setting_is_in_the_table_with_its_meaning() -> None:
 
 def test_a_duration_says_so() -> None:
     """Every setting names its unit, and its meaning begins with it."""
-    for path, field in shape.leaves(Settings):
+    for path, field in introspection.leaves(Settings):
         meaning = reference.meaning(path)
-        if shape.bare(field.annotation) is float:
+        if introspection.bare(field.annotation) is float:
             assert path[-1].endswith("_seconds")
             assert meaning.startswith("Seconds")
         if path[-1].endswith("_bytes"):
@@ -56,7 +57,7 @@ def test_a_duration_says_so() -> None:
 )
 def test_what_the_table_says_of_a_setting(path: str, values: str, default: str) -> None:
     """What it accepts and what holds without it."""
-    field, _ = shape.at(Settings, path.split("."))
+    field, _ = introspection.at(Settings, path.split("."))
 
     assert field is not None
     assert reference.accepted(field) == values

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import given, strategies as st
 
-from sidecar.core.target import BaseUrl
+from sidecar.core.http.target import BaseUrl
 from sidecar.settings import urls
 
 

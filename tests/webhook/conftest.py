@@ -2,8 +2,8 @@
 
 import pytest
 
-from sidecar.demo.aws import ENVIRONMENT, AwsClient
-from tests.webhook.support import Clock, make_table
+from sidecar.emulator.aws import ENVIRONMENT, AwsClient
+from tests.support.webhook_fakes import Clock, make_table
 
 
 @pytest.fixture(name="table")

@@ -15,12 +15,12 @@ from hypothesis.stateful import (
 
 from sidecar.webhook.dedupe import (
     Claim,
+    ClaimRefusal,
     MemoryIds,
     MemoryWindow,
-    Standing,
     StoreFailed,
 )
-from tests.webhook.support import Clock
+from tests.support.webhook_fakes import Clock
 
 
 @pytest.fixture(name="ids")
@@ -44,14 +44,14 @@ async def test_an_id_has_one_claim(window: MemoryWindow) -> None:
     """While it is being delivered, a second copy is told so."""
     await claimed(window, "msg_1")
 
-    assert await window.claim("msg_1") is Standing.IN_FLIGHT
+    assert await window.claim("msg_1") is ClaimRefusal.IN_FLIGHT
 
 
 async def test_a_done_id_is_a_duplicate(window: MemoryWindow) -> None:
     """What the app has is never claimed again within the window."""
     await window.done(await claimed(window, "msg_1"))
 
-    assert await window.claim("msg_1") is Standing.DUPLICATE
+    assert await window.claim("msg_1") is ClaimRefusal.DUPLICATE
 
 
 async def test_a_released_id_is_free(window: MemoryWindow, ids: MemoryIds) -> None:
@@ -76,7 +76,7 @@ async def test_an_id_is_forgotten_when_its_time_is_over(
     """Not a moment earlier; and its room is given back."""
     await window.done(await claimed(window, "msg_1"))
     clock.at += 59.9
-    assert await window.claim("msg_1") is Standing.DUPLICATE
+    assert await window.claim("msg_1") is ClaimRefusal.DUPLICATE
 
     clock.at += 0.1
 
@@ -89,7 +89,7 @@ async def test_a_claim_does_not_expire(window: MemoryWindow, clock: Clock) -> No
     await claimed(window, "msg_1")
     clock.at += 10_000
 
-    assert await window.claim("msg_1") is Standing.IN_FLIGHT
+    assert await window.claim("msg_1") is ClaimRefusal.IN_FLIGHT
 
 
 async def test_endpoints_do_not_share_ids(ids: MemoryIds) -> None:
@@ -110,7 +110,7 @@ async def test_a_full_memory_refuses_rather_than_forgets(
     with pytest.raises(StoreFailed, match="3 are still live; use dedupe ="):
         await window.claim("msg_3")
 
-    assert await window.claim("msg_0") is Standing.DUPLICATE
+    assert await window.claim("msg_0") is ClaimRefusal.DUPLICATE
     assert ids.used == 3
     assert repr(window) == "MemoryWindow(0 claimed, 3 done)"
 
@@ -172,9 +172,9 @@ class MemoryModel(RuleBasedStateMachine):
             assert full
             return None
         if id_ in self.live():
-            assert got is Standing.DUPLICATE
+            assert got is ClaimRefusal.DUPLICATE
         elif id_ in self.flying:
-            assert got is Standing.IN_FLIGHT
+            assert got is ClaimRefusal.IN_FLIGHT
         else:
             assert isinstance(got, Claim)
             assert not full

@@ -9,8 +9,8 @@ import pytest
 
 from sidecar.webhook.delivery import AppBroke, AppClient, AppUnreachable
 from sidecar.webhook.options import Target
-from tests.webhook.app import App, Behaviour, closing, resetting, silent
-from tests.webhook.support import until
+from tests.support.webhook_app import App, Behaviour, closing, resetting, silent
+from tests.support.webhook_fakes import until
 
 FIELDS = [("Content-Type", "application/json"), ("Sidecar-Webhook-Id", "msg_1")]
 

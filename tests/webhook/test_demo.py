@@ -2,9 +2,9 @@
 
 import asyncio
 
-from sidecar.demo.webhooks import Fate, WebhookApp, make_secret, show, table
-from tests.webhook.rig import Rig
-from tests.webhook.support import FakeSource
+from sidecar.demo.webhooks import DeliveryResult, WebhookApp, make_secret, show, table
+from tests.support.receiver_rig import Rig
+from tests.support.webhook_fakes import FakeSource
 
 
 async def test_each_kind_of_delivery_has_its_fate() -> None:
@@ -27,9 +27,9 @@ async def test_each_kind_of_delivery_has_its_fate() -> None:
 def test_the_table_is_for_people() -> None:
     """One line each: what it was, the answer, whether the app has it."""
     fates = (
-        Fate("good", 204, "", delivered=True, expected=(204, True)),
-        Fate("replayed", 200, "", delivered=False, expected=(200, False)),
-        Fate("stale", 400, "stale", delivered=False, expected=(204, True)),
+        DeliveryResult("good", 204, "", delivered=True, expected=(204, True)),
+        DeliveryResult("replayed", 200, "", delivered=False, expected=(200, False)),
+        DeliveryResult("stale", 400, "stale", delivered=False, expected=(204, True)),
     )
 
     assert table(fates).splitlines() == [

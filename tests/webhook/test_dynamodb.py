@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sidecar.demo.aws import AwsClient
+from sidecar.emulator.aws import AwsClient
 from sidecar.settings.names import MAX_NAME
-from sidecar.webhook.dedupe import Claim, Standing
-from sidecar.webhook.dynamodb import LEASE_MARGIN_SECONDS, Space, TableWindow
-from sidecar.webhook.table import CALL_SECONDS, Table
-from tests.webhook.support import JOB, NOW, Clock, table_options
+from sidecar.webhook.dedupe import Claim, ClaimRefusal
+from sidecar.webhook.dynamodb import LEASE_MARGIN_SECONDS, Namespace, TableWindow
+from sidecar.webhook.table import CALL_SECONDS, DynamoTable
+from tests.support.webhook_fakes import JOB, NOW, Clock, table_options
 
 KEY = "staging-crm-sync#inbox#msg_1"
 WINDOW = 345_600
@@ -29,13 +29,15 @@ class Fleet:
         options = table_options(
             name, aws.dynamodb, clock, count=lambda *call: self.counted.append(call)
         )
-        self.tables = (Table(options), Table(options))
+        self.tables = (DynamoTable(options), DynamoTable(options))
         self.first, self.second = (self.window(table) for table in self.tables)
 
     @staticmethod
-    def window(table: Table, job: str = JOB, endpoint: str = "inbox") -> TableWindow:
+    def window(
+        table: DynamoTable, job: str = JOB, endpoint: str = "inbox"
+    ) -> TableWindow:
         """Open a window of the usual sizes."""
-        return TableWindow(table, Space(job, endpoint), WINDOW, DELIVERY)
+        return TableWindow(table, Namespace(job, endpoint), WINDOW, DELIVERY)
 
     async def item(self) -> dict[str, str]:
         """Read the item of msg_1 as plain text; empty when there is none."""
@@ -80,7 +82,7 @@ async def test_the_other_receiver_sees_the_claim(fleet: Fleet) -> None:
     """One id, one claim, in the whole fleet."""
     await claimed(fleet.first)
 
-    assert await fleet.second.claim("msg_1") is Standing.IN_FLIGHT
+    assert await fleet.second.claim("msg_1") is ClaimRefusal.IN_FLIGHT
 
 
 async def test_the_other_receiver_sees_what_was_done(
@@ -92,7 +94,7 @@ async def test_the_other_receiver_sees_what_was_done(
     await fleet.first.done(claim)
     clock.at += WINDOW
 
-    assert await fleet.second.claim("msg_1") is Standing.DUPLICATE
+    assert await fleet.second.claim("msg_1") is ClaimRefusal.DUPLICATE
     assert await fleet.item() == {
         "id": KEY,
         "state": "done",
@@ -125,7 +127,7 @@ async def test_a_dead_receivers_id_is_free_after_its_lease(
     """Not a second earlier: its delivery may still be under way."""
     await claimed(fleet.first)
     clock.at += LEASE
-    assert await fleet.second.claim("msg_1") is Standing.IN_FLIGHT
+    assert await fleet.second.claim("msg_1") is ClaimRefusal.IN_FLIGHT
 
     clock.at += 1
 
@@ -146,7 +148,7 @@ async def test_who_lost_its_lease_changes_nothing(fleet: Fleet, clock: Clock) ->
 
 
 async def test_done_is_kept_though_the_claim_was_swept_away(fleet: Fleet) -> None:
-    """Table TTL may delete a lease that ran out; the app has the delivery all the same."""
+    """DynamoTable TTL may delete a lease that ran out; the app has the delivery all the same."""
     claim = await claimed(fleet.first)
     await asyncio.to_thread(
         fleet.aws.dynamodb.delete_item,
@@ -156,7 +158,7 @@ async def test_done_is_kept_though_the_claim_was_swept_away(fleet: Fleet) -> Non
 
     await fleet.first.done(claim)
 
-    assert await fleet.second.claim("msg_1") is Standing.DUPLICATE
+    assert await fleet.second.claim("msg_1") is ClaimRefusal.DUPLICATE
 
 
 async def test_a_done_id_is_not_released(fleet: Fleet) -> None:
@@ -166,7 +168,7 @@ async def test_a_done_id_is_not_released(fleet: Fleet) -> None:
 
     await fleet.first.release(claim)
 
-    assert await fleet.second.claim("msg_1") is Standing.DUPLICATE
+    assert await fleet.second.claim("msg_1") is ClaimRefusal.DUPLICATE
 
 
 async def test_a_write_that_was_sent_twice_recognises_itself(fleet: Fleet) -> None:
@@ -177,7 +179,7 @@ async def test_a_write_that_was_sent_twice_recognises_itself(fleet: Fleet) -> No
     again = await asyncio.to_thread(fleet.first._claim, claim)
 
     assert first == again == claim
-    assert await fleet.second.claim("msg_1") is Standing.IN_FLIGHT
+    assert await fleet.second.claim("msg_1") is ClaimRefusal.IN_FLIGHT
 
 
 async def test_endpoints_do_not_share_ids(fleet: Fleet) -> None:
@@ -196,7 +198,7 @@ async def test_jobs_do_not_share_ids(fleet: Fleet) -> None:
 
 def test_the_longest_key_is_one_that_dynamodb_takes() -> None:
     """A partition key has at most 2048 bytes; a job and an endpoint have longest names."""
-    longest = Space("j" * MAX_NAME, "e" * MAX_NAME).key("m" * 256)
+    longest = Namespace("j" * MAX_NAME, "e" * MAX_NAME).key("m" * 256)
 
     assert len(longest.encode()) < 2048
 
@@ -209,7 +211,7 @@ async def test_ids_that_look_like_our_expressions_are_ids(
     await fleet.first.release(await claimed(fleet.first, id_))
     await fleet.first.done(await claimed(fleet.first, id_))
 
-    assert await fleet.second.claim(id_) is Standing.DUPLICATE
+    assert await fleet.second.claim(id_) is ClaimRefusal.DUPLICATE
 
 
 def test_a_lease_outlasts_what_it_is_for() -> None:
@@ -218,7 +220,7 @@ def test_a_lease_outlasts_what_it_is_for() -> None:
 
 
 async def test_part_seconds_never_end_a_lease_early(fleet: Fleet, clock: Clock) -> None:
-    """Table TTL wants whole seconds: leases are rounded up, `now` is rounded down."""
+    """DynamoTable TTL wants whole seconds: leases are rounded up, `now` is rounded down."""
     clock.at = NOW + 0.25
     await claimed(fleet.first)
     item = await fleet.item()
@@ -226,7 +228,7 @@ async def test_part_seconds_never_end_a_lease_early(fleet: Fleet, clock: Clock) 
 
     clock.at = NOW + LEASE + 0.9
 
-    assert await fleet.second.claim("msg_1") is Standing.IN_FLIGHT
+    assert await fleet.second.claim("msg_1") is ClaimRefusal.IN_FLIGHT
 
 
 async def test_every_call_is_counted(fleet: Fleet) -> None:

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from sidecar.core.fields import TOKEN
-from sidecar.core.webhooks import Delivery, Rejection, WebhookRejected
+from sidecar.core.http.fields import TOKEN
+from sidecar.core.webhooks.verification import Delivery, Rejection, WebhookRejected
 from sidecar.webhook.fields import OUR_FIELD, ForwardedFields
 
 DELIVERY = Delivery("msg_1", 1, 0.0, "1a2b3c4d")

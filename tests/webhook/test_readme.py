@@ -15,16 +15,16 @@ import jmespath  # type: ignore[import-untyped]  # what the AWS CLI has for --qu
 import pytest
 from werkzeug.serving import make_server
 
-from sidecar.demo.asking import wait_until
-from sidecar.demo.aws import environment
+from sidecar.emulator.aws import environment
+from sidecar.emulator.http_calls import wait_until
 from sidecar.metrics.instruments import WEBHOOK_RESULTS
 from sidecar.webhook.options import ReceiverOptions
-from sidecar.webhook.outcome import COUNTED, STATUS, Result
-from tests.webhook.support import OTHER, SECRET
+from sidecar.webhook.outcome import COUNTED, STATUS, WebhookResult
+from tests.support.webhook_fakes import OTHER, SECRET
 
 if TYPE_CHECKING:
-    from sidecar.demo.aws import AwsClient
-    from tests.integration.support import Settings, SidecarProcess
+    from sidecar.emulator.aws import AwsClient
+    from tests.support.processes import Settings, SidecarProcess
 
 ROOT: Final = Path(__file__).parents[2]
 SECTION: Final = (
@@ -142,7 +142,7 @@ def test_the_table_of_results_is_complete() -> None:
     assert listed == {
         result.value: status
         for result, status in STATUS.items()
-        if result is not Result.INTERNAL
+        if result is not WebhookResult.INTERNAL
     }
     assert {result for _, result in rows} == COUNTED == set(WEBHOOK_RESULTS)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.webhook.app import App, waiting
-from tests.webhook.rig import Answer, Rig, read_answer, request
-from tests.webhook.support import SECRET, until
+from tests.support.receiver_rig import Answer, Rig, read_answer, request
+from tests.support.webhook_app import App, waiting
+from tests.support.webhook_fakes import SECRET, until
 
 SVIX = {
     "webhook-id": "svix-id",
@@ -49,7 +49,7 @@ async def test_the_older_names_reach_the_app_as_they_came() -> None:
 
 
 async def test_what_speaks_for_the_sender_does_not_reach_the_app() -> None:
-    """Credentials, cookies, forwarding fields, and spellings of ours."""
+    """Credentials, cookies, forwarding fields, and encodings of ours."""
     dropped = {
         "Authorization": "Bearer x",
         "Cookie": "a=b",

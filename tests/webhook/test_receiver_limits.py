@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from tests.webhook.app import App, waiting
-from tests.webhook.rig import Rig, read_answer, request
-from tests.webhook.support import until
+from tests.support.receiver_rig import Rig, read_answer, request
+from tests.support.webhook_app import App, waiting
+from tests.support.webhook_fakes import until
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["announced", "counted"])

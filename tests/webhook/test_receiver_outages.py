@@ -6,12 +6,19 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.demo.aws import AwsClient
+from sidecar.emulator.aws import AwsClient
 from sidecar.errors import RefreshResult, SourceFailed
 from sidecar.webhook.dedupe import Claim, StoreFailed
-from tests.webhook.app import NO_CONTENT, App, Behaviour, closing, silent, waiting
-from tests.webhook.rig import Rig
-from tests.webhook.support import OTHER, SECRET, FakeSource, until
+from tests.support.receiver_rig import Rig
+from tests.support.webhook_app import (
+    NO_CONTENT,
+    App,
+    Behaviour,
+    closing,
+    silent,
+    waiting,
+)
+from tests.support.webhook_fakes import OTHER, SECRET, FakeSource, until
 
 AWAY = ("away", "wait")
 

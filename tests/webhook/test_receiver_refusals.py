@@ -9,8 +9,8 @@ from random import Random
 import pytest
 from structlog.testing import capture_logs
 
-from tests.webhook.rig import PATH, Rig, request
-from tests.webhook.support import OTHER, SECRET
+from tests.support.receiver_rig import PATH, Rig, request
+from tests.support.webhook_fakes import OTHER, SECRET
 
 MUTATIONS: list[Callable[[bytearray, Random], object]] = [
     lambda data, chance: data.insert(

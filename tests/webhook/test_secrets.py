@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.core.secret import Secret
+from sidecar.core.secrecy.secret import Secret
 from sidecar.errors import RefreshResult, SourceFailed
 from sidecar.webhook.secrets import SecretsOptions, WebhookSecrets
-from tests.webhook.support import OTHER, SECRET, Clock, FakeSource, until
+from tests.support.webhook_fakes import OTHER, SECRET, Clock, FakeSource, until
 
 AWAY = SourceFailed(RefreshResult.UNREACHABLE, "Secrets Manager is away", "wait")
 THIRD = "whsec_dGhpcmQgdGhpcmQgdGhpcmQgdGhpcmQgdGhpcmQ="

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli import main
-from sidecar.core.webhook_keys import parse_key
-from sidecar.core.webhooks import verify
-from sidecar.demo.aws import AwsClient
+from sidecar.core.webhooks.signing_keys import parse_key
+from sidecar.core.webhooks.verification import verify
+from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit
-from tests.core.test_webhooks import WHPK, WHSK
-from tests.webhook.support import SECRET
+from tests.core.webhooks.test_verification import WHPK, WHSK
+from tests.support.webhook_fakes import SECRET
 
 BODY = b'{"type": "contact.created"}\r\n\xff'
 

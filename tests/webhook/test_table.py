@@ -15,25 +15,25 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from sidecar.webhook import table as module
-from sidecar.webhook.dedupe import Claim, Standing, StoreFailed
-from sidecar.webhook.dynamodb import Space, TableWindow
-from sidecar.webhook.table import Table, TableOptions, make_client
-from tests.webhook.support import JOB, Clock, FakeTable, table_options
+from sidecar.webhook.dedupe import Claim, ClaimRefusal, StoreFailed
+from sidecar.webhook.dynamodb import Namespace, TableWindow
+from sidecar.webhook.table import DynamoTable, TableOptions, make_client
+from tests.support.webhook_fakes import JOB, Clock, FakeTable, table_options
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 CONFLICT = "ConditionalCheckFailedException"
-INBOX = Space(JOB, "inbox")
+INBOX = Namespace(JOB, "inbox")
 OK = {"ConsumedCapacity": {"CapacityUnits": 1.0}}
 
 
 def opened(
     answer: Callable[[str, dict[str, Any]], Any], clock: Clock, **changes: Any
-) -> tuple[FakeTable, Table, TableWindow]:
+) -> tuple[FakeTable, DynamoTable, TableWindow]:
     """A table whose answers the test gives."""
     client = FakeTable(answer)
-    table = Table(
+    table = DynamoTable(
         table_options("ids", cast("DynamoDBClient", client), clock, **changes)
     )
     return client, table, TableWindow(table, INBOX, 60, 15)
@@ -106,7 +106,7 @@ async def test_a_conflict_without_its_item_is_in_flight(clock: Clock) -> None:
 
     _, table, window = opened(answer, clock)
     async with table:
-        assert await window.claim("msg_1") is Standing.IN_FLIGHT
+        assert await window.claim("msg_1") is ClaimRefusal.IN_FLIGHT
 
 
 class Gate:
@@ -246,7 +246,7 @@ async def test_a_missing_region_is_told_by_each_claim(
     options = TableOptions(
         "ids", lambda: make_client(None, None), now=clock, token=lambda: "me"
     )
-    async with Table(options) as table:
+    async with DynamoTable(options) as table:
         with pytest.raises(StoreFailed, match=r"set \[aws\].region"):
             await TableWindow(table, INBOX, 60, 15).claim("msg_1")
 
@@ -266,7 +266,7 @@ async def test_after_a_denial_there_is_a_new_client(clock: Clock) -> None:
         return cast("DynamoDBClient", made[-1])
 
     options = TableOptions("ids", make, now=clock, token=lambda: "me")
-    async with Table(options) as table:
+    async with DynamoTable(options) as table:
         window = TableWindow(table, INBOX, 60, 15)
         with pytest.raises(StoreFailed):
             await window.claim("msg_1")

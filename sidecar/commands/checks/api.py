@@ -17,9 +17,9 @@ from typing import Final
 
 from sidecar import __version__
 from sidecar.commands.checks.finding import Finding, failed, passed, skipped, warned
-from sidecar.core.life_events import proof_of
-from sidecar.core.secret import Secret, SecretRules, header_line
-from sidecar.core.target import BaseUrl
+from sidecar.core.http.target import BaseUrl
+from sidecar.core.keylife.messages import proof_of
+from sidecar.core.secrecy.secret import Secret, SecretRules, header_line
 from sidecar.errors import Exit
 from sidecar.proxy.connect import tls_context
 from sidecar.settings.upstream import UpstreamSettings

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from sidecar.commands.checks.finding import Finding, passed, warned
-from sidecar.posture import Posture
+from sidecar.hardening import HardeningStatus
 
 STATIC_KEY: Final = "AWS_SECRET_ACCESS_KEY"
 
 
 def check_process(
-    posture: Posture, uid: int, environ: Mapping[str, str]
+    posture: HardeningStatus, uid: int, environ: Mapping[str, str]
 ) -> Iterator[Finding]:
     """
     Check what a process of the same machine could learn.

@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.commands.checks.finding import Finding, failed, passed, warned
-from sidecar.core.life_events import Stage
-from sidecar.core.secret import Secret, SecretRules, fingerprint_of, parse_secret
+from sidecar.core.keylife.messages import VersionStage
+from sidecar.core.secrecy.secret import (
+    Secret,
+    SecretRules,
+    fingerprint_of,
+    parse_secret,
+)
 from sidecar.credential.sources.base import Source, Versions
 from sidecar.errors import Exit, SecretRejected, SourceFailed
 from sidecar.settings import Settings
@@ -49,7 +54,7 @@ async def look(name: str, where: str, source: Source, rules: SecretRules) -> Loo
     try:
         async with asyncio.timeout(LOOK_SECONDS):
             versions = await source.describe()
-            fetched = await source.fetch(Stage.CURRENT)
+            fetched = await source.fetch(VersionStage.CURRENT)
     except SourceFailed as exc:
         return Look(name, [failed(name, exc.reason, exc.remedy, Exit.CREDENTIAL)])
     except TimeoutError:

@@ -6,8 +6,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from sidecar.commands.checks.finding import Finding, failed, passed, warned
-from sidecar.core.secret import Secret
-from sidecar.core.webhook_keys import parse_key
+from sidecar.core.secrecy.secret import Secret
+from sidecar.core.webhooks.signing_keys import parse_key
 from sidecar.errors import Exit, SecretRejected
 
 SECONDS: Final = 2.0

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sidecar.core.secret import Unpicklable
+from sidecar.core.secrecy.secret import Unpicklable
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from sidecar.core.secret import MAX_VALUE_BYTES, digest_of
+from sidecar.aws.worker import Worker
+from sidecar.core.secrecy.secret import MAX_VALUE_BYTES, digest_of
 from sidecar.credential.sources.base import Fetched, Versions
-from sidecar.credential.worker import Worker
 from sidecar.errors import RefreshResult, SourceFailed
 from sidecar.log import get_logger
 

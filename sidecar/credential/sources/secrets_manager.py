@@ -13,11 +13,11 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sidecar.core.life_events import Stage
-from sidecar.credential.sources.aws_client import secrets_manager_client
-from sidecar.credential.sources.aws_errors import failure_of
+from sidecar.aws.client import secrets_manager_client
+from sidecar.aws.errors import failure_of
+from sidecar.aws.worker import Worker
+from sidecar.core.keylife.messages import VersionStage
 from sidecar.credential.sources.base import Fetched, Versions
-from sidecar.credential.worker import Worker
 from sidecar.errors import RefreshResult, SourceFailed
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _versions(answer: Mapping[str, Any]) -> Versions:
         at = {stage: version for version, names in stages.items() for stage in names}
     elif "ARN" not in answer:
         raise SourceFailed(*_GARBAGE)
-    if Stage.CURRENT not in at:
+    if VersionStage.CURRENT not in at:
         raise SourceFailed(
             RefreshResult.NOT_FOUND,
             "the secret has no version labelled AWSCURRENT",
@@ -149,9 +149,9 @@ def _versions(answer: Mapping[str, Any]) -> Versions:
         )
     tags = answer.get("Tags") or []
     return Versions(
-        current=at[Stage.CURRENT],
-        previous=at.get(Stage.PREVIOUS),
-        pending=at.get(Stage.PENDING),
+        current=at[VersionStage.CURRENT],
+        previous=at.get(VersionStage.PREVIOUS),
+        pending=at.get(VersionStage.PENDING),
         tags={tag.get("Key", ""): tag.get("Value", "") for tag in tags},
         changed=_seconds(answer.get("LastChangedDate")),
     )

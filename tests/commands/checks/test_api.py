@@ -15,12 +15,12 @@ import pytest
 from sidecar.assembly.upstreams import rules_of
 from sidecar.commands.checks.api import Api, check_api
 from sidecar.commands.checks.finding import Finding, Level
-from sidecar.core.secret import Secret
-from sidecar.demo.api import EmulatedApi
-from sidecar.demo.ca import make_certificate
-from sidecar.demo.world import Faults
+from sidecar.core.secrecy.secret import Secret
+from sidecar.emulator.api import EmulatedApi
+from sidecar.emulator.ca import make_certificate
+from sidecar.emulator.state import Faults
 from sidecar.errors import Exit
-from tests.commands.checks.support import by_name, levels, settings_with
+from tests.support.check_findings import by_name, levels, settings_with
 
 SECRET = "fln_live_0123456789abcdef0123456789abcdef"
 PROBE = "GET /contacts?limit=1"

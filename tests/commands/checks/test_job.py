@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.commands.checks.finding import Level
 from sidecar.commands.checks.job import check_job, check_narrow
-from tests.commands.checks.support import by_name, levels, settings_with
+from tests.support.check_findings import by_name, levels, settings_with
 
 
 def test_a_job_without_owner_and_date_is_told() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from sidecar.commands.checks.finding import Level
 from sidecar.commands.checks.listeners import check_listeners
 from sidecar.errors import Exit
-from tests.commands.checks.support import by_name, levels, settings_with
-from tests.commands.support import admin_port
+from tests.support.check_findings import by_name, levels, settings_with
+from tests.support.fake_admin_port import admin_port
 
 UPSTREAM = "upstreams.flownally.listen"
 

@@ -6,10 +6,10 @@ import pytest
 
 from sidecar.commands.checks.finding import Level
 from sidecar.commands.checks.process import check_process
-from sidecar.posture import Posture
-from tests.commands.checks.support import levels
+from sidecar.hardening import HardeningStatus
+from tests.support.check_findings import levels
 
-TIGHT = Posture(
+TIGHT = HardeningStatus(
     dumpable=False, core_bytes=0, memory_locked=True, no_new_privileges=True
 )
 
@@ -33,7 +33,7 @@ def test_a_process_that_keeps_to_itself() -> None:
     ],
 )
 def test_what_others_could_learn_is_told(
-    posture: Posture, uid: int, environ: dict[str, str], name: str
+    posture: HardeningStatus, uid: int, environ: dict[str, str], name: str
 ) -> None:
     """Each with its remedy, none a failure: it would run."""
     findings = list(check_process(posture, uid, environ))

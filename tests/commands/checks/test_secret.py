@@ -10,15 +10,15 @@ from sidecar.assembly.upstreams import source_of
 from sidecar.commands.checks import secret as checks
 from sidecar.commands.checks.finding import Level
 from sidecar.commands.checks.secret import Look, check_record, look
-from sidecar.core.secret import SecretRules
+from sidecar.core.secrecy.secret import SecretRules
 from sidecar.credential.sources.base import Fetched, Versions
-from sidecar.demo.aws import AwsClient
+from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit, RefreshResult, SourceFailed
 from sidecar.settings.models import AwsSettings
 from sidecar.settings.tags import tags_of
 from sidecar.settings.upstream import SecretSettings
-from tests.commands.checks.support import by_name, levels, settings_with
-from tests.integration.aws_shim import AwsFault, AwsShim
+from tests.support.check_findings import by_name, levels, settings_with
+from tests.support.faulty_aws import AwsFault, AwsShim
 
 KEY = "fln_test_0123456789abcdef0123456789abcdef"
 RULES = SecretRules()

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.commands.checks.finding import Level
 from sidecar.commands.checks.webhook import check_service, check_signing
-from sidecar.core.secret import Secret
+from sidecar.core.secrecy.secret import Secret
 from sidecar.errors import Exit
 
 GOOD = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -1,0 +1,1 @@
+"""What every part needs of AWS: clients, error codes and a worker thread."""

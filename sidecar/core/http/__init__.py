@@ -1,0 +1,1 @@
+"""HTTP: request and response heads, fields, framing, targets and guards."""

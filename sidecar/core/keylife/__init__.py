@@ -1,0 +1,1 @@
+"""The life of a key: a state machine that turns events into commands."""

@@ -1,0 +1,1 @@
+"""What a rotation does next: facts, the plan and the names of keys."""

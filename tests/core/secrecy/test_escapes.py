@@ -1,0 +1,61 @@
+"""Escapes come off one layer at a time, and every character keeps its place."""
+
+import json
+from collections.abc import Callable
+from html import escape
+from typing import Final
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given, strategies as st
+
+from sidecar.core.secrecy.escapes import LAYERS, layers, unescaped
+
+
+@pytest.mark.parametrize(
+    ("worn", "bare"),
+    [
+        pytest.param("a%41b", "aAb", id="percent"),
+        pytest.param(r"a\u0041b", "aAb", id="json"),
+        pytest.param(r"a\x41b", "aAb", id="python"),
+        pytest.param(r"\"\'\\\/", "\"'\\/", id="quotes"),
+        pytest.param(r"\n\r\t", "\n\r\t", id="controls"),
+        pytest.param("&#65;&#x41;&#0065;&#X0041;", "AAAA", id="html-numbers"),
+        pytest.param("&amp;&lt;&gt;&quot;&apos;", "&<>\"'", id="html-names"),
+        pytest.param("%4 &#; &no; \\q %zz", "%4 &#; &no; \\q %zz", id="no-escapes"),
+    ],
+)
+def test_one_layer(worn: str, bare: str) -> None:
+    """RFC 3986, 2.1; RFC 8259, 7; repr(); the entities that HTML always escapes."""
+    assert unescaped(worn)[0] == bare
+
+
+PUT_ON: Final[dict[str, Callable[[str], str]]] = {
+    "p": quote,
+    "j": lambda one: json.dumps(one)[1:-1],
+    "h": escape,
+}
+
+
+@given(text=st.text(), wear=st.lists(st.sampled_from("pjh"), max_size=LAYERS))
+def test_what_was_put_on_comes_off(text: str, wear: list[str]) -> None:
+    """Whatever was put over what, up to the number of layers."""
+    worn = ascii(text)[1:-1]  # an alphabet of its own, so that quoting is exact
+    bare = worn
+    for one in wear:
+        worn = PUT_ON[one](worn)
+
+    assert bare in [layer for layer, _ in layers(worn)]
+
+
+@given(text=st.text("ab%41\\u0&#;x", max_size=30))
+def test_every_character_keeps_its_place(text: str) -> None:
+    """Offsets rise, the end is the end, and what is no escape is itself."""
+    for layer, origin in layers(text):
+        if origin is None:
+            assert layer == text
+            continue
+        assert len(origin) == len(layer) + 1
+        assert origin == sorted(origin)
+        assert origin[-1] == len(text)
+        assert origin[0] == 0 or not layer

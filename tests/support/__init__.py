@@ -1,0 +1,1 @@
+"""Fixtures, rigs and fakes that the tests share."""
