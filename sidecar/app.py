@@ -52,7 +52,7 @@ from sidecar.proxy.runner import LimitedSite, ProxyRunner
 from sidecar.proxy.server import ProxyServer
 
 if TYPE_CHECKING:
-    from sidecar.settings import Settings
+    from sidecar.settings.model import Settings
     from sidecar.webhook.receiver import WebhookReceiver
 
 Addresses = Mapping[str, str]

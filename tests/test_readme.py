@@ -19,7 +19,7 @@ import pytest
 
 from sidecar.emulator.aws import ENVIRONMENT
 from sidecar.errors import STATUS, Exit
-from sidecar.settings import load
+from sidecar.settings.loading import load
 from sidecar.settings.values import Address
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sidecar.proxy.runner import bind
 from sidecar.settings.values import Address
 
 if TYPE_CHECKING:
-    from sidecar.settings import Settings
+    from sidecar.settings.model import Settings
 
 ADMIN = "admin"
 WEBHOOKS = "webhooks"

@@ -27,7 +27,7 @@ from sidecar.metrics import Metrics
 from sidecar.proxy.server import ProxyServer
 
 if TYPE_CHECKING:
-    from sidecar.settings import Settings
+    from sidecar.settings.model import Settings
 
 
 @dataclass(slots=True)

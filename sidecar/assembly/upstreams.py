@@ -18,9 +18,9 @@ from sidecar.errors import Refused
 from sidecar.proxy.options import Guards, Limits, Upstream
 
 if TYPE_CHECKING:
-    from sidecar.settings import Settings
-    from sidecar.settings.models import AwsSettings
-    from sidecar.settings.upstream import SecretSettings, UpstreamSettings
+    from sidecar.settings.model import Settings
+    from sidecar.settings.tables import AwsSettings
+    from sidecar.settings.tables import SecretSettings, UpstreamSettings
 
 OnCall = Callable[[str, str, str], None]
 

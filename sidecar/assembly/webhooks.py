@@ -16,8 +16,8 @@ from sidecar.webhook.options import EndpointOptions, ReceiverOptions
 from sidecar.webhook.receiver import Dependencies, WebhookReceiver
 
 if TYPE_CHECKING:
-    from sidecar.settings import Settings
-    from sidecar.settings.models import WebhookSettings
+    from sidecar.settings.model import Settings
+    from sidecar.settings.tables import WebhookSettings
 
 
 def endpoint_of(name: str, webhook: WebhookSettings) -> EndpointOptions:

@@ -32,9 +32,9 @@ from sidecar.commands.support import settings_of
 from sidecar.core.secrecy.secret import SecretRules
 from sidecar.errors import Exit, SettingsInvalid
 from sidecar.hardening import harden
-from sidecar.settings import Settings
-from sidecar.settings.models import RotationSettings
-from sidecar.settings.upstream import SecretSettings
+from sidecar.settings.model import Settings
+from sidecar.settings.tables import RotationSettings
+from sidecar.settings.tables import SecretSettings
 
 OFFLINE: Final = "not looked at: --offline"
 

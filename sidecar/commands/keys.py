@@ -19,7 +19,7 @@ from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.revoke import RevokeRequest, look, revoke, uses_of
 from sidecar.rotation.store import NotThere
 from sidecar.rotation.workflow import Workflow
-from sidecar.settings import Settings
+from sidecar.settings.model import Settings
 from sidecar.settings.names import check_job_name
 
 FIRST_KEY: Final = "config/iam/first-key.json"

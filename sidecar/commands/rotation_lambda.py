@@ -14,7 +14,7 @@ from sidecar.core.secrecy.redaction import Redactor
 from sidecar.hardening import harden
 from sidecar.log import configure, get_logger
 from sidecar.rotation.lambda_steps import LambdaEvent, handle as handle_step, read_event
-from sidecar.settings import load
+from sidecar.settings.loading import load
 
 FOREVER_SECONDS = float("inf")
 

@@ -18,9 +18,9 @@ from sidecar.rotation.options import (
     ManagerOptions,
     RotationOptions,
 )
-from sidecar.settings import Settings
-from sidecar.settings.models import RotationSettings
-from sidecar.settings.upstream import UpstreamSettings
+from sidecar.settings.model import Settings
+from sidecar.settings.tables import RotationSettings
+from sidecar.settings.tables import UpstreamSettings
 
 CLOCK: Final = Clock(time.time, time.monotonic, time.sleep)
 GRACE_REFRESHES: Final = 2

@@ -6,7 +6,7 @@ import os
 from sidecar.commands.support import path_of
 from sidecar.errors import Exit
 from sidecar.hardening import harden
-from sidecar.settings.apart import Loading
+from sidecar.settings.child import Loading
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from sidecar.errors import Problem, SettingsInvalid
 from sidecar.settings.values import MAX_PORT
 
 if TYPE_CHECKING:
-    from sidecar.settings import Settings
+    from sidecar.settings.model import Settings
 
 PREFIX: Final = "SIDECAR_"
 CONFIG_VARIABLE: Final = "SIDECAR_CONFIG"
@@ -28,7 +28,7 @@ def settings_of(
         SettingsInvalid: with every problem; `sidecar.cli` prints them.
     """
     # Late: `run` gets its settings without the 12 MB that loading them takes.
-    from sidecar.settings import load  # noqa: PLC0415 - pydantic: not for --help
+    from sidecar.settings.loading import load  # noqa: PLC0415 - pydantic: not for --help
 
     environ = os.environ if environ is None else environ
     return load(path_of(args, environ), environ)

@@ -12,13 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sidecar.errors import Problem
-from sidecar.settings import names, urls, values
-
-DEFAULTS = {
-    "admin": "127.0.0.1:8701",
-    "webhook_listener": "0.0.0.0:8702",
-    "upstreams": "127.0.0.1:8700",
-}
+from sidecar.settings import introspection, names, urls, values
+from sidecar.settings.base import Table
+from sidecar.settings.tables import (
+    AdminSettings,
+    UpstreamSettings,
+    WebhookListenerSettings,
+)
 
 OWN = frozenset({"admin", "webhooks"})
 """Listeners that belong to no upstream, as they are named in logs and in `/status`."""
@@ -67,17 +67,19 @@ def _table(settings: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
     return settings
 
 
+def _listen(values: Mapping[str, Any], table: type[Table]) -> Any:
+    return values.get("listen", introspection.settings_of(table)["listen"].default)
+
+
 def _listeners(settings: Mapping[str, Any]) -> dict[str, values.Address]:
     texts = {
-        f"upstreams.{name}.listen": table.get("listen", DEFAULTS["upstreams"])
+        f"upstreams.{name}.listen": _listen(table, UpstreamSettings)
         for name, table in _tables(settings, "upstreams").items()
     }
-    sections = ["admin"]
+    texts["admin.listen"] = _listen(_table(settings, "admin"), AdminSettings)
     if _tables(settings, "webhooks"):
-        sections.append("webhook_listener")
-    for section in sections:
-        listen = _table(settings, section).get("listen", DEFAULTS[section])
-        texts[f"{section}.listen"] = listen
+        table = _table(settings, "webhook_listener")
+        texts["webhook_listener.listen"] = _listen(table, WebhookListenerSettings)
     addresses = {}
     for path, text in texts.items():
         try:

@@ -2,20 +2,21 @@
 Settings from the environment: `SIDECAR_A__B__C` is `c` in the table `[a.b]`.
 
 A variable with our prefix that is no setting is an error, because a misspelt one would
-be ignored and the default used. pydantic-settings ignores it at the top level.
+be ignored and the default used. The environment source of pydantic-settings ignores it
+at the top level, stops at the first value that is not JSON, and has no list by lines.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
-
 from sidecar.errors import Problem
 from sidecar.settings import introspection
+from sidecar.settings.base import Table
+from sidecar.settings.introspection import Setting
+from sidecar.settings.model import Settings
 
 PREFIX: Final = "SIDECAR_"
 DELIMITER: Final = "__"
@@ -39,14 +40,11 @@ class Found:
     problems: list[Problem] = field(default_factory=list)
 
 
-def read(
-    root: type[BaseModel], environ: Mapping[str, str], file: Mapping[str, Any]
-) -> Found:
+def read(environ: Mapping[str, str], file: Mapping[str, Any]) -> Found:
     """
     Read every variable with our prefix.
 
     Args:
-        root: The model of the settings.
         environ: The environment.
         file: What the file says: a table that is called `crm-api` there is meant by
             `CRM_API`, because variables have no hyphen.
@@ -59,21 +57,15 @@ def read(
         if name == CONFIG_VARIABLE or _is_service_link(name, value):
             continue
         steps = name.removeprefix(PREFIX).lower().split(DELIMITER)
-        path, setting = _resolve(root, steps, file)
+        path, setting = _resolve(steps, file)
         if setting is None:
-            found.problems.append(Problem(name, _unknown(root, name, steps)))
+            found.problems.append(Problem(name, _unknown(name, steps)))
             continue
         try:
             decoded = _decode(setting, value)
         except (ValueError, RecursionError):
-            rule = (
-                "must be JSON: a list"
-                if introspection.is_list(setting)
-                else "must be JSON"
-            )
-            found.problems.append(
-                Problem(name, rule, introspection.example_of(setting))
-            )
+            rule = "must be JSON: a list" if setting.is_list else "must be JSON"
+            found.problems.append(Problem(name, rule, setting.example))
             continue
         _put(found.values, path, decoded)
         found.variables[path] = name
@@ -87,24 +79,21 @@ def _is_service_link(name: str, value: str) -> bool:
 
 
 def _resolve(
-    root: type[BaseModel], steps: list[str], file: Mapping[str, Any]
-) -> tuple[tuple[str, ...], FieldInfo | None]:
+    steps: list[str], file: Mapping[str, Any]
+) -> tuple[tuple[str, ...], Setting | None]:
     path: list[str] = []
-    table: type[BaseModel] | None = root
-    named: type[BaseModel] | None = None
-    setting: FieldInfo | None = None
+    table: type[Table] | None = Settings
+    named: type[Table] | None = None
+    setting: Setting | None = None
     place: Any = file
     for step in steps:
         if named is not None and step:
             path.append(_name_in_file(step, place))
             table, named, setting = named, None, None
-        elif table is not None and step in table.model_fields:
+        elif table is not None and step in introspection.settings_of(table):
             path.append(step)
-            setting = table.model_fields[step]
-            table, named = (
-                introspection.table_of(setting),
-                introspection.named_table_of(setting),
-            )
+            setting = introspection.settings_of(table)[step]
+            table, named = setting.table, setting.named_table
         else:
             return tuple(path), None
         place = place.get(path[-1]) if isinstance(place, Mapping) else None
@@ -116,30 +105,26 @@ def _name_in_file(step: str, tables: object) -> str:
     return next((name for name in names if name.replace("-", "_") == step), step)
 
 
-def _unknown(root: type[BaseModel], name: str, steps: list[str]) -> str:
+def _unknown(name: str, steps: list[str]) -> str:
     table = steps[1] if len(steps) > 1 and steps[1] else "<name>"
     known = [
         variable(step if step != introspection.ANY_NAME else table for step in path)
-        for path, _ in introspection.leaves(root)
+        for path, _ in introspection.leaves(Settings)
     ]
-    close = introspection.nearest(name, [CONFIG_VARIABLE, *known])
-    return "is not a setting" + (f"; did you mean {close}?" if close else "")
+    return introspection.unknown(name, [CONFIG_VARIABLE, *known])
 
 
-def variable(path: Any) -> str:
+def variable(path: Iterable[str]) -> str:
     """Name the variable of a setting."""
     return PREFIX + DELIMITER.join(step.upper() for step in path)
 
 
-def _decode(setting: FieldInfo, value: str) -> object:
-    if introspection.is_list(setting):
+def _decode(setting: Setting, value: str) -> object:
+    if setting.is_list:
         if value.lstrip().startswith("["):
             return json.loads(value)
         return [line.strip() for line in value.splitlines() if line.strip()]
-    if (
-        introspection.table_of(setting) is None
-        and introspection.named_table_of(setting) is None
-    ):
+    if setting.table is None and setting.named_table is None:
         return value
     decoded = json.loads(value)
     if not isinstance(decoded, dict):

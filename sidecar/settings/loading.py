@@ -7,17 +7,19 @@ problem repeats a value, because the value may be a key in the wrong place.
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from sidecar.errors import Problem, SettingsInvalid
 from sidecar.settings import cross_checks, environment, introspection
-from sidecar.settings.models import Settings
+from sidecar.settings.base import Table
+from sidecar.settings.model import Settings
 
+ADAPTER: Final = TypeAdapter(Settings)
 MAX_FILE_BYTES: Final = 1 << 20
 # What people call a key when they write it into the settings.
 KEY_LIKE: Final = re.compile(r"(api_?)?key|secret|token|password|bearer|authorization")
@@ -35,7 +37,7 @@ RULES: Final = {
     "float_type": "must be a number",
     "float_parsing": "must be a number",
     "finite_number": "must be a finite number",
-    "model_type": "must be a table",
+    "dataclass_type": "must be a table",
     "dict_type": "must be a table of named tables",
     "tuple_type": "must be a list",
     "path_type": "must be the path of a file",
@@ -54,15 +56,13 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
         SettingsInvalid: with every problem that was found.
     """
     file = _read_file(path) if path is not None else {}
-    found = environment.read(Settings, environ, file)
+    found = environment.read(environ, file)
     values = _merge(file, found.values)
     _add_region(values, environ)
-    problems = [*found.problems, *_unknown_sections(values)]
-    known = {name: values[name] for name in values if name in Settings.model_fields}
-    known = _opened(known, Settings)
+    problems = found.problems
     settings = None
     try:
-        settings = Settings(**known)
+        settings = ADAPTER.validate_python(_opened(values, Settings))
     except ValidationError as exc:
         errors = exc.errors(include_url=False, include_input=False)
         problems += [_problem(error, found.variables) for error in errors]
@@ -112,15 +112,12 @@ def _merge(weak: Mapping[str, Any], strong: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _opened(values: Mapping[str, Any], table: type[BaseModel]) -> dict[str, Any]:
+def _opened(values: Mapping[str, Any], table: type[Table]) -> dict[str, Any]:
     """Put an empty table where one is required: then each missing setting is named."""
     opened = dict(values)
-    for name, field in table.model_fields.items():
-        value = opened.get(name, {} if field.is_required() else None)
-        named, inner = (
-            introspection.named_table_of(field),
-            introspection.table_of(field),
-        )
+    for name, setting in introspection.settings_of(table).items():
+        value = opened.get(name, {} if setting.required else None)
+        named, inner = setting.named_table, setting.table
         if named and isinstance(value, Mapping):
             opened[name] = {
                 key: _opened(entry, named) if isinstance(entry, Mapping) else entry
@@ -139,34 +136,27 @@ def _add_region(values: dict[str, Any], environ: Mapping[str, str]) -> None:
         values["aws"] = aws | {"region": region}
 
 
-def _unknown_sections(values: Mapping[str, Any]) -> Iterator[Problem]:
-    for name in values:
-        if name not in Settings.model_fields:
-            yield Problem(name, _unknown(name, Settings.model_fields))
-
-
-def _unknown(name: str, known: Mapping[str, object]) -> str:
+def _unknown(name: str, table: type[Table] | None) -> str:
     if KEY_LIKE.fullmatch(name.lower()):
         return "is not a setting: keys stay out of settings, secret_id names the secret"
-    close = introspection.nearest(name, known)
-    return "is not a setting" + (f"; did you mean {close}?" if close else "")
+    return introspection.unknown(name, introspection.settings_of(table or Settings))
 
 
 def _problem(error: ErrorDetails, variables: Mapping[tuple[str, ...], str]) -> Problem:
     steps = [step for step in error["loc"] if step != "[key]"]
-    field, _ = introspection.at(Settings, steps)
+    setting, _ = introspection.at(Settings, steps)
     reason = _reason(error, steps)
     if variable := variables.get(tuple(str(step) for step in steps)):
         reason += f" (set by {variable})"
-    return Problem(_dotted(steps), reason, introspection.example_of(field))
+    return Problem(_dotted(steps), reason, setting.example if setting else "")
 
 
 def _reason(error: ErrorDetails, steps: list[int | str]) -> str:
     kind, context = error["type"], error.get("ctx", {})
     match kind:
-        case "extra_forbidden":
+        case "unexpected_keyword_argument":
             _, table = introspection.at(Settings, steps[:-1])
-            return _unknown(str(steps[-1]), table.model_fields if table else {})
+            return _unknown(str(steps[-1]), table)
         case "value_error":
             return str(context["error"])
         case "literal_error":

@@ -1,8 +1,8 @@
 """
-The reference of every setting, made from the models: it cannot drift from them.
+The reference of every setting, made from the tree: it cannot drift from it.
 
-The meaning of a setting is the docstring under it; pydantic does not keep docstrings,
-so they are read from the source of the model.
+The meaning of a setting is the docstring under it. Python does not keep such docstrings,
+so they are read from the source of the table.
 """
 
 import ast
@@ -10,17 +10,12 @@ import functools
 import inspect
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final, Literal, get_args, get_origin
-
-import annotated_types
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from typing import Final
 
 from sidecar.settings import introspection
+from sidecar.settings.base import Table
 from sidecar.settings.environment import variable
-from sidecar.settings.models import Settings
-from sidecar.settings.values import Address
+from sidecar.settings.model import Settings
 
 EXAMPLE_NAMES: Final = {"upstreams": "flownally", "webhooks": "inbox"}
 OPTIONAL_SECTIONS: Final = ("webhooks", "webhook_listener", "rotation")
@@ -32,17 +27,17 @@ END: Final = "<!-- settings:end -->"
 
 
 @functools.cache
-def meanings(table: type[BaseModel]) -> dict[str, str]:
+def meanings(table: type[Table]) -> dict[str, str]:
     """Read the docstrings under the settings of a table, in one line each."""
     found: dict[str, str] = {}
-    for model in reversed(table.__mro__):
-        if issubclass(model, BaseModel) and model.__module__.startswith("sidecar."):
-            found |= _docstrings(model)
+    for base in reversed(table.__mro__):
+        if issubclass(base, Table):
+            found |= _docstrings(base)
     return found
 
 
-def _docstrings(model: type[BaseModel]) -> dict[str, str]:
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
+def _docstrings(table: type[Table]) -> dict[str, str]:
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(table))).body
     found: dict[str, str] = {}
     name = ""
     for node in ast.iter_child_nodes(definition):
@@ -58,35 +53,9 @@ def _docstrings(model: type[BaseModel]) -> dict[str, str]:
 
 
 def meaning(path: tuple[str, ...]) -> str:
-    """Tell what a setting means."""
+    """Return what a setting means."""
     _, table = introspection.at(Settings, path[:-1])
     return meanings(table or Settings)[path[-1]]
-
-
-def accepted(field: FieldInfo) -> str:
-    """Tell in a few words which values a setting accepts."""
-    kind = introspection.bare(field.annotation)
-    if get_origin(kind) is Literal:
-        return " or ".join(f"`{choice}`" for choice in get_args(kind))
-    if kind in {int, float}:
-        least = [m.ge for m in field.metadata if isinstance(m, annotated_types.Ge)]
-        most = [m.le for m in field.metadata if isinstance(m, annotated_types.Le)]
-        if least and most:
-            return (
-                f"{introspection.as_toml(least[0])} to {introspection.as_toml(most[0])}"
-            )
-        return f"{introspection.as_toml(least[0])} or more" if least else "number"
-    if introspection.is_list(field):
-        return "list"
-    return {str: "text", Address: "address", Path: "path"}.get(kind, "")
-
-
-def default(field: FieldInfo) -> str:
-    """Tell what holds when a setting is not set, as TOML."""
-    if field.is_required():
-        return ""
-    value = field.get_default(call_default_factory=True, validated_data={})
-    return "" if value is None else introspection.as_toml(value)
 
 
 def markdown() -> str:
@@ -95,15 +64,11 @@ def markdown() -> str:
         "| setting | default | values | meaning |",
         "|---|---|---|---|",
     ]
-    for path, field in introspection.leaves(Settings):
-        name = ".".join(
-            "NAME" if step == introspection.ANY_NAME else step for step in path
-        )
-        fallback = default(field)
-        shown = f"`{fallback}`" if fallback else ""
-        if field.is_required():
-            shown = "required"
-        cells = (f"`{name}`", shown, accepted(field), meaning(path))
+    for path, setting in introspection.leaves(Settings):
+        name = ".".join(path).replace(introspection.ANY_NAME, "NAME")
+        default = f"`{setting.default_toml}`" if setting.default_toml else ""
+        shown = "required" if setting.required else default
+        cells = (f"`{name}`", shown, setting.accepts, meaning(path))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -133,7 +98,7 @@ def toml() -> str:
         "# " + _example(),
     ]
     section: tuple[str, ...] = ()
-    for path, field in introspection.leaves(Settings):
+    for path, setting in introspection.leaves(Settings):
         off = "# " if path[0] in OPTIONAL_SECTIONS else ""
         if path[:-1] != section:
             section = path[:-1]
@@ -141,8 +106,8 @@ def toml() -> str:
         lines += textwrap.wrap(
             meaning(path), WIDTH, initial_indent="# ", subsequent_indent="# "
         )
-        unset = "" if field.is_required() or path == SHOWN else "# "
-        value = default(field) or introspection.example_of(field)
+        unset = "" if setting.required or path == SHOWN else "# "
+        value = setting.default_toml or setting.example
         lines.append(f"{off or unset}{path[-1]} = {value}")
     return "\n".join(lines) + "\n"
 

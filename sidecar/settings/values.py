@@ -98,6 +98,8 @@ def parse_address(value: object) -> Address:
     Raises:
         ValueError: it is none of these; names are not looked up.
     """
+    if isinstance(value, Address):  # a default
+        return value
     text = value if isinstance(value, str) else ""
     if text.startswith("unix:"):
         return Address(path=socket_path(text.removeprefix("unix:")))

@@ -13,7 +13,7 @@ from sidecar.assembly.listeners import (
     listeners_of,
 )
 from sidecar.errors import SettingsInvalid
-from sidecar.settings import Settings
+from sidecar.settings.model import Settings
 from sidecar.settings.cross_checks import OWN
 from sidecar.settings.values import Address
 from tests.support.full_settings import everything

@@ -13,7 +13,7 @@ from sidecar.credential.sources.file import FileSource
 from sidecar.credential.sources.secrets_manager import SecretsManagerSource
 from sidecar.errors import Code, Refused
 from sidecar.proxy.options import Guards, Limits
-from sidecar.settings import Settings
+from sidecar.settings.model import Settings
 from tests.support.full_settings import everything
 from tests.support.settings_files import GOOD, loaded
 

@@ -8,7 +8,7 @@ import pytest
 from sidecar.assembly.webhooks import endpoint_of, receiver_of
 from sidecar.core.secrecy.secret import Secret
 from sidecar.metrics import Metrics
-from sidecar.settings import Settings
+from sidecar.settings.model import Settings
 from sidecar.settings.names import check_table_name
 from sidecar.webhook.options import EndpointOptions
 from tests.support.full_settings import everything

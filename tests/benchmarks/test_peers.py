@@ -14,7 +14,7 @@ from benchmarks.peers.base import variables
 from benchmarks.peers.haproxy import HAProxy
 from benchmarks.process import Running
 from sidecar.emulator.ca import ensure_certificate
-from sidecar.settings import load
+from sidecar.settings.loading import load
 
 CROWD = CONNECTIONS + 1
 

@@ -9,7 +9,7 @@ import pytest
 import sidecar
 from sidecar.cli import main
 from sidecar.errors import Exit
-from sidecar.settings import Settings
+from sidecar.settings.model import Settings
 from tests.support.settings_files import GOOD
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sidecar.settings.loading import load
-from sidecar.settings.models import Settings
+from sidecar.settings.model import Settings
 from tests.support import chart_schema
 from tests.support.cluster import (
     CHART,

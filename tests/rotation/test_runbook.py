@@ -17,7 +17,7 @@ from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit
 from sidecar.rotation import aws_errors, key_answers, store
 from sidecar.rotation.http import Fault
-from sidecar.settings import load
+from sidecar.settings.loading import load
 from tests.support.processes import SECRET_ID, merge, to_toml
 from tests.support.rotation_commands import Run, runner
 from tests.support.rotation_rig import MANAGER_ID, Stage

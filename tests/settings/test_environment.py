@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.settings import Settings, introspection, load
+from sidecar.settings import introspection
+from sidecar.settings.model import Settings
+from sidecar.settings.loading import load
 from sidecar.settings.environment import read, variable
 from tests.support.settings_files import GOOD, WEBHOOK, loaded, reasons
 
@@ -253,7 +255,7 @@ def test_every_setting_has_a_variable() -> None:
     for path, field in introspection.leaves(Settings):
         steps = tuple("x" if step == introspection.ANY_NAME else step for step in path)
 
-        found = read(Settings, {variable(steps): "[]"}, {})
+        found = read({variable(steps): "[]"}, {})
 
         assert found.problems == []
         assert found.variables == {steps: variable(steps)}

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import pytest
 
-from sidecar.settings import Settings, introspection
-from sidecar.settings.upstream import OperationSettings
+from sidecar.settings import introspection
+from sidecar.settings.model import Settings
+from sidecar.settings.tables import OperationSettings
 from sidecar.settings.values import Address
 
 
@@ -23,7 +24,7 @@ from sidecar.settings.values import Address
 )
 def test_a_bare_type(annotation: object, kind: object) -> None:
     """Without annotations and None; a real choice stays."""
-    assert introspection.bare(annotation) == kind
+    assert introspection.opened(annotation)[0] == kind
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_positions_in_a_list_are_skipped() -> None:
     assert introspection.at(Settings, path)[1] is OperationSettings
     assert (
         introspection.at(Settings, (*path, "scopes"))[0]
-        is (OperationSettings.model_fields["scopes"])
+        is introspection.settings_of(OperationSettings)["scopes"]
     )
 
 
@@ -87,19 +88,19 @@ def test_a_value_as_toml(value: object, text: str) -> None:
         ("upstreams.x.deny", '["* /service-accounts/**"]'),
         ("log", ""),
         ("upstreams", ""),
-        ("nothing", ""),
         ("upstreams.x.credential", ""),
     ],
 )
 def test_an_example(path: str, example: str) -> None:
     """The example of the model, or its default; tables have none."""
-    assert (
-        introspection.example_of(introspection.at(Settings, path.split("."))[0])
-        == example
-    )
+    setting, _ = introspection.at(Settings, path.split("."))
+
+    assert setting is not None
+    assert setting.example == example
 
 
 def test_the_nearest_name() -> None:
     """Near enough to be meant, or none."""
-    assert introspection.nearest("levl", ["level", "format"]) == "level"
-    assert introspection.nearest("zzz", ["level", "format"]) == ""
+    said = "is not a setting"
+    assert introspection.unknown("levl", ["level", "x"]) == f"{said}; did you mean level?"
+    assert introspection.unknown("zzz", ["level", "format"]) == said

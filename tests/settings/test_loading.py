@@ -1,14 +1,16 @@
 """Loading: one wrong thing at a time, then everything at once."""
 
 import json
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
-from pydantic import ValidationError
 
 from sidecar.errors import SettingsInvalid
-from sidecar.settings import Settings, load
+from sidecar.settings.introspection import settings_of
+from sidecar.settings.model import Settings
+from sidecar.settings.loading import load
 from tests.support.settings_files import (
     CREDENTIAL,
     GOOD,
@@ -35,9 +37,9 @@ def test_settings_are_frozen(tmp_path: Path) -> None:
     """Nothing changes them after the start."""
     settings = loaded(tmp_path)
 
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(FrozenInstanceError):
         settings.log.level = "debug"  # type: ignore[misc]  # that is the test
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(FrozenInstanceError):
         settings.upstreams["flownally"].base_url = "x"  # type: ignore[misc]  # same
 
 
@@ -480,7 +482,7 @@ VALUES = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(sorted(Settings.model_fields)), VALUES))
+@given(st.dictionaries(st.sampled_from(sorted(settings_of(Settings))), VALUES))
 def test_hostile_settings_raise_nothing_else(values: dict[str, object]) -> None:
     """Whatever the shape, it is problems: never an exception that hides them."""
     environ = {

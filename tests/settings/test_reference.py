@@ -1,4 +1,4 @@
-"""The reference is made from the models, and README and examples are held to it."""
+"""The reference is made from the tree, and README and examples are held to it."""
 
 import re
 import tomllib
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.settings import Settings, introspection, load, reference
+from sidecar.settings import introspection, reference
+from sidecar.settings.model import Settings
+from sidecar.settings.loading import load
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +21,7 @@ def test_readme_has_the_generated_table() -> None:
 
 
 def test_every_setting_is_in_the_table_with_its_meaning() -> None:
-    """In the order of the models, one row each."""
+    """In the order of the tree, one row each."""
     rows = [line.split(" | ") for line in reference.markdown().splitlines()[2:]]
 
     names = [row[0].removeprefix("| ").strip("`") for row in rows]
@@ -33,9 +35,9 @@ def test_every_setting_is_in_the_table_with_its_meaning() -> None:
 
 def test_a_duration_says_so() -> None:
     """Every setting names its unit, and its meaning begins with it."""
-    for path, field in introspection.leaves(Settings):
+    for path, setting in introspection.leaves(Settings):
         meaning = reference.meaning(path)
-        if introspection.bare(field.annotation) is float:
+        if setting.kind is float:
             assert path[-1].endswith("_seconds")
             assert meaning.startswith("Seconds")
         if path[-1].endswith("_bytes"):
@@ -57,11 +59,11 @@ def test_a_duration_says_so() -> None:
 )
 def test_what_the_table_says_of_a_setting(path: str, values: str, default: str) -> None:
     """What it accepts and what holds without it."""
-    field, _ = introspection.at(Settings, path.split("."))
+    setting, _ = introspection.at(Settings, path.split("."))
 
-    assert field is not None
-    assert reference.accepted(field) == values
-    assert reference.default(field) == default
+    assert setting is not None
+    assert setting.accepts == values
+    assert setting.default_toml == default
 
 
 def test_the_example_file_loads(tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_the_example_file_loads_with_every_comment_taken_away(tmp_path: Path) ->
     settings = load(file, {})
 
     assert settings.rotation is not None
-    assert set(tomllib.loads(text)) == set(Settings.model_fields)
+    assert set(tomllib.loads(text)) == set(introspection.settings_of(Settings))
 
 
 @pytest.mark.parametrize("name", ["sidecar.toml", "local.toml"])

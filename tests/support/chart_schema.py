@@ -9,7 +9,7 @@ import json
 import warnings
 from typing import Any, Final
 
-from sidecar.settings.models import Settings
+from sidecar.settings.loading import ADAPTER
 from tests.support.ops_tools import ROOT
 
 SCHEMA: Final = ROOT / "helm/values.schema.json"
@@ -56,7 +56,7 @@ def settings() -> tuple[dict[str, Any], dict[str, Any]]:
     with warnings.catch_warnings():
         # Addresses have parsed defaults; a schema for values does not need them.
         warnings.simplefilter("ignore", UserWarning)
-        whole = _tidy(Settings.model_json_schema(mode="validation"))
+        whole = _tidy(ADAPTER.json_schema(mode="validation"))
     tables: dict[str, Any] = whole.pop("$defs")
     # What is missing is refused by the templates, in a sentence that says what to do.
     for table in (whole, tables["UpstreamSettings"]):

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from sidecar.commands.checks.finding import Finding, Level
-from sidecar.settings import Settings
+from sidecar.settings.loading import ADAPTER
+from sidecar.settings.model import Settings
 
 Tables = dict[str, Any]
 
@@ -29,7 +30,7 @@ def settings_with(
         },
         "admin": {"listen": "127.0.0.1:0"},
     }
-    return Settings(**(values | tables))
+    return ADAPTER.validate_python(values | tables)
 
 
 def levels(findings: Iterable[Finding]) -> dict[str, Level]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sidecar.settings import Settings
+from sidecar.settings.model import Settings
 from tests.support.settings_files import loaded
 
 EVERYTHING = """

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sidecar.errors import Problem, SettingsInvalid
-from sidecar.settings import Settings, load
+from sidecar.settings.model import Settings
+from sidecar.settings.loading import load
 
 JOB = """
 [job]

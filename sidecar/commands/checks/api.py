@@ -22,7 +22,7 @@ from sidecar.core.keylife.messages import proof_of
 from sidecar.core.secrecy.secret import Secret, SecretRules, header_line
 from sidecar.errors import Exit
 from sidecar.proxy.connect import tls_context
-from sidecar.settings.upstream import UpstreamSettings
+from sidecar.settings.tables import UpstreamSettings
 
 DAY_SECONDS: Final = 86400
 EXPIRES_SOON_DAYS: Final = 14

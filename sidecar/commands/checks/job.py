@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from sidecar.commands.checks.finding import Finding, passed, warned
-from sidecar.settings import Settings
-from sidecar.settings.upstream import UpstreamSettings
+from sidecar.settings.model import Settings
+from sidecar.settings.tables import UpstreamSettings
 
 PRODUCTION: Final = "production"
 LIVE: Final = re.compile(r"(^|[_.-])(live|prod|production)([_.-]|$)", re.IGNORECASE)

@@ -7,7 +7,7 @@ from sidecar.assembly.listeners import bound, listeners_of
 from sidecar.commands import control
 from sidecar.commands.checks.finding import Finding, failed, passed
 from sidecar.errors import Exit, SettingsInvalid
-from sidecar.settings import Settings
+from sidecar.settings.model import Settings
 from sidecar.settings.values import Address
 
 LIVE_SECONDS = 1.0

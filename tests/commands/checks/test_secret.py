@@ -14,9 +14,9 @@ from sidecar.core.secrecy.secret import SecretRules
 from sidecar.credential.sources.base import Fetched, Versions
 from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit, RefreshResult, SourceFailed
-from sidecar.settings.models import AwsSettings
+from sidecar.settings.tables import AwsSettings
 from sidecar.settings.tags import tags_of
-from sidecar.settings.upstream import SecretSettings
+from sidecar.settings.tables import SecretSettings
 from tests.support.check_findings import by_name, levels, settings_with
 from tests.support.faulty_aws import AwsFault, AwsShim
 

@@ -1,5 +1,6 @@
-"""Settings without their models: equal in everything, and free of pydantic."""
+"""Settings from a child process: the same tree, without pydantic in this process."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -7,37 +8,35 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from sidecar.errors import Problem, SettingsInvalid
-from sidecar.settings import Settings, apart, load, reference
-from sidecar.settings.__main__ import main
-from sidecar.settings.apart import INVALID, Loading, SettingsLost
-from sidecar.settings.lean import LeanTable, from_json, to_json
+from sidecar.settings import child, reference
+from sidecar.settings.model import Settings
+from sidecar.settings.loading import load
+from sidecar.settings.child import (
+    INVALID,
+    Loading,
+    SettingsLost,
+    from_json,
+    main,
+    to_json,
+)
 from tests.support.settings_files import GOOD
 
 ROOT = Path(__file__).parents[2]
 SECRET = "fln_live_0123456789abcdef"
 
 
-def assert_same(model: Any, lean: Any) -> None:
-    """Walk through both."""
-    if isinstance(model, BaseModel):
-        assert isinstance(lean, LeanTable)
-        for name in type(model).model_fields:
-            assert_same(getattr(model, name), getattr(lean, name))
-    elif isinstance(model, dict):
-        assert list(model) == list(lean)
-        for name, value in model.items():
-            assert_same(value, lean[name])
-    elif isinstance(model, tuple):
-        assert isinstance(lean, tuple)
-        assert len(model) == len(lean)
-        for one, other in zip(model, lean, strict=True):
-            assert_same(one, other)
-    else:
-        assert lean == model
-        assert type(lean) is type(model)
+def types_of(value: Any) -> Any:
+    """Return the type of everything in a tree: 5 == 5.0, but they are not the same."""
+    if dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        return type(value), [types_of(getattr(value, field.name)) for field in fields]
+    if isinstance(value, dict):
+        return {name: types_of(one) for name, one in value.items()}
+    if isinstance(value, tuple):
+        return tuple(types_of(one) for one in value)
+    return type(value)
 
 
 @pytest.fixture(name="settings", params=["sidecar.toml", "local.toml", "everything"])
@@ -57,39 +56,20 @@ def _settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     )
 
 
-def test_every_attribute_is_the_same(settings: Settings) -> None:
+def test_settings_come_back_as_they_were(settings: Settings) -> None:
     """By value and by type: to the rest of the program there is no difference."""
-    lean = from_json(to_json(settings))
+    back = from_json(to_json(settings))
 
-    assert_same(settings, lean)
-
-
-def test_a_flat_table_dumps_as_its_model(settings: Settings) -> None:
-    """Parts are made from `**table.model_dump()`."""
-    lean: Any = from_json(to_json(settings))
-
-    limits = settings.upstreams["flownally"].limits
-    assert lean.upstreams["flownally"].limits.model_dump() == limits.model_dump()
-    assert lean.guard.model_dump() == settings.guard.model_dump()
+    assert back == settings
+    assert types_of(back) == types_of(settings)
 
 
-def test_lean_settings_are_frozen(settings: Settings) -> None:
-    """As their models are."""
-    lean = from_json(to_json(settings))
+def test_settings_that_came_back_are_frozen(settings: Settings) -> None:
+    """They are the same dataclasses."""
+    back = from_json(to_json(settings))
 
-    with pytest.raises(AttributeError, match="frozen"):
-        lean.log = 5
-    with pytest.raises(AttributeError, match="no setting 'logs'"):
-        _ = lean.logs
-
-
-def test_lean_settings_compare_by_value(settings: Settings) -> None:
-    """With each other only."""
-    one, other = from_json(to_json(settings)), from_json(to_json(settings))
-
-    assert one == other
-    assert one != 5
-    assert repr(one) == repr(other)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        back.log = settings.log  # type: ignore[misc]  # that is the test
 
 
 def test_the_other_process_gives_the_settings(tmp_path: Path) -> None:
@@ -97,7 +77,7 @@ def test_the_other_process_gives_the_settings(tmp_path: Path) -> None:
     file = tmp_path / "sidecar.toml"
     file.write_text(GOOD)
 
-    assert_same(load(file, {}), Loading(file).result())
+    assert Loading(file).result() == load(file, {})
 
 
 def test_the_environment_is_inherited(
@@ -156,7 +136,7 @@ def test_a_process_that_hangs_is_ended(
     hanging.write_text("#!/bin/sh\nexec sleep 600\n")
     hanging.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(hanging))
-    monkeypatch.setattr(apart, "SECONDS", 0.05)
+    monkeypatch.setattr(child, "SECONDS", 0.05)
 
     with pytest.raises(SettingsLost):
         Loading(None).result()
@@ -170,7 +150,7 @@ def test_an_unexpected_exception_shows_its_type_only(
     def broken(path: Path | None, environ: object) -> Settings:
         raise RuntimeError(SECRET, path, environ)
 
-    monkeypatch.setattr("sidecar.settings.__main__.load", broken)
+    monkeypatch.setattr("sidecar.settings.loading.load", broken)
 
     assert main([], {}) == 1
     captured = capsys.readouterr()
@@ -195,8 +175,8 @@ def test_it_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_no_pydantic_is_imported_on_the_way() -> None:
     """It would cost what this is for."""
     script = (
-        "import sys, sidecar.cli, sidecar.settings, sidecar.settings.apart;"
-        "import sidecar.commands.support, sidecar.settings.values;"
+        "import sys, sidecar.cli, sidecar.settings.child;"
+        "import sidecar.commands.support, sidecar.settings.model;"
         "import sidecar.commands.run;"
         "sys.exit(str([m for m in sys.modules if 'pydantic' in m] or ''))"
     )
@@ -206,11 +186,3 @@ def test_no_pydantic_is_imported_on_the_way() -> None:
     )
 
     assert done.stderr.strip() == ""
-
-
-def test_the_package_has_no_other_names() -> None:
-    """What is imported late is named."""
-    import sidecar.settings as package  # noqa: PLC0415 - the import is the test
-
-    with pytest.raises(AttributeError, match="no attribute 'Setings'"):
-        _ = package.Setings

@@ -1,11 +1,12 @@
-"""The models: the defaults that the contract names, and their ranges."""
+"""The tables: the defaults that the contract names, and their ranges."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sidecar.settings import Settings, introspection
+from sidecar.settings import introspection
+from sidecar.settings.model import Settings
 from tests.support.settings_files import GOOD, WEBHOOK, loaded, reasons
 
 DEFAULTS = {
@@ -70,11 +71,9 @@ def test_the_defaults_of_the_contract(tmp_path: Path, path: str, value: object) 
 @pytest.mark.parametrize(
     ("path", "least", "most"),
     [
-        (path, least[0], most[0] if most else None)
-        for path, field in introspection.leaves(Settings)
-        for least in [[m.ge for m in field.metadata if hasattr(m, "ge")]]
-        for most in [[m.le for m in field.metadata if hasattr(m, "le")]]
-        if least
+        (path, setting.number.least, setting.number.most)
+        for path, setting in introspection.leaves(Settings)
+        if setting.number is not None
     ],
     ids=lambda value: ".".join(value) if isinstance(value, tuple) else "",
 )
@@ -107,9 +106,10 @@ credential = { secret_id = "dev/manager" }
 
 def test_every_number_has_a_range() -> None:
     """A number without one can stop the process or the service."""
-    for path, field in introspection.leaves(Settings):
-        if introspection.bare(field.annotation) in {int, float}:
-            assert [m.ge for m in field.metadata if hasattr(m, "ge")], path
+    for path, setting in introspection.leaves(Settings):
+        if setting.kind in {int, float}:
+            assert setting.number is not None, path
+            assert setting.number.least is not None, path
 
 
 def test_sources_of_secrets_have_the_same_settings(tmp_path: Path) -> None:
