@@ -14,15 +14,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import random
 import secrets
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -33,26 +30,34 @@ from sidecar.admin.app import AdminHooks, admin_app
 from sidecar.admin.page import StatusPage
 from sidecar.admin.runner import AdminRunner
 from sidecar.allocator import keep_freed_memory
-from sidecar.assembly import upstreams as assembly
 from sidecar.assembly.forgetting import Forgetter
-from sidecar.assembly.listeners import ADMIN, WEBHOOKS, address_of, all_bound
-from sidecar.assembly.report import Report
-from sidecar.core.http.request_head import RequestRules
 from sidecar.core.http.response_head import ResponseRules
+from sidecar.core.http.target import BaseUrl
 from sidecar.core.secrecy.masking import KeyMatcher
 from sidecar.core.secrecy.redaction import Redactor
 from sidecar.core.secrecy.secret import Secret
-from sidecar.credential.manager import CredentialManager
-from sidecar.errors import Exit, Problem, RefreshResult, SettingsInvalid
+from sidecar.errors import Exit, RefreshResult
 from sidecar.hardening import read_status
 from sidecar.log import canary_survives, configure, get_logger, loop_exception_handler
 from sidecar.metrics import Metrics
-from sidecar.proxy.connect import Connector, tls_context
+from sidecar.proxy.connect import Connector
 from sidecar.proxy.runner import LimitedSite, ProxyRunner
 from sidecar.proxy.server import ProxyServer
+from sidecar.settings.model import Settings
+from sidecar.status_report import Report
+from sidecar.wiring import (
+    ADMIN,
+    WEBHOOKS,
+    address_of,
+    all_bound,
+    credential_manager_of,
+    operations_of,
+    receiver_of,
+    request_rules_of,
+    tls_of,
+)
 
 if TYPE_CHECKING:
-    from sidecar.settings.model import Settings
     from sidecar.webhook.receiver import WebhookReceiver
 
 Addresses = Mapping[str, str]
@@ -160,36 +165,25 @@ class Sidecar:
     ) -> web.BaseRunner:
         settings = self._settings
         upstream = settings.upstreams[name]
-        options = assembly.upstream_of(settings, name)
-        operations = assembly.operations_of(upstream)
-        context = None
-        if assembly.is_tls(upstream):
-            context = _trust(upstream.ca_file, f"upstreams.{name}.ca_file")
-        keeper = CredentialManager(
-            assembly.keeper_options(settings, name),
-            assembly.source_of(upstream.credential, settings.aws, self.metrics.aws),
-            probe=assembly.probe_of(upstream, context),
-            metrics=self.metrics.credential(name),
-            on_secrets=lambda held: self._learn(name, held),
-            now=time.time,
-            monotonic=time.monotonic,
-            jitter=random.random,
+        operations = operations_of(upstream)
+        context = tls_of(name, upstream)
+        keeper = credential_manager_of(
+            settings, name, self.metrics, context, self._learn
         )
         self._report.keepers[name] = keeper
         proxy = ProxyServer(
-            options,
+            name,
+            upstream,
+            guard=settings.guard,
+            access=settings.log.access,
             keys=keeper,
             operations=operations,
-            rules=RequestRules(
-                header=upstream.credential.header,
-                inspect=settings.guard.reflection == "mask",
-                plain=assembly.hands_out_keys(operations),
-                browser=settings.guard.browser == "block",
-                forwarded=settings.guard.forwarded,
-                socket=bool(upstream.listen.path),
-            ),
+            rules=request_rules_of(settings, upstream, operations),
             connector=Connector(
-                options.base, context, ResponseRules(), options.limits.connect_seconds
+                BaseUrl.parse(upstream.base_url),
+                context,
+                ResponseRules(),
+                upstream.limits.connect_seconds,
             ),
             stats=self.metrics.upstream(name, operations.labels),
             clock=time.perf_counter,
@@ -207,9 +201,6 @@ class Sidecar:
     async def _start_webhooks(
         self, sockets: Mapping[str, socket.socket], stack: AsyncExitStack
     ) -> web.BaseRunner:
-        # Late: a sidecar without webhooks needs none of it.
-        from sidecar.assembly.webhooks import receiver_of  # noqa: PLC0415 - see above
-
         self._receiver = await stack.enter_async_context(
             receiver_of(self._settings, self.metrics, self._forgetter.hold)
         )
@@ -300,17 +291,3 @@ class Sidecar:
         async with asyncio.TaskGroup() as group:
             for runner in runners:
                 group.create_task(runner.cleanup())
-
-
-def _trust(ca_file: Path | None, path: str) -> ssl.SSLContext:
-    """
-    Return the TLS settings towards an API.
-
-    Raises:
-        SettingsInvalid: The file of authorities cannot be used.
-    """
-    try:
-        return tls_context(str(ca_file) if ca_file is not None else None)
-    except OSError:
-        reason = "cannot be read as PEM certificates"
-        raise SettingsInvalid([Problem(path, reason)]) from None

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from sidecar.assembly.upstreams import rules_of, source_of
 from sidecar.commands.checks.api import Api, check_api
 from sidecar.commands.checks.finding import (
     Finding,
@@ -33,8 +32,8 @@ from sidecar.core.secrecy.secret import SecretRules
 from sidecar.errors import Exit, SettingsInvalid
 from sidecar.hardening import harden
 from sidecar.settings.model import Settings
-from sidecar.settings.tables import RotationSettings
-from sidecar.settings.tables import SecretSettings
+from sidecar.settings.tables import RotationSettings, SecretSettings
+from sidecar.wiring import source_of
 
 OFFLINE: Final = "not looked at: --offline"
 
@@ -87,7 +86,7 @@ def _upstream(
 ) -> Iterator[Finding]:
     """Check an upstream's key, and the key against its API."""
     upstream = settings.upstreams[name]
-    rules = rules_of(upstream)
+    rules = upstream.credential.rules
     looked = _look(f"{name}: secret", settings, upstream.credential, rules, offline)
     yield from looked.findings
     yield from check_record(looked, settings, upstream.credential, now)
@@ -115,7 +114,7 @@ def _rotation(
     name = rotation.upstream or next(iter(settings.upstreams))
     # Of another service account, so perhaps another kind of key.
     rules = replace(
-        rules_of(settings.upstreams[name]),
+        settings.upstreams[name].credential.rules,
         json_key=rotation.credential.json_key,
         key_prefix="",
     )

@@ -19,8 +19,7 @@ from sidecar.rotation.options import (
     RotationOptions,
 )
 from sidecar.settings.model import Settings
-from sidecar.settings.tables import RotationSettings
-from sidecar.settings.tables import UpstreamSettings
+from sidecar.settings.tables import RotationSettings, UpstreamSettings
 
 CLOCK: Final = Clock(time.time, time.monotonic, time.sleep)
 GRACE_REFRESHES: Final = 2

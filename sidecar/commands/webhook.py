@@ -157,7 +157,7 @@ def _secret_and_url(args: argparse.Namespace) -> tuple[Secret, str]:
     listen = settings.webhook_listener.listen
     host = "127.0.0.1" if listen.host in UNSPECIFIED else listen.host
     shown = f"[{host}]" if ":" in host else host
-    from sidecar.assembly.upstreams import source_of  # noqa: PLC0415  (brings botocore)
+    from sidecar.wiring import source_of  # noqa: PLC0415  (brings botocore)
 
     source = source_of(endpoint, settings.aws, _uncounted)
     return (

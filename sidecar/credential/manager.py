@@ -47,18 +47,17 @@ from sidecar.core.keylife.messages import (
     VersionStage,
 )
 from sidecar.core.secrecy.secret import Credential, Secret
-from sidecar.credential.options import (
-    CredentialManagerOptions,
-    CredentialMetrics,
-    CredentialStatus,
-    Prober,
-)
 from sidecar.credential.pending_verdicts import Calls
-from sidecar.credential.reporter import CredentialReporter
-from sidecar.credential.source_calls import SourceCalls
+from sidecar.credential.reporter import (
+    CredentialMetrics,
+    CredentialReporter,
+    CredentialStatus,
+)
+from sidecar.credential.source_calls import Prober, SourceCalls
 from sidecar.credential.sources.base import Source
 from sidecar.credential.timers import Timers
 from sidecar.errors import Code, RefreshResult
+from sidecar.settings.tables import CredentialSettings
 
 CLOCK_SECONDS: Final = 5.0
 """How often the clocks are compared."""
@@ -78,8 +77,10 @@ class CredentialManager:
     The keeper of one key.
 
     Args:
-        options: What is kept, and how.
+        name: The upstream's; it is also the metric label.
+        credential: What is kept, and how.
         source: Where keys come from; closed when `run` ends.
+        rotate_every_days: The age at which a key should have been replaced.
         probe: Proves a key at the API; None when there is no cheap call for it.
         metrics: The numbers.
         on_secrets: Hears of every set of held secrets before one of them is used.
@@ -90,9 +91,11 @@ class CredentialManager:
 
     def __init__(
         self,
-        options: CredentialManagerOptions,
+        name: str,
+        credential: CredentialSettings,
         source: Source,
         *,
+        rotate_every_days: int | None,
         probe: Prober | None,
         metrics: CredentialMetrics,
         on_secrets: Callable[[tuple[Secret, ...]], None],
@@ -108,23 +111,23 @@ class CredentialManager:
         """A call's success would be news (`tried`): the API refused the key in use, or
         some calls with it."""
         self._refused = False
-        self._options = options
+        self._name = name
         self._source = source
         self._on_secrets = on_secrets
         self._now = now
         self._monotonic = monotonic
         self._narrator = CredentialReporter(
-            options, source.kind, metrics, now, monotonic
+            name, source.kind, rotate_every_days, metrics, now, monotonic
         )
         self._life = Lifecycle(
             LifePolicy(
-                options.refresh_seconds,
-                options.max_stale_seconds,
+                credential.refresh_seconds,
+                credential.max_stale_seconds,
                 probing=probe is not None,
             )
         )
         self._jobs = SourceCalls(
-            source, probe, options.rules, self._narrator, monotonic
+            source, probe, credential.rules, self._narrator, monotonic
         )
         self._alarms = Timers(self._rang, monotonic, jitter)
         self._calls = Calls(self._left)
@@ -134,7 +137,7 @@ class CredentialManager:
         self._askers: list[tuple[int, asyncio.Future[RefreshResult]]] = []
 
     def __repr__(self) -> str:
-        return f"CredentialManager({self._options.upstream!r}, {self._life.state})"
+        return f"CredentialManager({self._name!r}, {self._life.state})"
 
     def known(self) -> tuple[Secret, ...]:
         """Return every secret that is held: in use, previous, candidate."""

@@ -5,16 +5,12 @@ Each change is told once, a failure that goes on once a minute at most.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
 
 from sidecar.core.keylife.machine import Lifecycle
 from sidecar.core.keylife.messages import Cutover, State
 from sidecar.core.secrecy.secret import Credential
-from sidecar.credential.options import (
-    CredentialManagerOptions,
-    CredentialMetrics,
-    CredentialStatus,
-)
 from sidecar.errors import (
     RefreshResult,
     SecretRejected,
@@ -33,23 +29,94 @@ _ANSWERED: Final = frozenset(
 _log = get_logger("sidecar.credential")
 
 
+@dataclass(frozen=True, slots=True)
+class CredentialStatus:
+    """What can be told of a key, at one moment; times are Unix seconds."""
+
+    state: State
+    source: str
+    """`secrets_manager` or `file`."""
+    fingerprint: str | None = None
+    """Of the key in use, whether it is given out or expired."""
+    generation: int = 0
+    since: float | None = None
+    """When the key came into use."""
+    created: float | None = None
+    """When the source made it, where it tells."""
+    rotate_before: float | None = None
+    """When it should have been replaced, where that is set."""
+    refreshed: float | None = None
+    """When the source last answered."""
+    next_refresh: float | None = None
+    last_error: str | None = None
+    """Why the last look failed or what is wrong with the newest key."""
+    remedy: str | None = None
+    candidate: str | None = None
+    """The fingerprint of a key that is not proven yet."""
+    candidate_rejected: bool = False
+    previous: str | None = None
+    """The fingerprint of the key to fall back to."""
+
+
+class CredentialMetrics(Protocol):
+    """The numbers about one key; `sidecar.metrics` has them."""
+
+    def state(self, state: str) -> None:
+        """Set the state."""
+
+    def refused(self, *, refused: bool) -> None:
+        """Set whether the API answers 401 to every key there is."""
+
+    def info(self, source: str, fingerprint: str) -> None:
+        """Name the key in use."""
+
+    def since(self, timestamp: float) -> None:
+        """Set when the key came into use."""
+
+    def created(self, timestamp: float | None) -> None:
+        """Set when the source made the key."""
+
+    def refreshed(self, timestamp: float) -> None:
+        """Set when the source last answered."""
+
+    def rotate_before(self, timestamp: float | None) -> None:
+        """Set when the key becomes too old."""
+
+    def refresh(self, result: RefreshResult) -> None:
+        """Count a look."""
+
+    def cutover(self, result: str, seconds: float | None = None) -> None:
+        """Count a change of keys; seconds from its making to its use."""
+
+
 class CredentialReporter:
-    """Tells logs and metrics what happens to one key."""
+    """
+    Tells logs and metrics what happens to one key.
+
+    Args:
+        name: The upstream's; it is also the metric label.
+        source: `secrets_manager` or `file`.
+        rotate_every_days: The age at which a key should have been replaced.
+        metrics: The numbers.
+        now: Wall clock, Unix seconds.
+        monotonic: Seconds that never step.
+    """
 
     def __init__(
         self,
-        options: CredentialManagerOptions,
+        name: str,
         source: str,
+        rotate_every_days: int | None,
         metrics: CredentialMetrics,
         now: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
-        self._options = options
+        self._rotate_every_days = rotate_every_days
         self._source = source
         self._metrics = metrics
         self._now = now
         self._monotonic = monotonic
-        self._log = _log.bind(upstream=options.upstream, source=source)
+        self._log = _log.bind(upstream=name, source=source)
         self._failure: tuple[str, float] | None = None
         self._shown: Credential | None = None
         self._since: float | None = None
@@ -63,7 +130,7 @@ class CredentialReporter:
 
     def _rotate_before(self, credential: Credential | None) -> float | None:
         """Return when this key should have been replaced, in Unix seconds."""
-        days = self._options.rotate_every_days
+        days = self._rotate_every_days
         if credential is None or credential.created is None or not days:
             return None
         return credential.created + days * DAY_SECONDS

@@ -8,7 +8,7 @@ process.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from sidecar.core.keylife.messages import (
     Described,
@@ -27,7 +27,6 @@ from sidecar.core.secrecy.secret import (
     header_line,
     parse_secret,
 )
-from sidecar.credential.options import Prober
 from sidecar.credential.reporter import CredentialReporter
 from sidecar.credential.sources.base import Fetched, Source
 from sidecar.errors import RefreshResult, SecretRejected, SidecarError, SourceFailed
@@ -37,6 +36,13 @@ SOURCE_SECONDS: Final = 8.0
 PROBE_SECONDS: Final = 5.0
 
 T = TypeVar("T")
+
+
+class Prober(Protocol):
+    """Asks the API about a key."""
+
+    async def __call__(self, credential: Credential) -> bool | None:
+        """Return True: proven; False: refused with 401; None: no answer."""
 
 
 class SourceCalls:

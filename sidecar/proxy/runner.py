@@ -139,7 +139,7 @@ class LimitedSite(web.BaseSite):
                     raise
                 get_logger("sidecar.proxy").error(
                     "accept_failed",
-                    upstream=self._proxy.upstream.name,
+                    upstream=self._proxy.name,
                     reason="no file descriptor or memory is left; trying again in 1 s",
                 )
                 self._pause()
@@ -160,7 +160,7 @@ class LimitedSite(web.BaseSite):
             return True
         get_logger("sidecar.proxy").warning(
             "peer_refused",
-            upstream=self._proxy.upstream.name,
+            upstream=self._proxy.name,
             uid=uid,
             reason="this uid is not in allow_uids",
         )

@@ -7,11 +7,11 @@ costs no timer. Durations that are reported come from `clock`.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from sidecar.core.access.operations import Operation, Operations
 from sidecar.core.http.request_head import RequestHead, RequestRules
-from sidecar.core.http.target import localise
+from sidecar.core.http.target import BaseUrl, localise
 from sidecar.core.keylife.messages import Verdict
 from sidecar.core.secrecy.key_matcher import KeyMatcher
 from sidecar.core.secrecy.secret import Credential
@@ -23,8 +23,8 @@ from sidecar.proxy.client import ClientConnection
 from sidecar.proxy.connect import Connector
 from sidecar.proxy.error_responses import body_too_large
 from sidecar.proxy.known_calls import CallCache, KnownCall
-from sidecar.proxy.options import Upstream
 from sidecar.proxy.pool import Pool
+from sidecar.settings.tables import GuardSettings, UpstreamSettings
 
 SWEEP_SECONDS: Final = 0.25
 """How late a deadline may be noticed; a sweep over 1,000 connections takes 0.1 ms."""
@@ -56,7 +56,10 @@ class ProxyServer:
     All connections of one upstream; aiohttp's runner calls it for each new one.
 
     Args:
-        upstream: What to do.
+        name: The upstream's, for logs.
+        upstream: Its settings.
+        guard: Which guards act, and how.
+        access: Which calls get a line in the log.
         keys: The keeper of its key.
         operations: What the service may do.
         rules: How its requests are read.
@@ -69,8 +72,11 @@ class ProxyServer:
 
     def __init__(
         self,
-        upstream: Upstream,
+        name: str,
+        upstream: UpstreamSettings,
         *,
+        guard: GuardSettings,
+        access: Literal["off", "errors", "all"],
         keys: CredentialProvider,
         operations: Operations,
         rules: RequestRules,
@@ -80,7 +86,8 @@ class ProxyServer:
         monotonic: Callable[[], float],
         group: asyncio.TaskGroup,
     ) -> None:
-        self.upstream = upstream
+        self.name = name
+        self.base = BaseUrl.parse(upstream.base_url)
         self.limits = upstream.limits
         self.max_header_bytes = upstream.limits.max_header_bytes
         self.keys = keys
@@ -99,9 +106,10 @@ class ProxyServer:
         self._shortest = 1
         self.seam_bytes = 0
         """How much of a body's piece may be the beginning of a key."""
-        self._warn_only = upstream.guards.tripwire == "warn"
-        self.base_path = upstream.base.path
-        self.version_and_host = b" HTTP/1.1\r\nHost: %b\r\n" % upstream.base.host_header
+        self._guard = guard
+        self._warn_only = guard.tripwire == "warn"
+        self.base_path = self.base.path
+        self.version_and_host = b" HTTP/1.1\r\nHost: %b\r\n" % self.base.host_header
         self.known = CallCache()
         self.draining = False
         self._cutting = False
@@ -116,16 +124,15 @@ class ProxyServer:
         self.on_left: Callable[[], None] = lambda: None
         """Called when a connection of the service has ended: there is room for another."""
         self._access = AccessLog(
-            get_logger("sidecar.proxy").bind(upstream=upstream.name), upstream.access
+            get_logger("sidecar.proxy").bind(upstream=name), access
         )
-        self.log_all = upstream.access == "all"
+        self.log_all = access == "all"
 
     def learn(self, needles: KeyMatcher) -> None:
         """Guard against these keys from now on (called when the known keys change)."""
-        guards = self.upstream.guards
         self.known.forget()  # each was searched for the keys known so far
-        self.needles = needles if guards.reflection == "mask" else None
-        self._forbidden = needles if guards.tripwire != "off" else None
+        self.needles = needles if self._guard.reflection == "mask" else None
+        self._forbidden = needles if self._guard.tripwire != "off" else None
         self.seam_bytes = needles.reach
         self._shortest = min(map(len, needles.all), default=1)
 
@@ -187,7 +194,7 @@ class ProxyServer:
 
     def localise(self, location: bytes) -> bytes:
         """Turn a Location under the API's base into one on this listener."""
-        return localise(location, self.upstream.base)
+        return localise(location, self.base)
 
     def spawn(self, work: Coroutine[None, None, None]) -> None:
         """Run rare work as a task of the owner's group; a bug in it is only logged."""

@@ -1,11 +1,10 @@
 """Which tables and settings there are: read from the dataclasses of the tree."""
 
 import difflib
-import functools
 import json
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import (
     Annotated,
@@ -112,10 +111,17 @@ def _table(kind: Any) -> type[Table] | None:
     return kind if isinstance(kind, type) and issubclass(kind, Table) else None
 
 
-@functools.cache
 def settings_of(table: type[Table]) -> Mapping[str, Setting]:
     """Return the settings of a table by name, in their order."""
-    assert is_dataclass(table)  # noqa: S101  (for the type checker: every table is)
+    if table not in _KNOWN:
+        _KNOWN[table] = _read(table)
+    return _KNOWN[table]
+
+
+_KNOWN: Final[dict[type[Table], Mapping[str, Setting]]] = {}
+
+
+def _read(table: Any) -> Mapping[str, Setting]:
     hints = get_type_hints(table, include_extras=True)
     found = {}
     for field in fields(table):

@@ -6,7 +6,6 @@ so they are read from the source of the table.
 """
 
 import ast
-import functools
 import inspect
 import textwrap
 from collections.abc import Iterator
@@ -26,7 +25,6 @@ BEGIN: Final = "<!-- settings:begin -->"
 END: Final = "<!-- settings:end -->"
 
 
-@functools.cache
 def meanings(table: type[Table]) -> dict[str, str]:
     """Read the docstrings under the settings of a table, in one line each."""
     found: dict[str, str] = {}

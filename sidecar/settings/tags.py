@@ -1,6 +1,6 @@
 """What the tags of a secret say of its job: whose key it is, and when it is due."""
 
-from sidecar.settings.models import JobSettings
+from sidecar.settings.tables import JobSettings
 
 
 def tags_of(job: JobSettings) -> dict[str, str]:

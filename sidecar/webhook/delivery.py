@@ -12,12 +12,13 @@ import asyncio
 import io
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import Final, Self
 
 import aiohttp
+from yarl import URL
 
 from sidecar.errors import SidecarError
-from sidecar.webhook.options import Target
 
 CONNECT_SECONDS: Final = 2
 """To this machine; an app that is so slow to accept is not there."""
@@ -36,6 +37,24 @@ LARGE_BYTES: Final = 1_048_576
 
 # What aiohttp would add of its own when the sender did not send it.
 _NOT_ADDED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an endpoint's deliveries go: a URL, reached by TCP or through a socket."""
+
+    url: URL
+    socket: str = ""
+    """Path of the app's Unix socket; empty for TCP."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Target":
+        """Read `http://127.0.0.1:3000/hooks` or `unix:/run/app.sock:/hooks`."""
+        if text.startswith("unix:"):
+            socket, _, path = text.removeprefix("unix:").partition(":")
+            # encoded=True: the path leaves as it was written, not as yarl likes it.
+            return cls(URL(f"http://localhost{path or '/'}", encoded=True), socket)
+        return cls(URL(text, encoded=True))
 
 
 class AppUnreachable(SidecarError):

@@ -24,11 +24,11 @@ from sidecar.core.webhooks.verification import (
     verify,
 )
 from sidecar.log import get_logger
+from sidecar.settings.tables import WebhookSettings
 from sidecar.webhook.body import Bodies, BodyRefused
 from sidecar.webhook.dedupe import Claim, ClaimRefusal, StoreFailed, Window
-from sidecar.webhook.delivery import AppBroke, AppClient, AppUnreachable
+from sidecar.webhook.delivery import AppBroke, AppClient, AppUnreachable, Target
 from sidecar.webhook.fields import ForwardedFields
-from sidecar.webhook.options import EndpointOptions, Target
 from sidecar.webhook.outcome import COUNTED, WebhookOutcome, WebhookResult, answer
 from sidecar.webhook.secrets import WebhookSecrets
 
@@ -66,7 +66,8 @@ class EndpointMetrics(Protocol):
 class Endpoint:
     """All that one endpoint needs at hand."""
 
-    options: EndpointOptions
+    name: str
+    settings: WebhookSettings
     target: Target
     secrets: WebhookSecrets
     window: Window
@@ -104,7 +105,7 @@ class Handler:
     async def _end(self, endpoint: Endpoint, request: web.Request) -> WebhookOutcome:
         """Turn whatever happens into an outcome: the one ladder."""
         try:
-            limit = endpoint.options.max_body_bytes
+            limit = endpoint.settings.max_body_bytes
             async with self.bodies.read(request, limit) as body:
                 return await self._receive(endpoint, request, body)
         except BodyRefused as refused:
@@ -160,7 +161,7 @@ class Handler:
             body,
             endpoint.secrets.keys,
             now=self.now(),
-            tolerance_seconds=endpoint.options.tolerance_seconds,
+            tolerance_seconds=endpoint.settings.tolerance_seconds,
         )
 
     async def _deliver(
@@ -168,7 +169,7 @@ class Handler:
     ) -> tuple[WebhookResult, str]:
         try:
             status = await self.app.deliver(
-                endpoint.target, fields, body, endpoint.options.response_seconds
+                endpoint.target, fields, body, endpoint.settings.response_seconds
             )
         except AppUnreachable as away:
             return WebhookResult.APP_UNREACHABLE, str(away)
@@ -198,7 +199,7 @@ class Handler:
         write = _log.info if routine else _log.warning
         write(
             "webhook",
-            endpoint=endpoint.options.name,
+            endpoint=endpoint.name,
             result=result.value,
             id=outcome.id,
             reason=outcome.detail,

@@ -1,7 +1,7 @@
 """
 A receiver as a whole: its secrets, its stores, its connections to the apps.
 
-    async with WebhookReceiver(options, sources, tools) as receiver:
+    async with WebhookReceiver(webhooks, sources, tools, job="...") as receiver:
         runner = receiver.runner(drain_seconds=25)
         await runner.setup()
         await web.TCPSite(runner, "0.0.0.0", 8702).start()
@@ -15,21 +15,24 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from aiohttp import web
 
 from sidecar.core.secrecy.secret import Secret
 from sidecar.credential.sources.base import Source
+from sidecar.settings.tables import AwsSettings, WebhookSettings
 from sidecar.webhook.body import Bodies
 from sidecar.webhook.dedupe import MemoryIds, Window
-from sidecar.webhook.delivery import AppClient
+from sidecar.webhook.delivery import AppClient, Target
 from sidecar.webhook.dynamodb import Namespace, TableWindow
 from sidecar.webhook.handler import PREFIX, Endpoint, EndpointMetrics, Handler
-from sidecar.webhook.options import EndpointOptions, ReceiverOptions, Target
-from sidecar.webhook.runner import Runner
+from sidecar.webhook.runner import PortLimits, Runner
 from sidecar.webhook.secrets import SecretsOptions, WebhookSecrets
 from sidecar.webhook.table import DynamoTable, TableOptions, make_client
+
+MEMORY: Final = "memory"
+DYNAMODB: Final = "dynamodb:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,49 +59,61 @@ class WebhookReceiver:
     Everything behind the webhook listener; an async context manager.
 
     Args:
-        options: all endpoints.
+        webhooks: the settings of each endpoint, by its name.
         sources: where the secret of each endpoint is, by the endpoint's name. Endpoints
             with the same source object share one refresher. Closed at the end.
         tools: of the process.
+        job: whose receiver it is; it separates the ids of jobs that share a table.
+        aws: for DynamoDB.
+        log_delivered: whether a delivery that went well gets a line too.
+        limits: of the public port.
     """
 
     def __init__(
         self,
-        options: ReceiverOptions,
+        webhooks: Mapping[str, WebhookSettings],
         sources: Mapping[str, Source],
         tools: Dependencies,
+        *,
+        job: str,
+        aws: AwsSettings = AwsSettings(),
+        log_delivered: bool = False,
+        limits: PortLimits = PortLimits(),
     ) -> None:
-        self._options = options
+        self._job = job
+        self._aws = aws
+        self._limits = limits
         self._tools = tools
         self._stack = AsyncExitStack()
         self._tables: dict[str, DynamoTable] = {}
-        self._ids = MemoryIds(options.max_ids, tools.monotonic)
+        self._ids = MemoryIds(limits.max_ids, tools.monotonic)
         self._app = AppClient()
         shared: dict[int, WebhookSecrets] = {}
         self._closing: dict[int, Source] = {}
-        for endpoint in options.endpoints:
-            source = sources[endpoint.name]
+        for name, webhook in webhooks.items():
+            source = sources[name]
             if id(source) not in shared:
-                shared[id(source)] = self._watch(endpoint, source)
+                shared[id(source)] = self._watch(name, webhook, source)
             self._closing[id(source)] = source
         self._refreshers = tuple(shared.values())
         self.endpoints = {
-            endpoint.name: Endpoint(
-                endpoint,
-                Target.parse(endpoint.forward_to),
-                shared[id(sources[endpoint.name])],
-                self._window(endpoint),
-                tools.metrics(endpoint.name),
+            name: Endpoint(
+                name,
+                webhook,
+                Target.parse(webhook.forward_to),
+                shared[id(sources[name])],
+                self._window(name, webhook),
+                tools.metrics(name),
             )
-            for endpoint in options.endpoints
+            for name, webhook in webhooks.items()
         }
         self._handler = Handler(
             {f"{PREFIX}{name}": one for name, one in self.endpoints.items()},
             self._app,
-            Bodies(options.max_buffered_bytes, options.body_seconds),
+            Bodies(limits.max_buffered_bytes, limits.body_seconds),
             tools.now,
             tools.monotonic,
-            log_delivered=options.log_delivered,
+            log_delivered=log_delivered,
         )
 
     async def __aenter__(self) -> Self:
@@ -141,35 +156,41 @@ class WebhookReceiver:
         Args:
             drain_seconds: for deliveries under way when it is cleaned up.
         """
-        return Runner(receiver_app(self._handler), self._options, drain_seconds)
+        return Runner(receiver_app(self._handler), self._limits, drain_seconds)
 
-    def _watch(self, endpoint: EndpointOptions, source: Source) -> WebhookSecrets:
+    def _watch(
+        self, name: str, webhook: WebhookSettings, source: Source
+    ) -> WebhookSecrets:
         options = SecretsOptions(
-            refresh_seconds=endpoint.refresh_seconds,
+            refresh_seconds=webhook.refresh_seconds,
             monotonic=self._tools.monotonic,
             jitter=self._tools.jitter,
-            json_key=endpoint.json_key,
-            on_secrets=partial(self._tools.on_secrets, endpoint.name),
+            json_key=webhook.json_key,
+            on_secrets=partial(self._tools.on_secrets, name),
         )
-        return WebhookSecrets(endpoint.name, source, options)
+        return WebhookSecrets(name, source, options)
 
-    def _window(self, endpoint: EndpointOptions) -> Window:
-        if not endpoint.table:
-            return self._ids.window(endpoint.window_seconds)
-        if endpoint.table not in self._tables:
+    def _window(self, name: str, webhook: WebhookSettings) -> Window:
+        # A timestamp from the far side of the tolerance stays fresh for twice as long:
+        # an id that is forgotten before that could be replayed.
+        seconds = max(webhook.dedupe_seconds, 2 * webhook.tolerance_seconds)
+        if webhook.dedupe == MEMORY:
+            return self._ids.window(seconds)
+        table = webhook.dedupe.removeprefix(DYNAMODB)
+        if table not in self._tables:
             options = TableOptions(
-                endpoint.table,
-                partial(make_client, self._options.region, self._options.endpoint_url),
+                table,
+                partial(make_client, self._aws.region, self._aws.endpoint_url),
                 self._tools.now,
                 self._tools.token,
                 partial(self._tools.aws, "dynamodb"),
             )
-            self._tables[endpoint.table] = DynamoTable(options)
+            self._tables[table] = DynamoTable(options)
         return TableWindow(
-            self._tables[endpoint.table],
-            Namespace(self._options.job, endpoint.name),
-            endpoint.window_seconds,
-            endpoint.response_seconds,
+            self._tables[table],
+            Namespace(self._job, name),
+            seconds,
+            webhook.response_seconds,
         )
 
 

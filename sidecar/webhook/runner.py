@@ -6,13 +6,13 @@ waits an hour for a head, takes any number of connections and prints a traceback
 each malformed request.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import StreamReader, web
 
 from sidecar.limited_server import ConnectionLimitedServer, silent
 from sidecar.log import get_logger
-from sidecar.webhook.options import ReceiverOptions
 from sidecar.webhook.outcome import WebhookOutcome, WebhookResult, answer
 
 SERVER_ERROR: Final = 500
@@ -23,23 +23,39 @@ LINGER_SECONDS: Final = 2
 _log = get_logger("sidecar.webhook")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortLimits:
+    """Bounds of the public port; they are not settings."""
+
+    max_connections: int = 512
+    """From senders; further ones are answered 503 and closed."""
+    max_buffered_bytes: int = 67_108_864
+    """All bodies held at once: connections times the largest body would be gigabytes."""
+    max_ids: int = 250_000
+    """Remembered in memory, of all endpoints together (45 MB)."""
+    body_seconds: float = 10
+    """For a sender to finish its body."""
+    keepalive_seconds: float = 15
+    """For a whole head to arrive: the first or the next."""
+
+
 class Runner(web.AppRunner):
     """Serves the application of a receiver; sites are added to it as to any runner."""
 
     def __init__(
-        self, app: web.Application, options: ReceiverOptions, drain_seconds: float
+        self, app: web.Application, limits: PortLimits, drain_seconds: float
     ) -> None:
         super().__init__(app, shutdown_timeout=drain_seconds)
-        self._options = options
+        self._limits = limits
 
     async def _make_server(self) -> web.Server:
         started = await super()._make_server()
         return ConnectionLimitedServer(
             started,
-            self._options.max_connections,
+            self._limits.max_connections,
             _Connection,
             auto_decompress=False,
-            keepalive_timeout=self._options.keepalive_seconds,
+            keepalive_timeout=self._limits.keepalive_seconds,
             lingering_time=LINGER_SECONDS,
             # What aiohttp would log are exceptions of requests, with their tracebacks. Who
             # sends them is not us; a handler that fails is reported by the handler.

@@ -10,7 +10,6 @@ from structlog.typing import EventDict
 from sidecar.core.keylife.messages import Cutover, State
 from sidecar.core.secrecy.secret import Credential, Secret
 from sidecar.credential import reporter as narrator_module
-from sidecar.credential.options import CredentialManagerOptions
 from sidecar.credential.reporter import CredentialReporter
 from sidecar.errors import RefreshResult, SourceFailed
 from tests.support.simulation import EPOCH, FakeMetrics
@@ -61,9 +60,8 @@ def _narrator(
 ) -> CredentialReporter:
     """A narrator whose lines and numbers are seen."""
     del lines
-    options = CredentialManagerOptions("flownally", rotate_every_days=1)
     return CredentialReporter(
-        options, "file", metrics, lambda: EPOCH + clock.at, lambda: clock.at
+        "flownally", "file", 1, metrics, lambda: EPOCH + clock.at, lambda: clock.at
     )
 
 

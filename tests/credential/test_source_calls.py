@@ -15,9 +15,8 @@ from sidecar.core.keylife.messages import (
     VersionStage,
 )
 from sidecar.core.secrecy.secret import Credential, Secret, SecretRules, digest_of
-from sidecar.credential.options import CredentialManagerOptions, Prober
 from sidecar.credential.reporter import CredentialReporter
-from sidecar.credential.source_calls import SourceCalls
+from sidecar.credential.source_calls import Prober, SourceCalls
 from sidecar.errors import RefreshResult
 from tests.support.simulation import EPOCH, FakeMetrics, FakeSource
 from tests.support.virtual_clock import live
@@ -28,8 +27,9 @@ KEY = Credential(Secret("key-v1"), b"", 1, "v1", "v1")
 def jobs(source: FakeSource, probe: Prober | None = None) -> SourceCalls:
     """Make jobs of a source."""
     narrator = CredentialReporter(
-        CredentialManagerOptions("flownally"),
+        "flownally",
         source.kind,
+        None,
         FakeMetrics(),
         lambda: EPOCH,
         lambda: 0,

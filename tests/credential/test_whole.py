@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from sidecar.core.keylife.messages import Replay, State
-from sidecar.core.secrecy.secret import Credential, SecretRules
+from sidecar.core.secrecy.secret import Credential
 from sidecar.credential.manager import CredentialManager
-from sidecar.credential.options import CredentialManagerOptions
 from sidecar.credential.sources.base import Source
 from sidecar.credential.sources.file import FileSource
 from sidecar.credential.sources.secrets_manager import SecretsManagerSource
 from sidecar.emulator.aws import AwsClient, environment
 from sidecar.errors import RefreshResult
+from sidecar.settings.tables import CredentialSettings
 from tests.support.faulty_aws import AwsFault, AwsShim
 from tests.support.simulation import FakeMetrics
 from tests.support.waiting import until
@@ -47,12 +47,14 @@ def secrets(endpoint: str) -> SecretsManagerSource:
 
 @asynccontextmanager
 async def kept(
-    source: Source, metrics: FakeMetrics, rules: SecretRules | None = None
+    source: Source, metrics: FakeMetrics, credential: CredentialSettings | None = None
 ) -> AsyncIterator[CredentialManager]:
     """Run a keeper of a source."""
     keeper = CredentialManager(
-        CredentialManagerOptions("flownally", rules or SecretRules()),
+        "flownally",
+        credential or CredentialSettings(secret_id=NAME),
         source,
+        rotate_every_days=None,
         probe=None,
         metrics=metrics,
         on_secrets=lambda _: None,
@@ -179,8 +181,8 @@ async def test_whatever_breaks_a_rule_is_told_and_never_used(
     """The rule by its name, the key before it in use."""
     moto.put_secret(NAME, "fln_live_good")
     metrics = FakeMetrics()
-    rules = SecretRules(key_prefix="fln_live_")
-    async with kept(secrets(moto.endpoint), metrics, rules) as keeper:
+    credential = CredentialSettings(secret_id=NAME, key_prefix="fln_live_")
+    async with kept(secrets(moto.endpoint), metrics, credential) as keeper:
         used = await keeper.wait(10)
         if isinstance(value, bytes):
             moto.secrets.put_secret_value(SecretId=NAME, SecretBinary=value)

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from typing import Any
 
-from sidecar.proxy.options import Limits
+from sidecar.settings.tables import LimitSettings
 from tests.support.proxy_rig import GET, Peer, ok, post, running, until
 
 CHUNKED_POST = (
@@ -211,7 +211,7 @@ async def test_an_early_answer_ends_the_connection() -> None:
 
 async def test_a_body_over_the_limit_is_refused_by_its_length() -> None:
     """max_body_bytes: an announced length over it never reaches the API."""
-    async with running(limits=Limits(max_body_bytes=10)) as proxy:
+    async with running(limits=LimitSettings(max_body_bytes=10)) as proxy:
         answer = await proxy.call(post(b"x" * 11))
 
         assert answer.status == 413
@@ -221,7 +221,7 @@ async def test_a_body_over_the_limit_is_refused_by_its_length() -> None:
 
 async def test_a_body_over_the_limit_is_refused_by_count() -> None:
     """max_body_bytes holds for chunks too, and the API never sees a whole request."""
-    async with running(limits=Limits(max_body_bytes=10)) as proxy:
+    async with running(limits=LimitSettings(max_body_bytes=10)) as proxy:
         client = await proxy.client()
         await client.send(CHUNKED_POST + b"8\r\n12345678\r\n")
         peer = await proxy.connection(0)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sidecar.proxy.options import Limits
+from sidecar.settings.tables import LimitSettings
 from tests.support.proxy_rig import GET, KEY, Peer, ok, post, running
 
 
@@ -188,7 +188,7 @@ async def test_an_api_that_closes_gets_a_new_connection() -> None:
 async def test_a_location_of_the_api_stays_on_this_listener() -> None:
     """A redirect under base_url must not lead the service past the sidecar."""
     async with running() as proxy:
-        base = proxy.server.upstream.base
+        base = proxy.server.base
         moved = b"HTTP/1.1 302 Found\r\nLocation: http://%b/v1/new?x=1\r\n" % (
             base.host_header
         )
@@ -242,7 +242,7 @@ async def test_without_a_key_nothing_is_forwarded() -> None:
 
 async def test_calls_wait_for_a_free_connection() -> None:
     """With one connection to the API, calls are served one after the other."""
-    limits = Limits(max_upstream_connections=1)
+    limits = LimitSettings(max_upstream_connections=1)
     async with running(limits=limits) as proxy:
         answers = await asyncio.gather(*(proxy.call() for _ in range(8)))
 
@@ -252,7 +252,7 @@ async def test_calls_wait_for_a_free_connection() -> None:
 
 async def test_a_call_that_waits_too_long_is_told() -> None:
     """When the only connection stays busy: 503 upstream_busy."""
-    limits = Limits(max_upstream_connections=1, queue_seconds=0.1)
+    limits = LimitSettings(max_upstream_connections=1, queue_seconds=0.1)
     async with running(limits=limits) as proxy:
         done = asyncio.Event()
 
@@ -276,7 +276,7 @@ async def test_a_call_that_waits_too_long_is_told() -> None:
 
 async def test_more_connections_than_allowed_wait_in_the_backlog() -> None:
     """At max_connections further ones are not refused, they wait for room."""
-    async with running(limits=Limits(max_connections=2)) as proxy:
+    async with running(limits=LimitSettings(max_connections=2)) as proxy:
         first, second = await proxy.client(), await proxy.client()
         for client in (first, second):
             await client.send(GET)

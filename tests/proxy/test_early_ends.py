@@ -8,11 +8,11 @@ import pytest
 
 from sidecar.errors import STATUS, Code
 from sidecar.proxy.connection_ends import LINGER_BYTES, LINGER_SECONDS
-from sidecar.proxy.options import Limits
+from sidecar.settings.tables import LimitSettings
 from tests.support.proxy_rig import GET, Harness, Peer, ok, parse, running, until
 
 HOST: Final = b"Host: localhost\r\n"
-SMALL: Final = Limits(max_header_bytes=2048)
+SMALL: Final = LimitSettings(max_header_bytes=2048)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ async def test_no_more_is_dropped_than_is_meet() -> None:
 
 async def test_pipelined_calls_beyond_the_limit_wait_unread() -> None:
     """A head's worth of them is kept, and each is answered in its turn."""
-    limits = Limits(max_header_bytes=2048)
+    limits = LimitSettings(max_header_bytes=2048)
     total = 400
     async with running(limits=limits) as proxy:
 

@@ -6,11 +6,11 @@ import contextlib
 import pytest
 
 from sidecar.errors import Code
-from sidecar.proxy.options import Limits
 from sidecar.proxy.server import SWEEP_SECONDS
+from sidecar.settings.tables import LimitSettings
 from tests.support.proxy_rig import GET, Harness, Peer, ok, post, running, until
 
-SHORT = Limits(
+SHORT = LimitSettings(
     response_seconds=0.2, idle_seconds=0.2, header_seconds=0.2, keepalive_seconds=0.2
 )
 
@@ -373,7 +373,7 @@ async def test_a_service_that_leaves_cancels_its_call() -> None:
 
 async def test_a_service_that_leaves_the_queue_takes_no_connection() -> None:
     """A cancelled call is passed over when a connection becomes free."""
-    async with running(limits=Limits(max_upstream_connections=1)) as proxy:
+    async with running(limits=LimitSettings(max_upstream_connections=1)) as proxy:
         go = asyncio.Event()
 
         async def script(peer: Peer) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.core.keylife.messages import Replay
 from sidecar.errors import Code
-from sidecar.proxy.options import Guards, Limits
+from sidecar.settings.tables import GuardSettings, LimitSettings
 from tests.support.proxy_rig import (
     GET,
     KEY,
@@ -152,7 +152,7 @@ async def test_a_head_and_a_304_need_no_look() -> None:
 
 async def test_without_the_guard_an_answer_leaves_as_it_came() -> None:
     """Whole, in chunks, or compressed in a way that nobody can look into."""
-    async with running(guards=Guards(reflection="off")) as proxy:
+    async with running(guards=GuardSettings(reflection="off")) as proxy:
         chunks = HEAD + CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(RAW), RAW)
         proxy.script = proxy.always(ok(RAW), chunks, coded(b"br", b"\x0b\x02\x80ok"))
         whole, chunked, other = [await proxy.call() for _ in range(3)]
@@ -183,7 +183,7 @@ async def test_a_replayed_answer_is_looked_into_too() -> None:
         assert proxy.stats.recovered["replay"] == 1
 
 
-async def sent_in_pieces(body: bytes, guards: Guards) -> tuple[Answer, int]:
+async def sent_in_pieces(body: bytes, guards: GuardSettings) -> tuple[Answer, int]:
     """Send a body in two pieces; returns the answer and the count of the tripwire."""
     async with running(guards=guards) as proxy:
         half = len(body) // 2
@@ -198,9 +198,9 @@ async def sent_in_pieces(body: bytes, guards: Guards) -> tuple[Answer, int]:
 async def test_a_key_in_a_body_is_refused_or_told() -> None:
     """Also when it comes in two pieces; with `warn` the call goes on."""
     body = b"x" * 50 + RAW + b"x" * 50
-    blocked, blocked_count = await sent_in_pieces(body, Guards())
-    warned, warned_count = await sent_in_pieces(body, Guards(tripwire="warn"))
-    off, off_count = await sent_in_pieces(body, Guards(tripwire="off"))
+    blocked, blocked_count = await sent_in_pieces(body, GuardSettings())
+    warned, warned_count = await sent_in_pieces(body, GuardSettings(tripwire="warn"))
+    off, off_count = await sent_in_pieces(body, GuardSettings(tripwire="off"))
 
     assert (blocked.status, blocked.code, blocked_count) == (400, "tripwire", 1)
     assert (warned.status, warned_count) == (200, 1)
@@ -209,7 +209,7 @@ async def test_a_key_in_a_body_is_refused_or_told() -> None:
 
 async def test_a_body_without_a_key_is_looked_through_whole() -> None:
     """Piece by piece, past what is held, in chunks and to its end."""
-    async with running(limits=Limits(replay_body_bytes=100)) as proxy:
+    async with running(limits=LimitSettings(replay_body_bytes=100)) as proxy:
         client = await proxy.client()
         await client.send(
             b"PUT /contacts HTTP/1.1\r\nHost: localhost\r\n"

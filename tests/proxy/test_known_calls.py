@@ -6,7 +6,7 @@ from sidecar.core.secrecy.key_matcher import KeyMatcher
 from sidecar.core.secrecy.secret import Secret
 from sidecar.errors import Code
 from sidecar.proxy import known_calls
-from sidecar.proxy.options import Guards
+from sidecar.settings.tables import GuardSettings
 from tests.support.proxy_rig import GET, KEY, OTHER_KEY, ok, running
 
 WITH_OTHER_KEY = (
@@ -40,7 +40,9 @@ async def test_a_known_head_is_searched_again_for_a_new_key() -> None:
 
 async def test_a_head_with_a_key_is_never_known() -> None:
     """With `warn` the call passes, is counted each time, and is not remembered."""
-    async with running(guards=Guards(tripwire="warn"), known=(OTHER_KEY,)) as proxy:
+    async with running(
+        guards=GuardSettings(tripwire="warn"), known=(OTHER_KEY,)
+    ) as proxy:
         await proxy.call(WITH_OTHER_KEY)
         await proxy.call(WITH_OTHER_KEY)
 

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.core.keylife.messages import PassThrough, Replay, Verdict
 from sidecar.errors import Code
-from sidecar.proxy.options import Limits
+from sidecar.settings.tables import LimitSettings
 from tests.support.proxy_rig import (
     GET,
     KEY,
@@ -148,7 +148,7 @@ async def test_other_refusals_are_never_judged(status: int) -> None:
 
 async def test_a_body_that_is_not_held_is_not_replayed() -> None:
     """Over replay_body_bytes the 401 passes, but the keeper hears of it."""
-    async with running(limits=Limits(replay_body_bytes=10)) as proxy:
+    async with running(limits=LimitSettings(replay_body_bytes=10)) as proxy:
         proxy.script = proxy.always(unauthorized())
         proxy.keys.verdict = Replay(NEW, "replay")
         answer = await proxy.call(post(b"x" * 11))
@@ -224,7 +224,7 @@ async def test_a_401_in_two_parts_before_a_reset_is_whole(replayed: bool) -> Non
 
 async def test_a_401_that_overtakes_a_growing_body_passes() -> None:
     """Chunks that grow past replay_body_bytes: the 401 is the API's own."""
-    async with running(limits=Limits(replay_body_bytes=10)) as proxy:
+    async with running(limits=LimitSettings(replay_body_bytes=10)) as proxy:
 
         async def script(peer: Peer) -> None:
             await peer.head()

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.proxy import runner
-from sidecar.proxy.options import Limits
 from sidecar.proxy.runner import LimitedSite, bind
+from sidecar.settings.tables import LimitSettings
 from tests.support.proxy_rig import GET, SECONDS, Harness, Peer, running, until
 
 OWN = os.getuid()
@@ -172,7 +172,7 @@ async def test_a_peer_that_leaves_between_accept_and_now(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its descriptor and its place are given back."""
-    async with running(limits=Limits(max_connections=1)) as proxy:
+    async with running(limits=LimitSettings(max_connections=1)) as proxy:
         loop = asyncio.get_running_loop()
         real = loop.connect_accepted_socket
         failed = asyncio.Event()

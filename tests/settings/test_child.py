@@ -11,8 +11,6 @@ import pytest
 
 from sidecar.errors import Problem, SettingsInvalid
 from sidecar.settings import child, reference
-from sidecar.settings.model import Settings
-from sidecar.settings.loading import load
 from sidecar.settings.child import (
     INVALID,
     Loading,
@@ -21,6 +19,8 @@ from sidecar.settings.child import (
     main,
     to_json,
 )
+from sidecar.settings.loading import load
+from sidecar.settings.model import Settings
 from tests.support.settings_files import GOOD
 
 ROOT = Path(__file__).parents[2]

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.settings import introspection
-from sidecar.settings.model import Settings
-from sidecar.settings.loading import load
 from sidecar.settings.environment import read, variable
+from sidecar.settings.loading import load
+from sidecar.settings.model import Settings
 from tests.support.settings_files import GOOD, WEBHOOK, loaded, reasons
 
 UP = "SIDECAR_UPSTREAMS__FLOWNALLY__"

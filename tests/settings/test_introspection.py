@@ -102,5 +102,7 @@ def test_an_example(path: str, example: str) -> None:
 def test_the_nearest_name() -> None:
     """Near enough to be meant, or none."""
     said = "is not a setting"
-    assert introspection.unknown("levl", ["level", "x"]) == f"{said}; did you mean level?"
+    assert (
+        introspection.unknown("levl", ["level", "x"]) == f"{said}; did you mean level?"
+    )
     assert introspection.unknown("zzz", ["level", "format"]) == said

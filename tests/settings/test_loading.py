@@ -9,8 +9,8 @@ from hypothesis import given, strategies as st
 
 from sidecar.errors import SettingsInvalid
 from sidecar.settings.introspection import settings_of
-from sidecar.settings.model import Settings
 from sidecar.settings.loading import load
+from sidecar.settings.model import Settings
 from tests.support.settings_files import (
     CREDENTIAL,
     GOOD,

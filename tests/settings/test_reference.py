@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.settings import introspection, reference
-from sidecar.settings.model import Settings
 from sidecar.settings.loading import load
+from sidecar.settings.model import Settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -21,14 +21,20 @@ from sidecar.core.secrecy.secret import Credential, Secret, SecretRules, header_
 from sidecar.errors import Code
 from sidecar.metrics.hot import UpstreamStats
 from sidecar.proxy.connect import Connector
-from sidecar.proxy.options import Guards, Limits, Upstream
 from sidecar.proxy.pool import Pool
 from sidecar.proxy.server import ProxyServer
 from sidecar.proxy.upstream import UpstreamConnection
+from sidecar.settings.tables import (
+    CredentialSettings,
+    GuardSettings,
+    LimitSettings,
+    UpstreamSettings,
+)
 
 KEY: Final = "fln_test_Fuzz0123456789abcdefgh"
 NEXT_KEY: Final = "fln_test_Next9876543210zyxwvuts"
-BASE: Final = BaseUrl.parse("https://api.flownally.com/v1")
+BASE_URL: Final = "https://api.flownally.com/v1"
+BASE: Final = BaseUrl.parse(BASE_URL)
 MOST_STEPS: Final = 10_000
 # Costly to make, and never changed by a run.
 NEEDLES: Final = KeyMatcher([Secret(KEY), Secret(NEXT_KEY)])
@@ -216,7 +222,14 @@ class World:
         self._queue: list[Callable[[], object]] = []
         self.stats = UpstreamStats(("*",))
         self.server = ProxyServer(
-            Upstream(name="api", base=BASE, limits=Limits(**limits), guards=Guards()),
+            "api",
+            UpstreamSettings(
+                base_url=BASE_URL,
+                credential=CredentialSettings(secret_id="key"),
+                limits=LimitSettings(**limits),
+            ),
+            guard=GuardSettings(),
+            access="errors",
             keys=self.keys,
             operations=OPERATIONS,
             rules=RequestRules(),

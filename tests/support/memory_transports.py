@@ -13,14 +13,17 @@ from sidecar.core.access.operations import Operations
 from sidecar.core.http.line_cache import LineCache
 from sidecar.core.http.request_head import RequestRules
 from sidecar.core.http.response_head import ResponseRules
-from sidecar.core.http.target import BaseUrl
 from sidecar.core.secrecy.key_matcher import KeyMatcher
 from sidecar.core.secrecy.secret import Credential, Secret, SecretRules, header_line
 from sidecar.metrics import Metrics
 from sidecar.proxy.client import ClientConnection
-from sidecar.proxy.options import Guards, Limits, Upstream
 from sidecar.proxy.server import ProxyServer
 from sidecar.proxy.upstream import UpstreamConnection
+from sidecar.settings.tables import (
+    CredentialSettings,
+    GuardSettings,
+    UpstreamSettings,
+)
 
 KEY = "fln_live_benchsecretvalue0123456789abcdef"
 BODY = (
@@ -79,9 +82,15 @@ class Keys:
 
 def make() -> tuple[ClientConnection, UpstreamConnection]:
     """Return both ends of a proxy with all defaults on."""
-    base = BaseUrl.parse("https://api.flownally.com/v1")
+    upstream = UpstreamSettings(
+        base_url="https://api.flownally.com/v1",
+        credential=CredentialSettings(secret_id="key"),
+    )
     server = ProxyServer(
-        Upstream("api", base, Limits(), Guards()),
+        "api",
+        upstream,
+        guard=GuardSettings(),
+        access="errors",
         keys=cast("Any", Keys()),
         operations=Operations(None, ["* /service-accounts/**"]),
         rules=RequestRules(),

@@ -11,7 +11,8 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Literal
 
 from sidecar.core.access.operations import Operations
 from sidecar.core.http.request_head import RequestRules
@@ -23,9 +24,14 @@ from sidecar.core.secrecy.secret import Credential, Secret, SecretRules, header_
 from sidecar.errors import Code
 from sidecar.metrics import Metrics
 from sidecar.proxy.connect import Connector
-from sidecar.proxy.options import Guards, Limits, Upstream
 from sidecar.proxy.runner import LimitedSite, ProxyRunner, bind
 from sidecar.proxy.server import ProxyServer
+from sidecar.settings.tables import (
+    CredentialSettings,
+    GuardSettings,
+    LimitSettings,
+    UpstreamSettings,
+)
 
 KEY = "fln_test_0123456789abcdefghijKLMN"
 OTHER_KEY = "fln_test_zyxwvutsrqponmlkjihg9876"
@@ -310,30 +316,33 @@ class Harness:
 @contextlib.asynccontextmanager
 async def running(
     *,
-    limits: Limits | None = None,
-    guards: Guards | None = None,
+    limits: LimitSettings | None = None,
+    guards: GuardSettings | None = None,
     allow: Sequence[str] | None = None,
     deny: Sequence[str] = ("* /service-accounts/**",),
     known: Sequence[str] = (KEY,),
     dead_api: bool = False,
-    **upstream: object,
+    access: Literal["off", "errors", "all"] = "errors",
 ) -> AsyncIterator[Harness]:
     """Run a proxy with these options until the block ends."""
     harness = Harness()
-    guards = guards or Guards()
+    guards = guards or GuardSettings()
     api = await asyncio.start_server(
         harness._serve, "127.0.0.1", 0, limit=1 << 17, start_serving=not dead_api
     )
     # A dead one keeps its port, and does not listen: else the proxy may get it.
     host, port = api.sockets[0].getsockname()
-    base = BaseUrl.parse(f"http://{host}:{port}/v1")
-    options = replace(
-        Upstream(name="api", base=base, limits=limits or Limits(), guards=guards),
-        **upstream,  # type: ignore[arg-type]  # a dict of any
+    upstream = UpstreamSettings(
+        base_url=f"http://{host}:{port}/v1",
+        credential=CredentialSettings(secret_id="key"),
+        limits=limits or LimitSettings(),
     )
     async with asyncio.TaskGroup() as group:
         server = ProxyServer(
-            options,
+            "api",
+            upstream,
+            guard=guards,
+            access=access,
             keys=harness.keys,
             operations=Operations(
                 None if allow is None else [(entry, ()) for entry in allow], deny
@@ -344,7 +353,10 @@ async def running(
                 forwarded=guards.forwarded,
             ),
             connector=Connector(
-                base, None, ResponseRules(), options.limits.connect_seconds
+                BaseUrl.parse(upstream.base_url),
+                None,
+                ResponseRules(),
+                upstream.limits.connect_seconds,
             ),
             stats=harness.stats,
             clock=time.perf_counter,

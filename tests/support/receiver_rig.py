@@ -11,8 +11,9 @@ from typing import Any, Self
 from aiohttp import web
 
 from sidecar.core.secrecy.secret import Secret
-from sidecar.webhook.options import EndpointOptions, ReceiverOptions
+from sidecar.settings.tables import AwsSettings, WebhookSettings
 from sidecar.webhook.receiver import Dependencies, WebhookReceiver
+from sidecar.webhook.runner import PortLimits
 from tests.support.webhook_app import App
 from tests.support.webhook_fakes import JOB, Clock, FakeSource, headers, until
 
@@ -69,7 +70,9 @@ class Rig:
         self.wait_for_secrets = changes.pop("wait_for_secrets", True)
         self.names = changes.pop("names", ("inbox",))
         self._endpoint = changes.pop("endpoint", {})
-        self._options = changes
+        self._aws = changes.pop("aws", AwsSettings())
+        self._log_delivered = changes.pop("log_delivered", False)
+        self._limits = changes
         self._stack = AsyncExitStack()
         self.port = 0
 
@@ -77,11 +80,6 @@ class Rig:
         async with AsyncExitStack() as stack:
             if not self.app.serving:
                 await stack.enter_async_context(self.app)
-            options = ReceiverOptions(
-                endpoints=tuple(self._endpoint_options(name) for name in self.names),
-                job=JOB,
-                **self._options,
-            )
             tools = Dependencies(
                 now=self.clock,
                 monotonic=self.clock,
@@ -92,7 +90,15 @@ class Rig:
                 on_secrets=lambda _, held: self.learned.extend(held),
             )
             self.receiver = await stack.enter_async_context(
-                WebhookReceiver(options, dict.fromkeys(self.names, self.source), tools)
+                WebhookReceiver(
+                    dict.fromkeys(self.names, self._settings()),
+                    dict.fromkeys(self.names, self.source),
+                    tools,
+                    job=JOB,
+                    aws=self._aws,
+                    log_delivered=self._log_delivered,
+                    limits=PortLimits(**self._limits),
+                )
             )
             self.runner = self.receiver.runner(drain_seconds=1)
             await self.runner.setup()
@@ -107,9 +113,9 @@ class Rig:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    def _endpoint_options(self, name: str) -> EndpointOptions:
-        changes = {"forward_to": self.app.url, **self._endpoint}
-        return EndpointOptions(name=name, **changes)
+    def _settings(self) -> WebhookSettings:
+        changes = {"secret_id": "x", "forward_to": self.app.url, **self._endpoint}
+        return WebhookSettings(**changes)
 
     @property
     def results(self) -> list[str]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sidecar.errors import Problem, SettingsInvalid
-from sidecar.settings.model import Settings
 from sidecar.settings.loading import load
+from sidecar.settings.model import Settings
 
 JOB = """
 [job]

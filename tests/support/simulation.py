@@ -10,9 +10,9 @@ from typing import Final
 from sidecar.core.keylife.messages import Replay, State, proof_of
 from sidecar.core.secrecy.secret import Credential, Secret
 from sidecar.credential.manager import CredentialManager
-from sidecar.credential.options import CredentialManagerOptions
 from sidecar.credential.sources.base import Fetched, Versions
 from sidecar.errors import RefreshResult, SourceFailed
+from sidecar.settings.tables import CredentialSettings
 
 EPOCH: Final = 1_700_000_000.0
 TRIP_SECONDS: Final = 0.01
@@ -183,7 +183,7 @@ class World:
         *,
         probing: bool = False,
         max_stale: float = 0.0,
-        rotate_every_days: float | None = None,
+        rotate_every_days: int | None = None,
         kind: str = "secrets_manager",
         poll_seconds: float | None = None,
     ) -> None:
@@ -195,12 +195,10 @@ class World:
         self.jump = 0.0
         """How far the wall clock was set."""
         self.keeper = CredentialManager(
-            CredentialManagerOptions(
-                "flownally",
-                max_stale_seconds=max_stale,
-                rotate_every_days=rotate_every_days,
-            ),
+            "flownally",
+            CredentialSettings(secret_id="key", max_stale_seconds=max_stale),
             self.source,
+            rotate_every_days=rotate_every_days,
             probe=self.api.probe if probing else None,
             metrics=self.metrics,
             on_secrets=self._learn,

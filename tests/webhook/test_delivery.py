@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.webhook.delivery import AppBroke, AppClient, AppUnreachable
-from sidecar.webhook.options import Target
+from sidecar.webhook.delivery import AppBroke, AppClient, AppUnreachable, Target
 from tests.support.webhook_app import App, Behaviour, closing, resetting, silent
 from tests.support.webhook_fakes import until
 

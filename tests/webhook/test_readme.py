@@ -18,8 +18,8 @@ from werkzeug.serving import make_server
 from sidecar.emulator.aws import environment
 from sidecar.emulator.http_calls import wait_until
 from sidecar.metrics.instruments import WEBHOOK_RESULTS
-from sidecar.webhook.options import ReceiverOptions
 from sidecar.webhook.outcome import COUNTED, STATUS, WebhookResult
+from sidecar.webhook.runner import PortLimits
 from tests.support.webhook_fakes import OTHER, SECRET
 
 if TYPE_CHECKING:
@@ -148,8 +148,8 @@ def test_the_table_of_results_is_complete() -> None:
 
 
 def test_the_numbers_are_the_defaults() -> None:
-    """Those in the text are those in the options."""
-    options = ReceiverOptions(endpoints=(), job="staging-crm-sync")
+    """Those in the text are those of the listener."""
+    options = PortLimits()
 
     assert f"longer than {options.body_seconds:g} s" in SECTION
     assert f"{options.max_connections} connections" in SECTION

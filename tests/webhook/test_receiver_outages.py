@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from sidecar.emulator.aws import AwsClient
 from sidecar.errors import RefreshResult, SourceFailed
+from sidecar.settings.tables import AwsSettings
 from sidecar.webhook.dedupe import Claim, StoreFailed
 from tests.support.receiver_rig import Rig
 from tests.support.webhook_app import (
@@ -202,8 +203,7 @@ async def test_ids_in_a_table(moto: AwsClient, table: str) -> None:
     options: dict[str, Any] = {
         "names": ("inbox", "outbox"),
         "endpoint": {"dedupe": f"dynamodb:{table}"},
-        "region": "eu-west-1",
-        "endpoint_url": moto.endpoint,
+        "aws": AwsSettings(region="eu-west-1", endpoint_url=moto.endpoint),
     }
     async with Rig(**options) as first, Rig(first.app, **options) as second:
         answers = [await first.post(), await second.post(), await first.post()]
@@ -224,8 +224,7 @@ async def test_a_table_that_is_away_fails_closed(moto: AwsClient) -> None:
     """Never deliver unclaimed: the sender comes again, and the app hears nothing."""
     async with Rig(
         endpoint={"dedupe": "dynamodb:no-such-table"},
-        region="eu-west-1",
-        endpoint_url=moto.endpoint,
+        aws=AwsSettings(region="eu-west-1", endpoint_url=moto.endpoint),
     ) as rig:
         with capture_logs() as lines:
             answer = await rig.post()

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from sidecar.assembly.listeners import bound, listeners_of
 from sidecar.commands import control
 from sidecar.commands.checks.finding import Finding, failed, passed
 from sidecar.errors import Exit, SettingsInvalid
 from sidecar.settings.model import Settings
 from sidecar.settings.values import Address
+from sidecar.wiring import bound, listeners_of
 
 LIVE_SECONDS = 1.0
 OK = 200

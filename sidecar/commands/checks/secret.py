@@ -18,9 +18,8 @@ from sidecar.core.secrecy.secret import (
 from sidecar.credential.sources.base import Source, Versions
 from sidecar.errors import Exit, SecretRejected, SourceFailed
 from sidecar.settings.model import Settings
-from sidecar.settings.tables import JobSettings
+from sidecar.settings.tables import JobSettings, SecretSettings
 from sidecar.settings.tags import tags_of
-from sidecar.settings.tables import SecretSettings
 
 LOOK_SECONDS: Final = 20.0
 """The source gives up by itself before."""

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from sidecar.assembly.upstreams import rules_of
 from sidecar.commands.checks.api import Api, check_api
 from sidecar.commands.checks.finding import Finding, Level
 from sidecar.core.secrecy.secret import Secret
@@ -45,7 +44,7 @@ def checked(
     tables |= upstream
     settings = settings_with(upstream=tables).upstreams["flownally"]
     key = None if secret is None else Secret(secret)
-    api = Api("flownally", settings, rules_of(settings), key)
+    api = Api("flownally", settings, settings.credential.rules, key)
     found = list(check_api(api, time.time() if now is None else now))
     assert SECRET not in str(found)
     return found

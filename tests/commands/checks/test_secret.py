@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.assembly.upstreams import source_of
 from sidecar.commands.checks import secret as checks
 from sidecar.commands.checks.finding import Level
 from sidecar.commands.checks.secret import Look, check_record, look
@@ -14,9 +13,9 @@ from sidecar.core.secrecy.secret import SecretRules
 from sidecar.credential.sources.base import Fetched, Versions
 from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit, RefreshResult, SourceFailed
-from sidecar.settings.tables import AwsSettings
+from sidecar.settings.tables import AwsSettings, SecretSettings
 from sidecar.settings.tags import tags_of
-from sidecar.settings.tables import SecretSettings
+from sidecar.wiring import source_of
 from tests.support.check_findings import by_name, levels, settings_with
 from tests.support.faulty_aws import AwsFault, AwsShim
 

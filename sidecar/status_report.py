@@ -1,13 +1,10 @@
-"""What the admin port tells of the process: facts for probes, the status document."""
-
-from __future__ import annotations
+"""What the admin port reports of the process: facts for probes, the status document."""
 
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 from sidecar import __version__
 from sidecar.admin.health import HealthFacts, UpstreamHealth
@@ -25,14 +22,12 @@ from sidecar.credential.manager import CredentialManager
 from sidecar.hardening import HardeningStatus
 from sidecar.metrics import Metrics
 from sidecar.proxy.server import ProxyServer
-
-if TYPE_CHECKING:
-    from sidecar.settings.model import Settings
+from sidecar.settings.model import Settings
 
 
 @dataclass(slots=True)
 class Report:
-    """The parts of a running process, and what can be told of them."""
+    """The parts of a running process, and the reports that are made of them."""
 
     settings: Settings
     metrics: Metrics
@@ -55,11 +50,11 @@ class Report:
 
     @property
     def inflight(self) -> int:
-        """How many calls are under way."""
+        """How many calls are in flight."""
         return sum(proxy.stats.inflight for proxy in self.proxies.values())
 
     def facts(self) -> HealthFacts:
-        """Return what the probes of Kubernetes go by."""
+        """Return the facts that the probes of Kubernetes are answered by."""
         upstreams = [self._health(name) for name in self.settings.upstreams]
         if self.settings.webhooks:
             ready = self.webhooks_ready()
@@ -69,7 +64,7 @@ class Report:
 
     def _health(self, name: str) -> UpstreamHealth:
         keeper = self.keepers.get(name)
-        if keeper is None:  # the admin port is open before the first keeper
+        if keeper is None:  # the admin port opens before the first manager exists
             return UpstreamHealth(name, State.MISSING, had_key=False, usable=False)
         status = keeper.status
         return UpstreamHealth(

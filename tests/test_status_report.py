@@ -9,15 +9,15 @@ import pytest
 
 from sidecar.admin.health import readyz, startupz
 from sidecar.admin.history import Sample
-from sidecar.assembly.report import Report
 from sidecar.core.keylife.messages import State
 from sidecar.credential.manager import CredentialManager
-from sidecar.credential.options import CredentialStatus
+from sidecar.credential.reporter import CredentialStatus
 from sidecar.errors import Code
 from sidecar.hardening import HardeningStatus
 from sidecar.metrics import Metrics
 from sidecar.metrics.hot import UPSTREAM
 from sidecar.proxy.server import ProxyServer
+from sidecar.status_report import Report
 from tests.support.full_settings import everything
 
 FRESH = CredentialStatus(State.FRESH, "file", fingerprint="abcdef01", generation=1)
