@@ -57,8 +57,8 @@ class CredentialMetrics(Protocol):
     def state(self, state: str) -> None:
         """Set the state."""
 
-    def refused(self, *, refused: bool) -> None:
-        """Set whether the API answers 401 to every key there is."""
+    def unexpected_event(self) -> None:
+        """Count an event of the key life that the rules do not expect."""
 
     def info(self, source: str, fingerprint: str) -> None:
         """Name the key in use."""
