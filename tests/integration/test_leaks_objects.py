@@ -54,7 +54,7 @@ def credential() -> Credential:
 def redactor() -> Redactor:
     """Make one that knows the key."""
     made = Redactor()
-    made.hold("a", [Secret(KEY)], 0.0)
+    made.hold("a", [Secret(KEY)])
     return made
 
 

@@ -170,7 +170,7 @@ def test_what_cannot_be_decoded_does_not_pass(
 @pytest.mark.parametrize("kind", [b"br", b"zstd", b"gzip, gzip", b"compress"])
 def test_other_codings_do_not_pass(kind: bytes) -> None:
     """They were not offered to the API; it must not send them."""
-    assert "looked into" in refusal(kind, [])
+    assert "coding cannot be decoded" in refusal(kind, [])
 
 
 def test_plain_text_in_a_gzip_header_is_searched() -> None:
@@ -201,7 +201,7 @@ def test_a_bomb_is_refused_early() -> None:
         for piece in cut(data, 4096):
             inspector.feed(piece)
 
-    with pytest.raises(Refused, match="proportion"):
+    with pytest.raises(Refused, match="grows too much"):
         feed_all()
 
     assert inspector._out <= FREE + compressed.STEP
