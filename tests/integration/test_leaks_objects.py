@@ -6,6 +6,7 @@ the `repr` of everything that a function held when it failed.
 """
 
 import copy
+import gc
 import json
 import logging
 import pickle
@@ -14,6 +15,8 @@ import reprlib
 import string
 import sys
 import traceback
+import weakref
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +42,9 @@ from sidecar.credential.sources.base import Fetched
 from sidecar.rotation.secret_document import CreatedKey
 from sidecar.rotation.store import Read
 from tests.integration.test_leaks import KEY, assert_hidden
-from tests.support.fuzz_rig import KEY as WORLD_KEY, World
+from tests.support.fuzz_rig import KEY as WORLD_KEY, World as ProxyWorld
+from tests.support.simulation import EPOCH, World
+from tests.support.virtual_clock import live
 
 SIGNING_KEY: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NEEDLES: Final = KeyMatcher([Secret(KEY)], "fln_live_")
@@ -72,7 +77,7 @@ def inspector() -> Inspector:
 
 def exchange() -> Any:
     """Make a call that is under way, with its connections."""
-    world = World()
+    world = ProxyWorld()
     wire = world.service()
     wire.feed(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhal")
     world.settle()
@@ -171,6 +176,29 @@ def test_a_traceback_with_locals_shows_no_key() -> None:
                 text += repr(frame.f_locals)
         # The names of this module's own constants are not what is tested.
         assert_hidden({make.__name__: text}, KEY, SIGNING_KEY)
+
+
+def test_a_rotation_releases_the_old_keys() -> None:
+    """The credential manager holds the current and the previous key, no older one."""
+    world = World()
+    world.issue("v0")
+    held: list[weakref.ref[Secret]] = []
+
+    async def rotate() -> None:
+        async with world.running():
+            await world.keeper.wait(5)
+            for number in range(1, 101):
+                world.issue(f"v{number}", EPOCH + number)
+                world.revoke(f"v{number - 1}")
+                assert await world.burst(2) == Counter({200: 2})
+                held.extend(map(weakref.ref, world.learned[-1]))
+                world.learned.clear()
+            gc.collect()
+            alive = {secret.reveal() for one in held if (secret := one())}
+            assert alive <= {"key-v100", "key-v99"}
+
+    live(rotate())
+    assert len(held) >= 100
 
 
 def test_the_standard_hooks_are_not_used_in_the_product() -> None:
