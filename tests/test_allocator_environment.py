@@ -51,6 +51,8 @@ def test_pieces_of_a_large_answer_cost_no_page_faults() -> None:
 
 def test_the_image_has_the_variables_of_the_benchmark() -> None:
     """So the image costs what is measured."""
-    found = dict(re.findall(r"^ +(MALLOC_\w+_)=(\d+)", DOCKERFILE.read_text(), re.M))
+    found = dict(
+        re.findall(r"^ +(MALLOC_\w+_)=(\d+)", DOCKERFILE.read_text(), re.MULTILINE)
+    )
 
     assert found == ENVIRONMENT

@@ -95,7 +95,7 @@ class ConsoleProcess(SidecarProcess):
         found = []
         for line in self.output().splitlines():
             words = line.split()
-            if len(words) > 3 and event in {None, words[3]}:
+            if len(words) > 3 and event in {None, words[2]}:
                 pairs = (word.partition("=") for word in words[4:])
                 found.append({name: value for name, _, value in pairs})
         return found

@@ -253,22 +253,6 @@ def test_standard_error_is_written_line_by_line() -> None:
     assert len(done.stderr.splitlines()) == 2
 
 
-def test_pretty_printers_are_not_imported() -> None:
-    """`rich` costs 4 MB and is nobody's business here; others may still import it."""
-    script = textwrap.dedent(
-        """
-        import sys
-        from sidecar import log
-        found = [n for n in ("rich", "colorama", "better_exceptions") if n in sys.modules]
-        print(found)
-        """
-    )
-
-    done = run(script, "")
-
-    assert done.stdout.strip() == "[]"
-
-
 def test_before_it_is_configured_a_logger_prints_nothing_to_stdout() -> None:
     """Standard output of a command is its answer."""
     script = f"from sidecar import log\nlog.get_logger('x').info({KEY!r})"

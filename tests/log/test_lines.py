@@ -16,8 +16,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from sidecar.core.secrecy.secret import MASK, Secret
 from sidecar.errors import RefreshResult
 from sidecar.log import get_logger
-from sidecar.log.fields import MAX_TEXT
-from sidecar.log.lines import MAX_LINE
+from sidecar.log.lines import MAX_LINE, MAX_TEXT
 from tests.log.conftest import KEY, Log
 
 log = get_logger("sidecar.tests")
@@ -290,8 +289,8 @@ def test_console_lines_are_for_people(logs: Log) -> None:
     head, _, rest = logs.text.partition(" ")
     assert head.endswith("Z")
     assert rest == (
-        "info sidecar.tests call_answered"
-        ' path=/contacts text="a b" none=null list=[1, "é"]\n'
+        "[info] call_answered [sidecar.tests]"
+        " path=/contacts text='a b' none=None list=[1, 'é']\n"
     )
 
 
@@ -304,7 +303,7 @@ def test_console_shows_an_exception_on_lines_of_its_own(logs: Log) -> None:
         log.exception("broken")
 
     first, second, *rest = logs.text.splitlines()
-    assert first.endswith("error sidecar.tests broken")
+    assert first.endswith("[error] broken [sidecar.tests]")
     assert second == "    json.decoder.JSONDecodeError"
     assert all(line.startswith("      ") for line in rest)
 
@@ -316,4 +315,4 @@ def test_a_stream_that_is_a_file_gets_utf8(logs: Log) -> None:
 
     log.info("event", name="Žofie")
 
-    assert 'name="Žofie"' in logs.text
+    assert "name=Žofie" in logs.text

@@ -31,7 +31,8 @@ def layers(text: str) -> Iterator[tuple[str, list[int] | None]]:
     yield text, None
     layer, origin = text, None
     for _ in range(LAYERS):
-        if not _ESCAPE.search(layer):
+        # The first test costs 0.1 us, the search of a line 1.7 us.
+        if not any(map(layer.__contains__, "%\\&")) or not _ESCAPE.search(layer):
             return
         decoded, starts = unescaped(layer)
         origin = starts if origin is None else [origin[start] for start in starts]

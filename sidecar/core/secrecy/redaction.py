@@ -19,7 +19,7 @@ from typing import Final
 from sidecar.core.secrecy.encodings import base64_cores
 from sidecar.core.secrecy.escapes import LAYERS, layers, unescaped
 from sidecar.core.secrecy.secret import MASK, Secret, Unpicklable
-from sidecar.core.secrecy.secret_patterns import PATTERNS, WORDS
+from sidecar.core.secrecy.secret_patterns import PATTERNS, words_in
 
 KEPT: Final = 32
 """
@@ -160,7 +160,7 @@ class Redactor(Unpicklable):
             for one in known:
                 if one.is_in(layer, lower):
                     found += _traced(one.find(layer), origin)
-            words = [word for word in WORDS if word in lower]
+            words = words_in(lower)
             if words:
                 for pattern in PATTERNS:
                     if not pattern.words.isdisjoint(words):
