@@ -1,8 +1,8 @@
 """
-Whether the key can be taken out of the process: by its own uid, by a core, by a dump.
+Whether another process of the same uid can take the key: from memory, a core, a dump.
 
-The attacker is another process with the same, non-root uid: an app that was taken over
-in the same pod. A control shows that each attack works on a process that is not hardened.
+The attacker is a compromised application in the same pod, whose uid is not root. A control
+shows that each attack works on a process that is not hardened.
 """
 
 import contextlib
@@ -44,9 +44,9 @@ from tests.support.webhook_fakes import (
 )
 
 UID: Final = 61_234
-"""Nobody's; tests run as root, and root is not who we defend against."""
+"""An unused uid: the tests run as root, and root is no attacker here."""
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
-# As root in a home that others cannot enter, the interpreter itself must be readable.
+# The interpreter may be in a home directory that only root can enter.
 AS_USER: Final = [
     "setpriv",
     f"--reuid={UID}",
@@ -59,7 +59,7 @@ AS_USER: Final = [
 
 
 def as_user(*command: str) -> list[str]:
-    """Run a command as the user, with nothing of root but reading files."""
+    """Return a command that runs as the user and may read all files."""
     return [*AS_USER, *command] if os.geteuid() == 0 else list(command)
 
 
@@ -70,7 +70,7 @@ def user_process(directory: Path, settings: Settings) -> SidecarProcess:
 
 @pytest.fixture(name="process", scope="module")
 def _process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProcess]:
-    """A sidecar with a key in it, run by a user who is not root."""
+    """A sidecar with a key, run by a user who is not root."""
     directory = tmp_path_factory.mktemp("hardening")
     with RawApi() as api:
         process = user_process(
@@ -88,7 +88,7 @@ def _process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SidecarProces
 
 @pytest.fixture(name="soft", scope="module")
 def _soft() -> Iterator[int]:
-    """A process of the same user that is not hardened, with the key in it: the control."""
+    """The control: a process of the same user with the key, not hardened."""
     code = (
         "import sys; held = sys.stdin.readline(); print('ready', flush=True); "
         "sys.stdin.read()"
@@ -121,11 +121,11 @@ libc = ctypes.CDLL(None, use_errno=True)
 class Span(ctypes.Structure):
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 pid = %d
-# Where to read: maps is closed too, so any address will do to see whether it may.
+# maps is closed too, so any address shows whether the call is permitted.
 kept = ctypes.create_string_buffer(8)
 here, there = Span(ctypes.addressof(kept), 8), Span(4096, 8)
 libc.process_vm_readv(pid, ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
-sys.exit(ctypes.get_errno() == 1)  # EPERM; EFAULT: it may
+sys.exit(ctypes.get_errno() == 1)  # EPERM; EFAULT: permitted
 """
 TAKE: Final = """
 import ctypes, os, sys
@@ -150,7 +150,7 @@ ATTACKS: Final = [
 
 
 def succeeds(code: str) -> bool:
-    """Run an attack as the user; tell whether it got through."""
+    """Run an attack as the user; return whether it succeeds."""
     done = subprocess.run(
         as_user(sys.executable, "-c", code), check=False, capture_output=True
     )
@@ -161,15 +161,15 @@ def succeeds(code: str) -> bool:
 def test_a_process_of_the_same_user_cannot_look_into_it(
     process: SidecarProcess, soft: int, attack: Any, request: pytest.FixtureRequest
 ) -> None:
-    """Memory, map, environment and descriptors belong to root; nobody may trace."""
+    """Memory, maps, environment and descriptors belong to root; tracing is refused."""
     name = request.node.callspec.id
     assert not succeeds(attack(process.pid))
-    if name != "stack":  # root's in any case
+    if name != "stack":  # always belongs to root
         assert succeeds(attack(soft)), "the control: this attack works elsewhere"
 
 
 def test_it_is_closed_before_it_reads_its_settings(tmp_path: Path) -> None:
-    """Who opens its memory early may go on reading it, also when there is a key."""
+    """A process that opens its memory early could read the key later."""
     tmp_path.chmod(0o755)
     pipe = tmp_path / "settings"
     os.mkfifo(pipe)
@@ -192,7 +192,7 @@ def test_it_is_closed_before_it_reads_its_settings(tmp_path: Path) -> None:
 
 
 def ended(pipe: Path) -> bool:
-    """Open a pipe for its reader and close it, if the reader has come so far."""
+    """Open a pipe and close it; return False if it has no reader yet."""
     try:
         os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
     except OSError:
@@ -201,7 +201,7 @@ def ended(pipe: Path) -> bool:
 
 
 def test_gcore_gets_nothing(process: SidecarProcess, soft: int, tmp_path: Path) -> None:
-    """A debugger of the same user cannot attach, so it dumps nothing."""
+    """A debugger of the same user cannot attach."""
     tmp_path.chmod(0o777)
     for parent in tmp_path.parents:
         with contextlib.suppress(PermissionError):
@@ -220,8 +220,8 @@ def test_gcore_gets_nothing(process: SidecarProcess, soft: int, tmp_path: Path) 
     assert KEY.encode() in control.read_bytes()
 
 
-def test_what_it_says_of_itself(process: SidecarProcess) -> None:
-    """`/status` tells how far hardening went."""
+def test_the_status_reports_the_protections(process: SidecarProcess) -> None:
+    """`/status` reports the protections in force."""
     posture = process.status()["process"]
 
     assert posture["dumpable"] is False
@@ -236,7 +236,7 @@ def test_what_it_says_of_itself(process: SidecarProcess) -> None:
 
 
 def test_a_crash_leaves_no_core(tmp_path: Path) -> None:
-    """SIGABRT and SIGSEGV write no file that has the key in it."""
+    """SIGABRT and SIGSEGV write no file that holds the key."""
     with RawApi() as api:
         for number in (signal.SIGABRT, signal.SIGSEGV):
             directory = tmp_path / number.name
@@ -255,7 +255,7 @@ def test_a_crash_leaves_no_core(tmp_path: Path) -> None:
 
 
 def test_no_child_inherits_anything(process: SidecarProcess) -> None:
-    """A sidecar starts no process; its threads are its own."""
+    """A sidecar has no child process."""
     children = [
         Path(f"/proc/{process.pid}/task/{task.name}/children").read_text()
         for task in Path(f"/proc/{process.pid}/task").iterdir()
@@ -348,7 +348,7 @@ def test_a_retired_webhook_secret_verifies_nothing_and_is_masked(
 
 
 def post(process: SidecarProcess, id_: str, secret: str) -> int:
-    """Send a delivery that is signed with this secret; return what becomes of it."""
+    """Send a delivery that is signed with this secret; return the status."""
     fields = headers(b"{}", id_, time.time(), secret)
     address = process.address("webhooks")
     options: dict[str, Any] = {"method": "POST", "body": b"{}", "headers": fields}
@@ -369,5 +369,5 @@ def use(process: SidecarProcess) -> None:
 
 
 def fingerprint(process: SidecarProcess) -> str:
-    """Return that of the key in use."""
+    """Return the fingerprint of the key in use."""
     return str(process.status()["upstreams"][UPSTREAM]["fingerprint"])
