@@ -17,7 +17,7 @@ from sidecar.core.secrecy.redaction import Redactor
 from sidecar.log.canary import canary_survives
 from sidecar.log.handler import CANARY, PINNED, LineHandler, Stream
 from sidecar.log.hooks import install_hooks, loop_exception_handler
-from sidecar.log.lines import Format, as_message, exception_renderer
+from sidecar.log.lines import Format, as_message
 
 __all__ = [
     "Format",
@@ -44,7 +44,6 @@ structlog.configure(
     processors=[
         structlog.stdlib.filter_by_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
-        exception_renderer,
         as_message,
     ],
     wrapper_class=structlog.stdlib.BoundLogger,

@@ -13,7 +13,7 @@ Rule 4: a text is masked before it is cut, because half a key is not recognised.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from logging import LogRecord
 from typing import Any, Final, Literal
@@ -48,10 +48,9 @@ _json_renderer: Final = structlog.processors.JSONRenderer(
 _console_renderer: Final = structlog.dev.ConsoleRenderer(
     colors=False, sort_keys=False, pad_event_to=0, pad_level=False
 )
-exception_renderer: Final = structlog.processors.ExceptionRenderer(
+_exception_renderer: Final = structlog.processors.ExceptionRenderer(
     lambda exc_info: failure_text(exc_info[1])
 )
-"""Structlog's processor that replaces `exc_info`; without a source line or a local."""
 
 
 class LogEvent(dict[str, Any]):
@@ -159,12 +158,13 @@ class _Texts:
 
 def _fields(record: LogRecord) -> dict[str, Plain]:
     """Return the head of a line, then the event's own fields, then its exception."""
-    event: Mapping[str, Any]
+    event: MutableMapping[str, Any]
     if isinstance(record.msg, LogEvent):
         event = record.msg
     else:
-        text = {"event": record.getMessage(), "exc_info": record.exc_info}
-        event = exception_renderer(None, "", text)
+        event = {"event": record.getMessage(), "exc_info": record.exc_info}
+    # Here and not before `as_message`: what it raises must not reach the program.
+    event = _exception_renderer(None, "", event)
     fields = _head(record)
     shown = plain(event.get("event", ""))
     fields["event"] = shown if isinstance(shown, str) else json.dumps(shown)

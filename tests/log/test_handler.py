@@ -12,6 +12,7 @@ import pytest
 
 from sidecar import log
 from sidecar.core.secrecy.redaction import Redactor
+from sidecar.errors import SidecarError
 from sidecar.log.handler import PINNED, Descriptor, LineHandler
 from tests.log.conftest import KEY, Log
 
@@ -143,6 +144,23 @@ def test_a_record_with_bad_arguments_is_withheld(logs: Log, style: log.Format) -
 
     assert "line_withheld" in logs.text
     assert "TypeError" in logs.text
+    assert KEY[5:20] not in logs.text
+
+
+class Unprintable(SidecarError):
+    """An exception without a message."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise ValueError(KEY)
+
+
+def test_a_record_with_a_bad_exception_is_withheld(logs: Log) -> None:
+    """What its message raises does not reach the program."""
+    log.get_logger("sidecar.tests").error("event", exc_info=Unprintable())
+
+    assert logs.line["event"] == "line_withheld"
+    assert logs.line["reason"] == "ValueError"
     assert KEY[5:20] not in logs.text
 
 
