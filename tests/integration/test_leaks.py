@@ -289,7 +289,7 @@ def test_no_failure_of_aws_shows_the_key(
 def asked(shim: AwsShim, times: int) -> None:
     """Wait until AWS has received this many more requests."""
     target = shim.calls.total() + times
-    wait_until(lambda: shim.calls.total() >= target, "a look", 20)
+    wait_until(lambda: shim.calls.total() >= target, "a refresh", 20)
 
 
 def cutovers(process: SidecarProcess) -> set[str]:
