@@ -32,9 +32,7 @@ from sidecar import __version__
 from sidecar.admin.app import AdminHooks, admin_app
 from sidecar.admin.page import StatusPage
 from sidecar.admin.runner import AdminRunner
-from sidecar.allocator import keep_freed_memory
 from sidecar.assembly import upstreams as assembly
-from sidecar.assembly.forgetting import Forgetter
 from sidecar.assembly.listeners import ADMIN, WEBHOOKS, address_of, all_bound
 from sidecar.assembly.report import Report
 from sidecar.core.http.request_head import RequestRules
@@ -94,10 +92,8 @@ class Sidecar:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        keep_freed_memory()
         self.metrics = Metrics(__version__)
         self._redactor = Redactor(self.metrics.log_redacted)
-        self._forgetter = Forgetter(self._redactor, time.monotonic)
         configure(settings.log.level, settings.log.format, self._redactor)
         self._log = get_logger("sidecar.app")
         canary = Secret(f"canary_{secrets.token_urlsafe(24)}")
@@ -143,7 +139,6 @@ class Sidecar:
                 if self._settings.webhooks:
                     runners.append(await self._start_webhooks(sockets, stack))
                 background.append(group.create_task(self._report.watch.run()))
-                background.append(group.create_task(self._forgetter.run()))
                 self._tell(sockets, on_ready)
                 await stop.wait()
                 await self._drain(runners)
@@ -211,7 +206,7 @@ class Sidecar:
         from sidecar.assembly.webhooks import receiver_of  # noqa: PLC0415 - see above
 
         self._receiver = await stack.enter_async_context(
-            receiver_of(self._settings, self.metrics, self._forgetter.hold)
+            receiver_of(self._settings, self.metrics, self._redactor.hold)
         )
         runner = self._receiver.runner(self._settings.drain.timeout_seconds)
         await runner.setup()
@@ -239,7 +234,7 @@ class Sidecar:
 
     def _learn(self, name: str, held: tuple[Secret, ...]) -> None:
         """Let every guard know the keys of an upstream before one of them is used."""
-        self._forgetter.hold(name, held)
+        self._redactor.hold(name, held)
         credential = self._settings.upstreams[name].credential
         self._report.proxies[name].learn(KeyMatcher(held, credential.key_prefix or ""))
 
