@@ -14,6 +14,7 @@ from sidecar.core.secrecy.key_matcher import KeyMatcher
 from sidecar.core.secrecy.masking import Masker
 from sidecar.errors import Code
 from sidecar.proxy.connect import Connector
+from sidecar.proxy.replay_body import ReplayBody
 from sidecar.proxy.upstream import UpstreamConnection
 from tests.support.proxy_rig import GET, Harness, Peer, ok, post, running, until
 
@@ -52,7 +53,7 @@ async def test_in_judging_a_call(
     """Before there is a call to end."""
     async with running() as proxy:
         with monkeypatch.context() as patched:
-            patched.setattr(proxy.server, "admit", boom)
+            patched.setattr(proxy.server.context, "admit", boom)
             await check_500(proxy)
         await check_well(proxy)
 
@@ -68,7 +69,7 @@ async def test_in_what_follows_a_refusal(
         client = await proxy.client()
         await client.send(b"GET /a/../b HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await client.answer()).code == "bad_target"
-        (service,) = proxy.server.services
+        (service,) = proxy.server.clients
         with monkeypatch.context() as patched:
             patched.setattr(type(service), "_drop", boom)
             await client.send(b"more")
@@ -82,7 +83,7 @@ async def test_in_taking_a_body(
     """In the middle of a call that has not been answered."""
     async with running() as proxy:
         with monkeypatch.context() as patched:
-            patched.setattr(proxy.server, "holds_key", boom)
+            patched.setattr(ReplayBody, "add", boom)
             await check_500(proxy, post(b"hello"))
         await check_well(proxy)
 

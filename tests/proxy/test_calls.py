@@ -283,7 +283,7 @@ async def test_more_connections_than_allowed_wait_in_the_backlog() -> None:
             await client.answer()
         third = await proxy.client()
         await third.send(GET)
-        served = len(proxy.server.services)
+        served = len(proxy.server.clients)
         first.close()
         answer = await third.answer()
 

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from sidecar.errors import STATUS, Code
-from sidecar.proxy.connection_ends import LINGER_BYTES, LINGER_SECONDS
+from sidecar.proxy.client import LINGER_BYTES, LINGER_SECONDS
 from sidecar.proxy.options import Limits
 from tests.support.proxy_rig import GET, Harness, Peer, ok, parse, running, until
 
@@ -56,7 +56,7 @@ async def test_a_line_break_may_come_in_two_pieces() -> None:
     async with running() as proxy:
         client = await proxy.client()
         await client.send(b"\r")
-        await until(lambda: [one for one in proxy.server.services if one._partial])
+        await until(lambda: [one for one in proxy.server.clients if one._partial])
         await client.send(b"\n" + GET)
 
         assert (await client.answer()).status == 200
@@ -75,9 +75,9 @@ async def test_what_follows_a_refusal_is_dropped_for_a_while() -> None:
     async with running() as proxy:
         client = await refused(proxy)
         await client.send(b"x" * 100_000)
-        await until(lambda: [s for s in proxy.server.services if s._lingered > 99_999])
+        await until(lambda: [s for s in proxy.server.clients if s._dropped > 99_999])
         proxy.server._monotonic = lambda: time.monotonic() + LINGER_SECONDS + 1
-        await until(lambda: not proxy.server.services, "the end")
+        await until(lambda: not proxy.server.clients, "the end")
 
 
 async def on_and_on(client: Peer) -> None:
@@ -93,7 +93,7 @@ async def test_no_more_is_dropped_than_is_meet() -> None:
         client = await refused(proxy)
         with pytest.raises(ConnectionError):
             await on_and_on(client)
-        await until(lambda: not proxy.server.services, "the end")
+        await until(lambda: not proxy.server.clients, "the end")
 
 
 async def test_pipelined_calls_beyond_the_limit_wait_unread() -> None:
@@ -123,8 +123,8 @@ async def test_signs_of_a_slow_service_between_calls_mean_nothing() -> None:
     """There is no answer to hold back."""
     async with running() as proxy:
         client = await proxy.client()
-        await until(lambda: proxy.server.services)
-        (service,) = proxy.server.services
+        await until(lambda: proxy.server.clients)
+        (service,) = proxy.server.clients
         service.pause_writing()
         service.resume_writing()
         service.pause()

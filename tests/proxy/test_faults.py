@@ -23,9 +23,13 @@ async def test_no_deadline_is_early() -> None:
         server._sweep()
         clock += SWEEP_SECONDS
 
-        assert server.now >= clock
-        assert server.answer_by >= clock + server.limits.response_seconds
-        assert server.idle_by >= clock + server.limits.keepalive_seconds
+        deadlines, limits = server.context.deadlines, server.context.limits
+        assert deadlines.now >= clock
+        assert deadlines.response >= clock + limits.response_seconds
+        assert deadlines.keepalive >= clock + limits.keepalive_seconds
+        assert deadlines.progress >= clock + limits.idle_seconds
+        assert deadlines.head >= clock + limits.header_seconds
+        assert deadlines.queue >= clock + limits.queue_seconds
 
 
 async def test_a_dead_api_is_unreachable() -> None:

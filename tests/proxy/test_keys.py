@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.core.secrecy.secret import Credential
 from sidecar.errors import Code
-from sidecar.proxy.sending import KEY_SECONDS
+from sidecar.proxy.exchange import KEY_SECONDS
 from tests.support.proxy_rig import GET, FakeKeys, credential, post, running
 
 
@@ -31,7 +31,7 @@ class LateKeys(FakeKeys):
 async def test_a_call_waits_for_the_first_key_with_its_body_held() -> None:
     """It is sent whole as soon as there is one."""
     async with running() as proxy:
-        keys = proxy.server.keys = LateKeys()
+        keys = proxy.server.context.keys = LateKeys()
         client = await proxy.client()
         await client.send(post(b"held"))
         await keys.asked.wait()
@@ -53,7 +53,7 @@ async def test_an_expired_key_is_not_waited_for(
 ) -> None:
     """A first key is due within seconds; one whose source is long away is not."""
     async with running() as proxy:
-        keys = proxy.server.keys = LateKeys(unavailable_code)
+        keys = proxy.server.context.keys = LateKeys(unavailable_code)
         keys.found.set_result(None)
         answer = await proxy.call()
 
@@ -66,12 +66,12 @@ async def test_an_expired_key_is_not_waited_for(
 async def test_a_service_that_leaves_does_not_wait() -> None:
     """The key that comes then is used for nobody."""
     async with running() as proxy:
-        keys = proxy.server.keys = LateKeys()
+        keys = proxy.server.context.keys = LateKeys()
         client = await proxy.client()
         await client.send(GET)
         await keys.asked.wait()
         client.close()
-        while proxy.server.services:  # noqa: ASYNC110 - the server tells nobody
+        while proxy.server.clients:  # noqa: ASYNC110 - the server tells nobody
             await asyncio.sleep(0.005)
         keys.found.set_result(credential())
 

@@ -39,16 +39,18 @@ class Call:
     """Stands for a call that waits."""
 
     def __init__(self, deadline: float = 10.0) -> None:
-        self.waiting = False
+        self.waiting = True
         self.deadline = deadline
         self.got: Any = None
 
     def connected(self, connection: Any) -> None:
         """Keep the connection."""
+        self.waiting = False
         self.got = connection
 
     def failed(self, refusal: Refused) -> None:
         """Keep the code."""
+        self.waiting = False
         self.got = refusal.code
 
 

@@ -317,7 +317,7 @@ async def test_a_service_that_leaves_while_the_verdict_is_out() -> None:
         await client.send(GET)
         await until(lambda: proxy.keys.challenges)
         client.close()
-        await until(lambda: not proxy.server.services)
+        await until(lambda: not proxy.server.clients)
         future.set_result(Replay(NEW, "replay"))
         await asyncio.sleep(0)
 

@@ -43,7 +43,7 @@ def test_a_live_socket_is_not_taken(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with bind(str(path)) as first:
         first.listen()
-        with pytest.raises(OSError, match="another process") as caught:
+        with pytest.raises(OSError, match="Another process") as caught:
             bind(str(path))
         assert caught.value.errno == errno.EADDRINUSE
         with socket.socket(socket.AF_UNIX) as client:
@@ -106,7 +106,7 @@ async def test_another_peer_is_not_heard(unix: socket.socket) -> None:
     strangers = frozenset({OWN + 1})
     async with running() as proxy, on_socket(proxy, unix, strangers) as peer:
         assert await peer.ended()
-        assert not proxy.server.services
+        assert not proxy.server.clients
 
 
 class Exhausted(socket.socket):
@@ -212,7 +212,7 @@ async def test_a_connection_accepted_at_the_last_moment_holds_no_drain_up() -> N
             await proxy.server.shutdown(60)
         near.close()
 
-        assert not proxy.server.services
+        assert not proxy.server.clients
 
 
 async def test_a_refusal_on_its_way_out_is_not_cut_by_a_drain() -> None:
@@ -222,7 +222,7 @@ async def test_a_refusal_on_its_way_out_is_not_cut_by_a_drain() -> None:
         await client.send(
             b"POST /a/../b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n"
         )
-        await until(lambda: any(one._lingered == 0 for one in proxy.server.services))
+        await until(lambda: any(one._dropped == 0 for one in proxy.server.clients))
         proxy.server.pre_shutdown()
         proxy.server._close_idle()
         await client.send(b"x" * 99)

@@ -226,7 +226,7 @@ class World:
             monotonic=lambda: self.now,
             group=cast("asyncio.TaskGroup", _Group(self)),
         )
-        self.server.bug = self._bug  # type: ignore[method-assign]  # bugs are raised, not logged
+        self.server.context.log.internal_error = self._bug  # type: ignore[method-assign]  # raised, not logged
         self.server.learn(NEEDLES)
 
     @staticmethod
@@ -253,9 +253,6 @@ class World:
     def wait(self, seconds: float) -> None:
         """Let time pass, as the sweep sees it."""
         self.now += seconds
-        self.server.now = self.now
-        for service in tuple(self.server.services):
-            if service.deadline <= self.now:
-                service.expired()
-        self.server.pool.sweep(self.now)
+        self.server.context.deadlines.advance(self.now)
+        self.server.expire(self.now)
         self.settle()

@@ -7,7 +7,12 @@ import urllib.parse
 import pytest
 from hypothesis import example, given, strategies as st
 
-from sidecar.core.access.operations import ANY, Operation, Operations
+from sidecar.core.access.operations import (
+    ANY,
+    Operation,
+    OperationPattern,
+    Operations,
+)
 from sidecar.core.http.target import check_target
 from sidecar.errors import Code, Refused
 
@@ -273,16 +278,16 @@ def test_the_fast_way_and_the_slow_way_agree(target: bytes) -> None:
     for operations, method in itertools.product(
         (DEFAULT, ALLOW), (b"GET", b"POST", b"LOCK")
     ):
-        judge = operations._judges.get(method, operations._other)
-        fast = judge.plain.fullmatch(target) or judge.escaped.fullmatch(target)
+        rules = operations._rules.get(method, operations._other)
+        fast = rules.plain.fullmatch(target) or rules.escaped.fullmatch(target)
         if not fast:
             continue
         check_target(target)
         segments = target.partition(b"?")[0][1:].split(b"/")
 
-        assert not any(pattern.denies(segments) for pattern in judge.deny)
-        if judge.allow is not None:
-            first = next(op for pattern, op in judge.allow if pattern.allows(segments))
+        assert not any(pattern.denies(segments) for pattern in rules.deny)
+        if rules.allow is not None:
+            first = next(op for pattern, op in rules.allow if pattern.allows(segments))
             assert operations.match(method, target) == first
 
 
@@ -293,3 +298,61 @@ def test_what_is_allowed_passes_without_a_list_too(target: bytes) -> None:
         ALLOW.match(b"POST", target)
 
         assert DEFAULT.match(b"POST", target).label == ANY
+
+
+# Entries.
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        pytest.param(
+            "POST /contacts",
+            OperationPattern(frozenset({b"POST"}), (b"contacts",), rest=False),
+            id="one",
+        ),
+        pytest.param(
+            "GET,PATCH /contacts/{id}",
+            OperationPattern(
+                frozenset({b"GET", b"HEAD", b"PATCH"}), (b"contacts", None), rest=False
+            ),
+            id="get-is-head-too",
+        ),
+        pytest.param(
+            "* /service-accounts/**",
+            OperationPattern(frozenset(), (b"service-accounts",), rest=True),
+            id="any-method-and-rest",
+        ),
+        pytest.param(
+            "PUT /a%20b/{x}y/**/",
+            OperationPattern(
+                frozenset({b"PUT"}), (b"a b", b"{x}y", b"**", b""), rest=False
+            ),
+            id="decoded-once-and-nothing-guessed",
+        ),
+        pytest.param(
+            "* /**", OperationPattern(frozenset(), (), rest=True), id="everything"
+        ),
+    ],
+)
+def test_an_entry_says_what_it_matches(text: str, pattern: OperationPattern) -> None:
+    """Methods, segments, and whether more may follow."""
+    assert OperationPattern.parse(text) == pattern
+
+
+def test_an_entry_is_for_its_methods() -> None:
+    """Methods have case; `*` is every one, also of tomorrow."""
+    assert OperationPattern.parse("GET /a").is_for(b"HEAD")
+    assert not OperationPattern.parse("GET /a").is_for(b"get")
+    assert OperationPattern.parse("* /a").is_for(b"QUERY")
+
+
+def test_in_doubt_it_denies_and_does_not_allow() -> None:
+    """A segment that some read as two."""
+    pattern = OperationPattern.parse("* /a/{id}")
+
+    assert pattern.allows([b"a", b"b"])
+    assert not pattern.allows([b"a", b"b%2Fc"])
+    assert not pattern.allows([b"a", b""])
+    assert pattern.denies([b"", b"A", b"", b"b"])
+    assert not pattern.denies([b"a", b"b", b"c"])

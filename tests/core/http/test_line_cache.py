@@ -112,14 +112,14 @@ def test_anything_else_goes_the_long_way(raw: bytes, method: bytes) -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many lines an API makes up, few are remembered, and no long ones."""
-    monkeypatch.setattr(line_cache, "REMEMBERED_LINES", 8)
+    monkeypatch.setattr(line_cache, "MAX_LINES", 8)
     known = LineCache(ResponseRules())
     for number in range(100):
         known.read(head(b"X-Request-Id: %d" % number, LENGTH), b"GET")
     known.read(head(b"X-Long: " + b"x" * 300, LENGTH), b"GET")
 
     assert len(known._lines) <= 8
-    assert all(len(line) <= line_cache.LONGEST_REMEMBERED for line in known._lines)
+    assert all(len(line) <= line_cache.LONGEST_LINE for line in known._lines)
 
 
 def test_a_long_status_line_is_not_remembered() -> None:
@@ -204,7 +204,7 @@ def test_a_whole_head_is_remembered_once_every_line_of_it_is_known() -> None:
 
 def test_whole_heads_are_few_and_not_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever an API sends."""
-    monkeypatch.setattr(line_cache, "REMEMBERED_HEADS", 4)
+    monkeypatch.setattr(line_cache, "MAX_RESPONSES", 4)
     known = LineCache(ResponseRules())
     lines = [b"X-%d: %b" % (number, b"x" * 200) for number in range(12)]
     for _ in range(2):
@@ -212,4 +212,4 @@ def test_whole_heads_are_few_and_not_long(monkeypatch: pytest.MonkeyPatch) -> No
             known.read(head(*lines[:count], LENGTH), b"GET")
 
     assert 0 < len(known._heads) <= 4
-    assert all(len(raw) <= line_cache.LONGEST_HEAD for raw in known._heads)
+    assert all(len(raw) <= line_cache.LONGEST_RESPONSE for raw in known._heads)

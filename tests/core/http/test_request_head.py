@@ -263,7 +263,8 @@ def test_a_socket_has_its_own_hosts() -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller cannot fill the memory with encodings."""
-    monkeypatch.setattr("sidecar.core.http.request_head.REMEMBERED", 20)
+    for module in ("fields", "request_head"):
+        monkeypatch.setattr(f"sidecar.core.http.{module}.REMEMBERED", 20)
     rules = RequestRules()
     for at in range(100):
         head = raw(
@@ -272,7 +273,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
         assert b"X-%d: y" % at in read(head, rules).forward
-    assert len(rules._actions) == 20
+    assert len(rules._table.actions) == 20
     assert len(rules._encodings) == 20
     assert len(rules._hosts) == 20
 

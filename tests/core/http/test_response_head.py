@@ -326,14 +326,14 @@ def test_no_control_byte_comes_back(byte: int) -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """An API cannot fill the memory."""
-    monkeypatch.setattr("sidecar.core.http.response_head.REMEMBERED", 20)
+    monkeypatch.setattr("sidecar.core.http.fields.REMEMBERED", 20)
     monkeypatch.setattr("sidecar.core.http.response_head._REMEMBERED_LINES", 5)
     rules = ResponseRules()
     for at in range(50):
         head = raw(b"X-%d: y\r\n" % at, b"HTTP/1.1 200 reason %d" % at)
 
         assert read(head, b"GET", rules).forward == b"X-%d: y\r\n" % at
-    assert len(rules._actions) == 20
+    assert len(rules._table.actions) == 20
     assert len(rules._lines) == 5
 
 

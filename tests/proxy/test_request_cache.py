@@ -2,10 +2,10 @@
 
 import pytest
 
+from sidecar.core.http import line_cache
 from sidecar.core.secrecy.key_matcher import KeyMatcher
 from sidecar.core.secrecy.secret import Secret
 from sidecar.errors import Code
-from sidecar.proxy import known_calls
 from sidecar.proxy.options import Guards
 from tests.support.proxy_rig import GET, KEY, OTHER_KEY, ok, running
 
@@ -23,7 +23,7 @@ async def test_the_same_call_is_the_same_again() -> None:
             await client.answer()
 
         assert len({request.head for request in proxy.requests}) == 1
-        assert len(proxy.server.known) == 1
+        assert len(proxy.server.context.known) == 1
 
 
 async def test_a_known_head_is_searched_again_for_a_new_key() -> None:
@@ -45,7 +45,7 @@ async def test_a_head_with_a_key_is_never_known() -> None:
         await proxy.call(WITH_OTHER_KEY)
 
         assert proxy.stats.rejections[Code.TRIPWIRE] == 2
-        assert len(proxy.server.known) == 0
+        assert len(proxy.server.context.known) == 0
 
 
 async def test_a_refused_head_is_refused_again() -> None:
@@ -59,7 +59,7 @@ async def test_a_refused_head_is_refused_again() -> None:
             codes.append((await client.answer()).code)
 
         assert codes == ["operation_denied", "operation_denied"]
-        assert len(proxy.server.known) == 0
+        assert len(proxy.server.context.known) == 0
 
 
 async def test_the_closing_of_a_known_call_is_known() -> None:
@@ -81,7 +81,7 @@ async def test_a_known_call_is_refused_while_draining() -> None:
         client = await proxy.client()
         await client.send(GET)
         await client.answer()
-        proxy.server.draining = True
+        proxy.server.context.draining = True
         await client.send(GET)
         answer = await client.answer()
 
@@ -90,7 +90,7 @@ async def test_a_known_call_is_refused_while_draining() -> None:
 
 async def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many targets and fields a service makes up."""
-    monkeypatch.setattr(known_calls, "MOST", 8)
+    monkeypatch.setattr(line_cache, "MAX_REQUESTS", 8)
     async with running() as proxy:
         proxy.script = proxy.always(ok())
         client = await proxy.client()
@@ -100,11 +100,11 @@ async def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
                 % (number, number)
             )
             await client.answer()
-            assert 0 < len(proxy.server.known) <= 8
+            assert 0 < len(proxy.server.context.known) <= 8
         long = b"GET /a HTTP/1.1\r\nHost: localhost\r\nX: %b\r\n\r\n" % (b"x" * 2000)
         await client.send(long)
         await client.answer()
-        known = proxy.server.known
+        known = proxy.server.context.known
 
         assert 0 < len(known._fields) <= 8
         assert known.find(long) is None
