@@ -443,22 +443,18 @@ class Exchange:
         client = self._client
         if self._verdict is not None:
             self._report_replay(head.status)
-        relay = ResponseRelay(head, context.guard.hidden, http_1_0=client.http_1_0)
-        self._relay = relay
         fields = [head.line, head.forward]
         if head.location is not None:
             fields += (b"Location: ", localise(head.location, context.base), b"\r\n")
-        # After a response that comes before the end of the request body, the rest of
-        # that body must not be read as the head of a request.
-        if (
-            client.close_after
-            or context.draining
-            or not self._body_complete
-            or relay.until_close
-        ):
-            client.close_after = True
-            fields.append(b"Connection: close\r\n")
         try:
+            relay = ResponseRelay(head, context.guard.hidden, http_1_0=client.http_1_0)
+            self._relay = relay
+            # After a response that comes before the end of the request body, the rest
+            # of that body must not be read as the head of a request.
+            if relay.until_close or context.draining or not self._body_complete:
+                client.close_after = True
+            if client.close_after:
+                fields.append(b"Connection: close\r\n")
             out = relay.start(fields, body, whole=whole)
         except Refused as refused:
             self.failed(refused)

@@ -26,6 +26,9 @@ class ResponseRelay:
         head: The head of the response.
         keys: What must not reach the client; None: the reflection guard is off.
         http_1_0: The client speaks HTTP/1.0.
+
+    Raises:
+        Refused: `reflection_blocked`; the content coding cannot be decoded.
     """
 
     __slots__ = ("_chunked", "_filter", "_hits", "_keys", "until_close")
