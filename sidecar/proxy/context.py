@@ -5,16 +5,15 @@ Deadlines are coarse: they move once per sweep, so a call needs no timer. Durati
 are reported come from `clock`.
 """
 
-import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final
 
 from sidecar.core.access.operations import Operation, Operations
 from sidecar.core.http.line_cache import KnownRequest, RequestCache
 from sidecar.core.http.request_head import RequestHead, RequestRules
-from sidecar.core.keylife.messages import Verdict
 from sidecar.core.secrecy.key_matcher import KeyMatcher
-from sidecar.core.secrecy.secret import Credential
+from sidecar.credential.manager import CredentialManager
 from sidecar.errors import Code, Refused
 from sidecar.metrics.hot import UpstreamStats
 from sidecar.proxy.access import AccessLog
@@ -24,27 +23,6 @@ from sidecar.proxy.pool import Pool
 
 NEVER: Final = float("inf")
 """A deadline that does not pass."""
-
-
-class CredentialProvider(Protocol):
-    """What a call needs of the credential manager."""
-
-    current: Credential | None
-    unavailable_code: Code
-    wants_outcomes: bool
-
-    async def wait(self, seconds: float) -> Credential | None:
-        """Return the key as soon as there is one; None after this many seconds."""
-
-    def challenge(
-        self, used: Credential, *, replayable: bool = True, call: bytes = b""
-    ) -> "Verdict | asyncio.Future[Verdict]":
-        """Judge a 401 that a call with this key got."""
-
-    def tried(
-        self, credential: Credential, proved: bool | None, call: bytes = b""
-    ) -> None:
-        """Take the outcome of a call with this key."""
 
 
 class Deadlines:
@@ -113,52 +91,31 @@ class KeyGuard:
         )
 
 
+@dataclass(eq=False, repr=False)
 class UpstreamContext:
-    """
-    Made once for each upstream, and given to each of its connections.
+    """Made once for each upstream, and given to each of its connections."""
 
-    Args:
-        upstream: The settings.
-        keys: Provides the key.
-        operations: Which calls may pass.
-        rules: How request heads are read.
-        stats: Counters for the metrics.
-        clock: Seconds, fine, for durations.
-        now: The present monotonic time.
-        log: Logs and counts what happens.
-        pool: Provides connections to the API.
-        spawn: Runs a coroutine as a task.
-    """
+    upstream: Upstream
+    keys: CredentialManager
+    operations: Operations
+    """Which calls may pass."""
+    request_rules: RequestRules
+    stats: UpstreamStats
+    clock: Callable[[], float]
+    """Seconds, fine, for durations."""
+    deadlines: Deadlines
+    log: AccessLog
+    pool: Pool
+    spawn: Callable[[Coroutine[None, None, None]], None]
+    """Runs a coroutine as a task."""
+    draining: bool = False
 
-    def __init__(
-        self,
-        upstream: Upstream,
-        *,
-        keys: CredentialProvider,
-        operations: Operations,
-        rules: RequestRules,
-        stats: UpstreamStats,
-        clock: Callable[[], float],
-        now: float,
-        log: AccessLog,
-        pool: Pool,
-        spawn: Callable[[Coroutine[None, None, None]], None],
-    ) -> None:
-        self.base = upstream.base
-        self.limits = upstream.limits
-        self.keys = keys
-        self._operations = operations
-        self.request_rules = rules
-        self.stats = stats
-        self.clock = clock
-        self.deadlines = Deadlines(upstream.limits, now)
-        self.guard = KeyGuard(upstream.guards)
-        self.log = log
-        self.pool = pool
-        self.spawn = spawn
+    def __post_init__(self) -> None:
+        self.base = self.upstream.base
+        self.limits = self.upstream.limits
+        self.guard = KeyGuard(self.upstream.guards)
         self.known: RequestCache[Operation] = RequestCache()
-        self.draining = False
-        self.version_and_host = b" HTTP/1.1\r\nHost: %b\r\n" % upstream.base.host_header
+        self.version_and_host = b" HTTP/1.1\r\nHost: %b\r\n" % self.base.host_header
 
     def learn(self, keys: KeyMatcher) -> None:
         """Guard these keys from now on (called when the known keys change)."""
@@ -182,7 +139,7 @@ class UpstreamContext:
         """
         if self.draining:
             raise Refused(Code.DRAINING, "The sidecar is shutting down")
-        operation = self._operations.match(method, target)
+        operation = self.operations.match(method, target)
         if self.guard.in_head(unsearched):
             self.contains_key(operation.label, method)
         limit = self.limits.max_body_bytes

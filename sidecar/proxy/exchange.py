@@ -60,12 +60,8 @@ class Phase(Enum):
     """Completed, refused or cut."""
 
 
-# A member of an enum costs 40 ns when it is read from the class.
-_WAITING: Final = Phase.WAITING
-_SENT: Final = Phase.SENT
-_HELD: Final = Phase.HELD
-_RELAYED: Final = Phase.RELAYED
-_ENDED: Final = Phase.ENDED
+# It costs 40 ns to read a member from the class.
+_WAITING, _SENT, _HELD, _RELAYED, _ENDED = Phase
 
 
 class Client(Protocol):

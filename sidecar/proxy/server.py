@@ -11,13 +11,14 @@ from typing import Final
 from sidecar.core.access.operations import Operations
 from sidecar.core.http.request_head import RequestRules
 from sidecar.core.secrecy.key_matcher import KeyMatcher
+from sidecar.credential.manager import CredentialManager
 from sidecar.errors import Code, Refused
 from sidecar.log import get_logger
 from sidecar.metrics.hot import UpstreamStats
 from sidecar.proxy.access import AccessLog
 from sidecar.proxy.client import ClientConnection
 from sidecar.proxy.connect import Connector
-from sidecar.proxy.context import CredentialProvider, UpstreamContext
+from sidecar.proxy.context import Deadlines, UpstreamContext
 from sidecar.proxy.options import Upstream
 from sidecar.proxy.pool import Pool
 
@@ -45,7 +46,7 @@ class ProxyServer:
         self,
         upstream: Upstream,
         *,
-        keys: CredentialProvider,
+        keys: CredentialManager,
         operations: Operations,
         rules: RequestRules,
         connector: Connector,
@@ -73,10 +74,10 @@ class ProxyServer:
             upstream,
             keys=keys,
             operations=operations,
-            rules=rules,
+            request_rules=rules,
             stats=stats,
             clock=clock,
-            now=monotonic(),
+            deadlines=Deadlines(upstream.limits, monotonic()),
             log=self._log,
             pool=self.pool,
             spawn=self._spawn,

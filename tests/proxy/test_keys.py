@@ -1,13 +1,15 @@
 """Calls that come while there is no key: how long they wait, and what they are told."""
 
 import asyncio
+from typing import cast
 
 import pytest
 
 from sidecar.core.secrecy.secret import Credential
+from sidecar.credential.manager import CredentialManager
 from sidecar.errors import Code
 from sidecar.proxy.exchange import KEY_SECONDS
-from tests.support.proxy_rig import GET, FakeKeys, credential, post, running
+from tests.support.proxy_rig import GET, FakeKeys, Harness, credential, post, running
 
 
 class LateKeys(FakeKeys):
@@ -28,10 +30,16 @@ class LateKeys(FakeKeys):
         return await self.found
 
 
+def use(proxy: Harness, keys: LateKeys) -> LateKeys:
+    """Let the proxy take its key from here."""
+    proxy.server.context.keys = cast("CredentialManager", keys)
+    return keys
+
+
 async def test_a_call_waits_for_the_first_key_with_its_body_held() -> None:
     """It is sent whole as soon as there is one."""
     async with running() as proxy:
-        keys = proxy.server.context.keys = LateKeys()
+        keys = use(proxy, LateKeys())
         client = await proxy.client()
         await client.send(post(b"held"))
         await keys.asked.wait()
@@ -53,7 +61,7 @@ async def test_an_expired_key_is_not_waited_for(
 ) -> None:
     """A first key is due within seconds; one whose source is long away is not."""
     async with running() as proxy:
-        keys = proxy.server.context.keys = LateKeys(unavailable_code)
+        keys = use(proxy, LateKeys(unavailable_code))
         keys.found.set_result(None)
         answer = await proxy.call()
 
@@ -66,7 +74,7 @@ async def test_an_expired_key_is_not_waited_for(
 async def test_a_service_that_leaves_does_not_wait() -> None:
     """The key that comes then is used for nobody."""
     async with running() as proxy:
-        keys = proxy.server.context.keys = LateKeys()
+        keys = use(proxy, LateKeys())
         client = await proxy.client()
         await client.send(GET)
         await keys.asked.wait()

@@ -18,6 +18,7 @@ from sidecar.core.http.target import BaseUrl
 from sidecar.core.keylife.messages import PassThrough, Replay, Verdict
 from sidecar.core.secrecy.masking import KeyMatcher
 from sidecar.core.secrecy.secret import Credential, Secret, SecretRules, header_line
+from sidecar.credential.manager import CredentialManager
 from sidecar.errors import Code
 from sidecar.metrics.hot import UpstreamStats
 from sidecar.proxy.connect import Connector
@@ -217,7 +218,7 @@ class World:
         self.stats = UpstreamStats(("*",))
         self.server = ProxyServer(
             Upstream(name="api", base=BASE, limits=Limits(**limits), guards=Guards()),
-            keys=self.keys,
+            keys=cast("CredentialManager", self.keys),
             operations=OPERATIONS,
             rules=RequestRules(),
             connector=cast("Connector", _Opener(self)),

@@ -12,6 +12,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from sidecar.core.access.operations import Operations
 from sidecar.core.http.request_head import RequestRules
@@ -20,6 +21,7 @@ from sidecar.core.http.target import BaseUrl
 from sidecar.core.keylife.messages import PassThrough, Verdict
 from sidecar.core.secrecy.masking import KeyMatcher
 from sidecar.core.secrecy.secret import Credential, Secret, SecretRules, header_line
+from sidecar.credential.manager import CredentialManager
 from sidecar.errors import Code
 from sidecar.metrics import Metrics
 from sidecar.proxy.connect import Connector
@@ -334,7 +336,7 @@ async def running(
     async with asyncio.TaskGroup() as group:
         server = ProxyServer(
             options,
-            keys=harness.keys,
+            keys=cast("CredentialManager", harness.keys),
             operations=Operations(
                 None if allow is None else [(entry, ()) for entry in allow], deny
             ),
