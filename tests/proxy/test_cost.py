@@ -22,7 +22,7 @@ CALLS = 50
     [("bare", 24, 20), ("client", 24, 20), ("post", 31, 27)],
 )
 def test_a_call_takes_few_function_calls(name: str, python: int, builtin: int) -> None:
-    """Functions of ours and of the interpreter, per call, once everything is warm."""
+    """Count the Python and built-in functions of one call after a warm-up."""
     service, connection = make()
     counts = {"call": 0, "c_call": 0}
 
@@ -48,7 +48,7 @@ def test_a_call_takes_few_function_calls(name: str, python: int, builtin: int) -
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_call_leaves_nothing_behind(name: str) -> None:
-    """No cycle and no growth: the collector has nothing to do, however many calls."""
+    """Calls leave no reference cycle, and memory does not grow."""
     service, connection = make()
 
     def run(calls: int) -> None:

@@ -1,4 +1,4 @@
-"""Heads that were seen before: a short way to the same judgment, and a bounded one."""
+"""The cache of requests: the same result as without it, and bounded."""
 
 import pytest
 
@@ -15,7 +15,7 @@ WITH_OTHER_KEY = (
 
 
 async def test_the_same_call_is_the_same_again() -> None:
-    """What leaves for the tenth time is what left the first time."""
+    """The tenth request reaches the API with the same head as the first."""
     async with running() as proxy:
         client = await proxy.client()
         for _ in range(10):
@@ -27,7 +27,7 @@ async def test_the_same_call_is_the_same_again() -> None:
 
 
 async def test_a_known_head_is_searched_again_for_a_new_key() -> None:
-    """A head that was harmless holds a key from the moment that the key is known."""
+    """When a new key is known, remembered heads are searched for it."""
     async with running() as proxy:
         first = await proxy.call(WITH_OTHER_KEY)
         again = await proxy.call(WITH_OTHER_KEY)
@@ -49,7 +49,7 @@ async def test_a_head_with_a_key_is_never_known() -> None:
 
 
 async def test_a_refused_head_is_refused_again() -> None:
-    """Only what was admitted is known."""
+    """Only admitted requests are remembered."""
     raw = b"GET /service-accounts/a HTTP/1.1\r\nHost: localhost\r\n\r\n"
     async with running() as proxy:
         client = await proxy.client()
@@ -63,7 +63,7 @@ async def test_a_refused_head_is_refused_again() -> None:
 
 
 async def test_the_closing_of_a_known_call_is_known() -> None:
-    """`Connection: close` holds for the second call as for the first."""
+    """`Connection: close` also holds for a remembered request."""
     raw = b"GET /contacts HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     async with running() as proxy:
         for _ in range(2):
@@ -76,7 +76,7 @@ async def test_the_closing_of_a_known_call_is_known() -> None:
 
 
 async def test_a_known_call_is_refused_while_draining() -> None:
-    """Known or not: no new call once the end has begun."""
+    """While draining, remembered requests are refused too."""
     async with running() as proxy:
         client = await proxy.client()
         await client.send(GET)
@@ -89,7 +89,7 @@ async def test_a_known_call_is_refused_while_draining() -> None:
 
 
 async def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many targets and fields a service makes up."""
+    """The cache stays bounded for any number of targets and fields."""
     monkeypatch.setattr(line_cache, "MAX_REQUESTS", 8)
     async with running() as proxy:
         proxy.script = proxy.always(ok())

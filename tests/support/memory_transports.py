@@ -67,7 +67,7 @@ class Wire:
 
 
 class Keys:
-    """A keeper with one key."""
+    """A credential manager with one key."""
 
     wants_outcomes = False
 

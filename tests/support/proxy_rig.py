@@ -35,7 +35,7 @@ SECONDS = 10.0
 
 
 def credential(key: str = KEY, generation: int = 1) -> Credential:
-    """Return a credential as the keeper would make it."""
+    """Return a credential as the credential manager makes it."""
     secret = Secret(key)
     return Credential(
         secret=secret,
@@ -47,7 +47,7 @@ def credential(key: str = KEY, generation: int = 1) -> Credential:
 
 
 class FakeKeys:
-    """A keeper whose verdicts the test chooses."""
+    """A credential manager whose verdicts the test chooses."""
 
     def __init__(self) -> None:
         self.current: Credential | None = credential()
@@ -75,7 +75,7 @@ class FakeKeys:
         replayable: bool = True,
         call: bytes = b"",
     ) -> Verdict | asyncio.Future[Verdict]:
-        """Give the test's verdict."""
+        """Return the test's verdict."""
         if self.challenges and self.later:
             self.verdict = self.later.pop(0)
         self.challenges.append(used)
@@ -88,7 +88,7 @@ class FakeKeys:
         proved: bool | None,
         call: bytes = b"",
     ) -> None:
-        """Keep it."""
+        """Record it."""
         self.calls.append(call)
         self.trials.append((credential, proved))
 
@@ -269,7 +269,7 @@ class Harness:
         self.runner: ProxyRunner
 
     def always(self, *answers: bytes) -> Script:
-        """Give these answers in turn, the last one for ever; keep the requests."""
+        """Return these answers in turn, the last one repeatedly; record the requests."""
         left = list(answers)
 
         async def script(peer: Peer) -> None:

@@ -260,7 +260,7 @@ def flat(path: str) -> str:
 
 @given(targets)
 @example(b"/%2fservice-accounts")
-def test_what_passes_reads_as_denied_to_nobody(target: bytes) -> None:
+def test_what_passes_is_denied_in_no_reading(target: bytes) -> None:
     """An independent reader decodes it again and again, and never finds it denied."""
     for operations in (DEFAULT, ALLOW):
         with contextlib.suppress(Refused):

@@ -100,7 +100,7 @@ def test_connection_is_a_list_of_tokens(value: bytes, options: set[bytes]) -> No
 
 @pytest.mark.parametrize("value", [b"a b", b"close; x", b"(x)", b'"close"', b"a\x00"])
 def test_connection_refuses_what_is_no_token(value: bytes) -> None:
-    """Somebody else may see a name in it."""
+    """Another parser may read a name in it."""
     with pytest.raises(Refused):
         parse_connection(value, Code.BAD_HEADER)
 
@@ -162,7 +162,7 @@ def test_only_what_can_be_looked_into_is_offered(value: bytes, offered: bytes) -
 
 @given(st.text("gzipdeflatbr*;q=0.1, ", max_size=30).map(str.encode))
 def test_an_offer_never_invites_another_coding(value: bytes) -> None:
-    """Whatever the list looks like; and offering it again changes nothing."""
+    """This holds for any list, and a second rewrite changes nothing."""
     offered = inspectable(value)
 
     names = {part.partition(b";")[0].strip().lower() for part in offered.split(b",")}

@@ -87,7 +87,7 @@ def test_a_public_name_on_a_socket_is_a_web_server_in_front_of_it(host: bytes) -
 def test_addresses_are_judged_as_the_standard_library_does(
     address: ipaddress.IPv4Address,
 ) -> None:
-    """Loopback or not, for every address."""
+    """The result is the same for every address."""
     assert guards.is_loopback_host(str(address).encode()) == address.is_loopback
 
 
@@ -140,7 +140,7 @@ def test_fields_of_browsers(name: bytes) -> None:
     ],
 )
 def test_fields_of_proxies(name: bytes) -> None:
-    """Somebody put our port behind another proxy."""
+    """These fields show that the port is behind another proxy."""
     assert guards.is_forwarded_field(name)
 
 

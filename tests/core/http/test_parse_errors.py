@@ -61,7 +61,7 @@ HOST = b"Host: localhost\r\n"
     ],
 )
 def test_a_refused_head_gets_the_code_that_says_why(head: bytes, code: Code) -> None:
-    """Better than 400 for everything; and llhttp did refuse it."""
+    """The code is more precise than 400, and llhttp did refuse the head."""
     whole = head + (HOST if head.endswith(b"\r\n") else b"") + b"\r\n"
 
     assert explain(whole, RULES).code is code

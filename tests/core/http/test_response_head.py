@@ -200,7 +200,7 @@ def test_a_connection_is_used_again_only_by_the_book(
     ],
 )
 def test_the_content_coding_is_read(lines: bytes, coding: bytes) -> None:
-    """The guard must know what it can look into; the field goes back as it came."""
+    """The guard must know the coding; the field goes to the client unchanged."""
     head = read(raw(lines))
 
     assert head.coding == coding

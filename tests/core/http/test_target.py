@@ -137,7 +137,7 @@ def test_what_could_leave_the_base_path_is_refused(target: bytes, attack: str) -
 
 
 def test_a_long_target_is_refused() -> None:
-    """Before any other look at it."""
+    """The length is checked first."""
     with pytest.raises(Refused) as caught:
         check_target(b"/" + b"%2e" * MAX_TARGET_BYTES)
 
