@@ -283,10 +283,12 @@ class Exchange:
         elif not done and not body.fits:
             self._client.pause()
         held = self._held
-        if held is not None and held.awaits_body and (done or not body.fits):
-            held.awaits_body = False
-            if not self._challenge(held):
-                self._release(held)
+        if held is not None and held.awaits_body:
+            self._expect_progress()
+            if done or not body.fits:
+                held.awaits_body = False
+                if not self._challenge(held):
+                    self._release(held)
 
     def _may_contain_key(self) -> bool:
         """Act on a body that contains a key; False: the call was refused."""

@@ -380,3 +380,27 @@ async def test_a_call_tells_of_a_key_that_was_in_doubt(
         await client.answer()
 
         assert [proved for _, proved in proxy.keys.trials] == [True] * reported
+
+
+async def test_a_slow_body_after_an_early_401_is_no_timeout() -> None:
+    """`idle_seconds` bounds the pause between two pieces, not the whole upload."""
+    async with running(limits=Limits(idle_seconds=0.6)) as proxy:
+        proxy.keys.verdict = Replay(credential(OTHER_KEY, 2), "replay")
+
+        async def script(peer: Peer) -> None:
+            await peer.head()
+            await peer.send(unauthorized())
+            proxy.script = proxy.always(ok())
+            await peer.rest()
+
+        proxy.script = script
+        client = await proxy.client()
+        await client.send(post(b"x" * 10)[:-10])
+        await until(lambda: proxy.connections)
+        for _ in range(10):
+            await asyncio.sleep(0.2)
+            await client.send(b"x")
+        answer = await client.answer()
+
+        assert answer.status == 200
+        assert proxy.requests[-1].body == b"x" * 10
