@@ -63,12 +63,7 @@ class LimitedSite(web.BaseSite):
     """
 
     __slots__ = (
-        "_accepting",
-        "_allow_uids",
-        "_group",
-        "_maximum",
-        "_pending",
-        "_proxy",
+        *("_accepting", "_allow_uids", "_group", "_maximum", "_pending", "_proxy"),
         "_sock",
     )
 

@@ -37,24 +37,10 @@ class TlsTransport(asyncio.Transport):
     """An `SSLSocket` after its handshake, as a transport."""
 
     __slots__ = (
-        "_again",
-        "_backlog",
-        "_backlog_bytes",
-        "_closing",
-        "_fd",
-        "_loop",
-        "_lost",
-        "_paused",
-        "_protocol",
-        "_protocol_paused",
-        "_read",
-        "_read_blocked_on_write",
-        "_sock",
-        "_write",
-        "_write_blocked_on_read",
-        "_write_failed",
-        "_writing",
-        "written",
+        *("_again", "_backlog", "_backlog_bytes", "_closing", "_fd", "_loop", "_lost"),
+        *("_paused", "_protocol", "_protocol_paused", "_read", "_sock", "_write"),
+        *("_read_blocked_on_write", "_write_blocked_on_read", "_write_failed"),
+        *("_writing", "written"),
     )
 
     def __init__(

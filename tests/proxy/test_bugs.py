@@ -69,9 +69,9 @@ async def test_in_what_follows_a_refusal(
         client = await proxy.client()
         await client.send(b"GET /a/../b HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await client.answer()).code == "bad_target"
-        (service,) = proxy.server.clients
+        (connection,) = proxy.server.clients
         with monkeypatch.context() as patched:
-            patched.setattr(type(service), "_drop", boom)
+            patched.setattr(type(connection), "_drop", boom)
             await client.send(b"more")
             await until(lambda: bugs(caplog), "the bug")
         await check_well(proxy)

@@ -23,7 +23,7 @@ CALLS = 50
 )
 def test_a_call_takes_few_function_calls(name: str, python: int, builtin: int) -> None:
     """Count the Python and built-in functions of one call after a warm-up."""
-    service, connection = make()
+    client, connection = make()
     counts = {"call": 0, "c_call": 0}
 
     def count(_frame: FrameType, event: str, _argument: object) -> None:
@@ -32,7 +32,7 @@ def test_a_call_takes_few_function_calls(name: str, python: int, builtin: int) -
 
     def run() -> None:
         for _ in range(CALLS):
-            service.data_received(REQUESTS[name])
+            client.data_received(REQUESTS[name])
             connection.data_received(ANSWER)
 
     run()
@@ -49,11 +49,11 @@ def test_a_call_takes_few_function_calls(name: str, python: int, builtin: int) -
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_call_leaves_nothing_behind(name: str) -> None:
     """Calls leave no reference cycle, and memory does not grow."""
-    service, connection = make()
+    client, connection = make()
 
     def run(calls: int) -> None:
         for _ in range(calls):
-            service.data_received(REQUESTS[name])
+            client.data_received(REQUESTS[name])
             connection.data_received(ANSWER)
 
     run(10)

@@ -124,12 +124,12 @@ async def test_signs_of_a_slow_service_between_calls_mean_nothing() -> None:
     async with running() as proxy:
         client = await proxy.client()
         await until(lambda: proxy.server.clients)
-        (service,) = proxy.server.clients
-        service.pause_writing()
-        service.resume_writing()
-        service.pause()
-        service.pause()
-        service.resume()
+        (connection,) = proxy.server.clients
+        connection.pause_writing()
+        connection.resume_writing()
+        connection.pause()
+        connection.pause()
+        connection.resume()
         await client.send(GET)
 
         assert (await client.answer()).status == 200

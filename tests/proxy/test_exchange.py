@@ -8,10 +8,10 @@ from tests.support.memory_transports import ANSWER, REQUESTS, make
 @pytest.mark.parametrize(("name", "method"), [("client", "GET"), ("post", "POST")])
 def test_the_repr_shows_phase_method_and_status(name: str, method: str) -> None:
     """It never contains the target, a field or the key."""
-    service, connection = make()
+    client, connection = make()
     request = REQUESTS[name]
-    service.data_received(request)
-    exchange = service._exchange
+    client.data_received(request)
+    exchange = client._exchange
     sent = repr(exchange)
     connection.data_received(ANSWER)
 
@@ -21,8 +21,8 @@ def test_the_repr_shows_phase_method_and_status(name: str, method: str) -> None:
 
 def test_a_response_that_is_not_complete_is_relayed() -> None:
     """The phase and the status are those of the relayed head."""
-    service, connection = make()
-    service.data_received(REQUESTS["bare"])
+    client, connection = make()
+    client.data_received(REQUESTS["bare"])
     connection.data_received(ANSWER[:-1])
 
-    assert repr(service._exchange) == "<Exchange relayed GET 200>"
+    assert repr(client._exchange) == "<Exchange relayed GET 200>"
