@@ -193,7 +193,7 @@ def test_what_the_service_sees_of_403_is_the_apis(
     assert metrics.value("sidecar_requests_total", origin="sidecar") == 0
     told = process.logs("api_forbidden")
     assert len(told) == given[403]
-    assert "does not allow us" in told[0]["explanation"]
+    assert "does not allow" in told[0]["explanation"]
     process.assert_never_shown(issued.key, new.key)
     assert process.stop() == 0
 
@@ -233,7 +233,7 @@ def test_a_burned_key_without_successor_gives_the_apis_own_401(
     assert failures == traffic.counts["401"] + 1
     told = process.logs("api_unauthorized")
     assert len(told) == failures
-    assert "did not accept who we are" in told[0]["explanation"]
+    assert "did not accept the key" in told[0]["explanation"]
     process.assert_never_shown(issued.key, new.key)
     assert process.stop() == 0
 

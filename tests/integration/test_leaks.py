@@ -322,8 +322,8 @@ sys.exit(main())
 @pytest.mark.parametrize(
     "place",
     [
-        "sidecar.proxy.server:ProxyServer.admit",
-        "sidecar.proxy.exchange:Exchange.start",
+        "sidecar.proxy.context:UpstreamContext.admit",
+        "sidecar.proxy.exchange:Exchange.send",
         "sidecar.proxy.exchange:Exchange.answered",
         "sidecar.proxy.upstream:UpstreamConnection.begin",
         "sidecar.proxy.connect:Connector._open",

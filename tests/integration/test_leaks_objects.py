@@ -81,7 +81,7 @@ def exchange() -> Any:
     wire = world.service()
     wire.feed(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhal")
     world.settle()
-    (service,) = world.server.services
+    (service,) = world.server.clients
     return [world.server, service, service._exchange, world.upstream[0]._protocol]
 
 

@@ -2,7 +2,7 @@
 Both protocols of the proxy without a socket: what a call costs in Python alone.
 
 `make` gives the two ends of a proxy with all defaults on, over transports that drop what
-is written; a call is `service.data_received(request)`, `connection.data_received(ANSWER)`.
+is written; a call is `client.data_received(request)`, `connection.data_received(ANSWER)`.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class Wire:
 
 
 class Keys:
-    """A keeper with one key."""
+    """A credential manager with one key."""
 
     wants_outcomes = False
 
@@ -92,10 +92,10 @@ def make() -> tuple[ClientConnection, UpstreamConnection]:
         group=cast("asyncio.TaskGroup", None),
     )
     server.learn(KeyMatcher([Secret(KEY)]))
-    service = server()
-    service.connection_made(cast("Any", Wire()))
+    client = server()
+    client.connection_made(cast("Any", Wire()))
     rules = ResponseRules()
     connection = UpstreamConnection(server.pool, rules, LineCache(rules))
     connection.connection_made(cast("Any", Wire()))
     server.pool._idle.append(connection)
-    return service, connection
+    return client, connection
