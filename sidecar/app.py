@@ -29,8 +29,6 @@ from sidecar import __version__
 from sidecar.admin.app import AdminHooks, admin_app
 from sidecar.admin.page import StatusPage
 from sidecar.admin.runner import AdminRunner
-from sidecar.allocator import keep_freed_memory
-from sidecar.assembly.forgetting import Forgetter
 from sidecar.core.http.response_head import ResponseRules
 from sidecar.core.http.target import BaseUrl
 from sidecar.core.secrecy.masking import KeyMatcher
@@ -99,10 +97,8 @@ class Sidecar:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        keep_freed_memory()
         self.metrics = Metrics(__version__)
         self._redactor = Redactor(self.metrics.log_redacted)
-        self._forgetter = Forgetter(self._redactor, time.monotonic)
         configure(settings.log.level, settings.log.format, self._redactor)
         self._log = get_logger("sidecar.app")
         canary = Secret(f"canary_{secrets.token_urlsafe(24)}")
@@ -148,7 +144,6 @@ class Sidecar:
                 if self._settings.webhooks:
                     runners.append(await self._start_webhooks(sockets, stack))
                 background.append(group.create_task(self._report.watch.run()))
-                background.append(group.create_task(self._forgetter.run()))
                 self._tell(sockets, on_ready)
                 await stop.wait()
                 await self._drain(runners)
@@ -174,7 +169,7 @@ class Sidecar:
         proxy = ProxyServer(
             name,
             upstream,
-            guard=settings.guard,
+            guards=settings.guard,
             access=settings.log.access,
             keys=keeper,
             operations=operations,
@@ -202,7 +197,7 @@ class Sidecar:
         self, sockets: Mapping[str, socket.socket], stack: AsyncExitStack
     ) -> web.BaseRunner:
         self._receiver = await stack.enter_async_context(
-            receiver_of(self._settings, self.metrics, self._forgetter.hold)
+            receiver_of(self._settings, self.metrics, self._redactor.hold)
         )
         runner = self._receiver.runner(self._settings.drain.timeout_seconds)
         await runner.setup()
@@ -230,7 +225,7 @@ class Sidecar:
 
     def _learn(self, name: str, held: tuple[Secret, ...]) -> None:
         """Let every guard know the keys of an upstream before one of them is used."""
-        self._forgetter.hold(name, held)
+        self._redactor.hold(name, held)
         credential = self._settings.upstreams[name].credential
         self._report.proxies[name].learn(KeyMatcher(held, credential.key_prefix or ""))
 

@@ -1,15 +1,15 @@
 """
-Everything that can go wrong, by name.
+The errors of the sidecar.
 
 - SidecarError
-  - SettingsInvalid: the settings cannot be used; lists every problem at once
+  - SettingsInvalid: the settings cannot be used; lists every problem
   - SecretRejected: a value from a source breaks a rule for keys
-  - SourceFailed: a source of keys did not give one
-  - Refused: a call or delivery is answered by the sidecar itself, with a `Code`
+  - SourceFailed: a source returned no key
+  - Refused: the sidecar answers a call or delivery itself, with a `Code`
 
-No message ever holds the value of a secret: rules and settings are named instead.
-`STATUS` is the one ladder from a code to an HTTP status; it has no 401 and no 403,
-because every 401 and 403 that the service sees must have come from the API.
+A message names rules and settings, never the value of a secret. `STATUS` maps every code
+to an HTTP status. It has no 401 and no 403: every 401 and 403 that the service sees comes
+from the API.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class Exit(IntEnum):
 
 
 class Code(StrEnum):
-    """Codes of the sidecar's own answers: body, `X-Sidecar-Error` and metric label."""
+    """Codes of the sidecar's own responses: body, `X-Sidecar-Error` and metric label."""
 
     BAD_REQUEST = "bad_request"
     BAD_TARGET = "bad_target"
@@ -102,11 +102,11 @@ RETRY_AFTER_SECONDS: Final = MappingProxyType(
         Code.DRAINING: 1,
     }
 )
-"""Seconds for `Retry-After` (RFC 9110, 10.2.3): every 503 has one."""
+"""Seconds for `Retry-After` (RFC 9110, 10.2.3) of every 503."""
 
 
 class RefreshResult(StrEnum):
-    """How a look at a source of keys ended; the metric label `result`."""
+    """How a refresh ended; the metric label `result`."""
 
     UNCHANGED = "unchanged"
     CHANGED = "changed"
@@ -118,35 +118,35 @@ class RefreshResult(StrEnum):
 
 
 class SidecarError(Exception):
-    """The root of the sidecar's own exceptions."""
+    """Base of the sidecar's own exceptions."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with the settings."""
+    """One error in the settings."""
 
     path: str
-    """Where, as in the TOML file: `upstreams.flownally.listen`."""
+    """The setting, as in the TOML file: `upstreams.flownally.listen`."""
     reason: str
-    """What rule is broken; never a value of a secret."""
+    """The broken rule; never the value of a secret."""
     example: str = ""
-    """A value that would be accepted."""
+    """An accepted value."""
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         hint = f" (for example: {self.example})" if self.example else ""
         return f"{self.path}: {self.reason}{hint}"
 
 
 class SettingsInvalid(SidecarError):
-    """The settings cannot be used; every problem is listed."""
+    """The settings cannot be used; lists every problem."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         super().__init__(*problems)
         self.problems = tuple(problems)
 
     def __str__(self) -> str:
-        """One line per problem."""
+        """Return one line per problem."""
         return "\n".join(str(problem) for problem in self.problems)
 
 
@@ -159,12 +159,12 @@ class SecretRejected(SidecarError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        """The rule and what to do; never the value."""
+        """Return the rule and its remedy, never the value."""
         return f"{self.rule}; {self.remedy}"
 
 
 class SourceFailed(SidecarError):
-    """A source of keys did not give one."""
+    """A source returned no key."""
 
     def __init__(self, result: RefreshResult, reason: str, remedy: str = "") -> None:
         super().__init__(result, reason)
@@ -173,12 +173,12 @@ class SourceFailed(SidecarError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        """What happened and what to do, without the source's own text."""
+        """Return the reason and its remedy, without text of the source."""
         return f"{self.reason}; {self.remedy}" if self.remedy else self.reason
 
 
 class Refused(SidecarError):
-    """A call is answered by the sidecar itself."""
+    """The sidecar answers a call itself."""
 
     def __init__(self, code: Code, detail: str) -> None:
         super().__init__(code, detail)
@@ -186,5 +186,5 @@ class Refused(SidecarError):
         self.detail = detail
 
     def __str__(self) -> str:
-        """The sentence that the caller reads."""
+        """Return the sentence for the caller."""
         return self.detail

@@ -1,27 +1,25 @@
 """
-What the process does so that its memory is its own.
+Closes the memory of the process to other processes.
 
 - Not dumpable (prctl(2), PR_SET_DUMPABLE 0): /proc/PID/mem, environ and maps belong to
   root, and a process of the same uid can neither trace nor dump this one.
-- No core file (setrlimit(2), RLIMIT_CORE 0), also for a handler that core_pattern names.
-- Nothing written is readable by others (umask 077).
-- Memory is locked as it is touched (mlockall(2), MCL_ONFAULT), so that no key reaches a
-  swap device; only where the limit on locked memory is none, since at a limit the next
-  allocation would fail.
+- No core file (setrlimit(2), RLIMIT_CORE 0), not even for a handler in core_pattern.
+- Other users can read no file of this process (umask 077).
+- Memory is locked when it is first used (mlockall(2), MCL_ONFAULT), so that no key reaches
+  a swap device. This needs an unlimited RLIMIT_MEMLOCK: at a limit the next allocation
+  would fail.
 - No new privileges (PR_SET_NO_NEW_PRIVS): a set-uid program started by a bug gains none.
 
-Besides, a key is in no environment, argument, file or child process: it goes from the
-source into memory, and `sidecar.memory` wipes it there once nobody holds it. AWS
-credentials stay where botocore's chain finds them, in the environment too: no process
-is started that could inherit them (but a profile's own `credential_process`, by botocore),
-and the environment belongs to root as the memory does.
+A key is in no environment, argument, file or child process: it goes from its source into
+memory. AWS credentials stay where the chain of botocore finds them, possibly in the
+environment. That belongs to root as the memory does, and the sidecar starts no process
+that could inherit it (except a `credential_process` of a profile, by botocore).
 
-A process of the same uid that opens /proc/PID/mem before all this may read on through
-what it has opened. So `run` does it first of all, some 50 ms after the process began; in
-the image the interpreter may be executed and not read by its user, and then the kernel
-keeps such a process from the first instruction on (execve(2)).
+A process of the same uid that opens /proc/PID/mem before `harden()` can continue to read.
+So `run` calls it first, about 50 ms after the start. In the image the user may execute the
+interpreter but not read it, so the kernel refuses from the first instruction (execve(2)).
 
-Not defended: root on the node, and a debugger with CAP_SYS_PTRACE.
+Root on the node and a debugger with CAP_SYS_PTRACE can read everything.
 """
 
 import ctypes
@@ -31,7 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-# <sys/prctl.h> and <sys/mman.h>, the same on every architecture of Linux but alpha.
+# <sys/prctl.h> and <sys/mman.h>; the same on every architecture of Linux except alpha.
 PR_GET_DUMPABLE: Final = 3
 PR_SET_DUMPABLE: Final = 4
 PR_SET_NO_NEW_PRIVS: Final = 38
@@ -44,16 +42,16 @@ CAP_IPC_LOCK: Final = 14
 
 @dataclass(frozen=True, slots=True)
 class HardeningStatus:
-    """How well the process guards its memory; for `/status` and `sidecar check`."""
+    """Which protections are in force; for `/status` and `sidecar check`."""
 
     dumpable: bool
     core_bytes: int
-    """The most that a core file may have; 0: none is written."""
+    """The size limit of a core file; 0: none is written."""
     memory_locked: bool
     no_new_privileges: bool
 
     def as_dict(self) -> dict[str, bool | int]:
-        """The same for JSON."""
+        """Return the fields for JSON."""
         return {
             "dumpable": self.dumpable,
             "core_bytes": self.core_bytes,
@@ -63,7 +61,7 @@ class HardeningStatus:
 
 
 def harden() -> HardeningStatus:
-    """Do all of it as far as the system allows, and tell how far that was."""
+    """Apply every protection that the system allows; return those in force."""
     libc = ctypes.CDLL(None, use_errno=True)
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -75,7 +73,7 @@ def harden() -> HardeningStatus:
 
 
 def read_status() -> HardeningStatus:
-    """Read back what is in force: what was asked for may have been refused."""
+    """Return the protections in force, as the kernel reports them."""
     libc = ctypes.CDLL(None, use_errno=True)
     return HardeningStatus(
         dumpable=libc.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0,
@@ -86,7 +84,7 @@ def read_status() -> HardeningStatus:
 
 
 def _locked_kilobytes() -> int:
-    """Return how much memory is locked, as the kernel counts it."""
+    """Return the locked memory in KiB, as the kernel counts it."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmLck:"):
             return int(line.split()[1])
@@ -94,7 +92,7 @@ def _locked_kilobytes() -> int:
 
 
 def _may_lock() -> bool:
-    """Tell whether locked memory is unlimited: by the limit, or by a capability."""
+    """Return whether locked memory is unlimited, by the limit or by CAP_IPC_LOCK."""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if soft == resource.RLIM_INFINITY:
         return True

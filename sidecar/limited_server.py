@@ -1,8 +1,8 @@
 """
-An aiohttp server that takes so many connections and no more.
+An aiohttp server with a limit on connections.
 
-aiohttp takes any number of them and waits an hour for a head, so that whoever reaches a
-port could use up the descriptors that calls need.
+aiohttp accepts any number of connections and waits an hour for a request head. Without a
+limit, any client of a port could use up the file descriptors that calls need.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ _FULL: Final = (
     b"X-Sidecar-Error: busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 )
 
-# What aiohttp would log of a request has its target, which is the sender's.
+# The log lines of aiohttp hold the request target, which may hold a secret.
 silent: Final = logging.getLogger("sidecar.http")
 silent.setLevel(logging.CRITICAL)
 
 
 class ConnectionLimitedServer(web.Server):
     """
-    Makes a protocol for each connection, up to a number of them.
+    Serves connections up to a maximum; answers 503 beyond it.
 
     Args:
-        started: The server that aiohttp's runner made; its application is served.
-        maximum: Connections at a time.
-        kind: What a connection is.
-        options: Of aiohttp's `RequestHandler`.
+        started: The server of an aiohttp runner; its application is served.
+        maximum: Open connections.
+        kind: The class of a connection.
+        options: Keyword arguments of aiohttp's `RequestHandler`.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class ConnectionLimitedServer(web.Server):
 
 
 class _Full(web.RequestHandler):
-    """A connection too many: it is told so and closed, whatever it wants."""
+    """Answer 503 and close: the connection limit is reached."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Answer and close; nothing is read."""
+        """Answer and close without reading."""
         connection = cast("asyncio.Transport", transport)
         connection.write(_FULL)
         connection.close()

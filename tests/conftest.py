@@ -7,7 +7,7 @@ import inspect
 import os
 import signal
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -70,6 +70,24 @@ def pytest_terminal_summary(
     if REQUIRE_TOOLS and skipped:
         message = f"{skipped} skipped, but TESTS_REQUIRE_TOOLS=1 allows none"
         terminalreporter.write_line(message, red=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Iterator[dict[str, Any] | None]:
+    """Escape what is not UTF-8: pytest-xdist cannot send lone surrogates to its parent."""
+    return _encodable((yield))
+
+
+def _encodable(value: Any) -> Any:
+    """Return a copy of nested data in which every string can be encoded as UTF-8."""
+    match value:
+        case str():
+            return value.encode(errors="backslashreplace").decode()
+        case list() | tuple():
+            return type(value)(map(_encodable, value))
+        case dict():
+            return {name: _encodable(item) for name, item in value.items()}
+    return value
 
 
 def _skipped(config: pytest.Config) -> int:

@@ -1,4 +1,4 @@
-"""What hardening reaches, in a process of its own: it cannot be undone in this one."""
+"""The effects of hardening, in a separate process, because it cannot be undone."""
 
 import json
 import resource
@@ -28,7 +28,7 @@ print(json.dumps({
 
 @pytest.fixture(name="hardened", scope="module")
 def _hardened() -> dict[str, Any]:
-    """What a process says of itself before and after."""
+    """Return the status of a process before and after."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE], check=True, capture_output=True, text=True
     )
@@ -36,8 +36,8 @@ def _hardened() -> dict[str, Any]:
     return told
 
 
-def test_it_is_not_dumpable_and_gains_nothing(hardened: dict[str, Any]) -> None:
-    """It was before; so the test sees the difference."""
+def test_it_is_not_dumpable_and_gains_no_privileges(hardened: dict[str, Any]) -> None:
+    """The status before differs, so the test shows the effect."""
     assert hardened["before"]["dumpable"] is True
     assert hardened["found"]["dumpable"] is False
     assert hardened["found"]["no_new_privileges"] is True
@@ -49,13 +49,13 @@ def test_no_core_is_written_and_none_can_be_asked_for(hardened: dict[str, Any]) 
     assert hardened["core"] == [0, 0]
 
 
-def test_files_are_for_nobody_else(hardened: dict[str, Any]) -> None:
-    """Whatever is written: a socket, a file."""
+def test_files_are_private(hardened: dict[str, Any]) -> None:
+    """This holds for sockets and files."""
     assert hardened["umask"] == 0o077
 
 
-def test_looking_again_tells_the_same(hardened: dict[str, Any]) -> None:
-    """What is reported is read back, not assumed."""
+def test_a_second_status_is_the_same(hardened: dict[str, Any]) -> None:
+    """The report is read back from the kernel."""
     again = hardened["again"]
     assert again == hardened["found"]
 

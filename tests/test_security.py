@@ -9,7 +9,7 @@ ROWS = [line for line in TEXT.splitlines() if re.match(r"\| \d+ \|", line)]
 
 
 def test_every_threat_has_an_answer_and_a_test() -> None:
-    """No row without its last two columns."""
+    """Every row has all five columns."""
     for row in ROWS:
         cells = [cell.strip() for cell in row.strip("|").split("|")]
 

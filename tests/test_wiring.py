@@ -48,8 +48,9 @@ def test_the_rules_of_a_key(settings: Settings, tmp_path: Path) -> None:
 
 
 def state(rules: RequestRules) -> dict[str, object]:
-    """Return everything that an object of slots holds."""
-    return {name: getattr(rules, name) for name in rules.__slots__}
+    """Return what the rules hold, and what their table does with the key's header."""
+    values = {name: getattr(rules, name) for name in rules.__slots__}
+    return values | {"_table": rules._table.learn(b"x-api-key")}
 
 
 def test_how_requests_are_read(settings: Settings, tmp_path: Path) -> None:

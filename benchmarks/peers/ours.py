@@ -10,6 +10,19 @@ from benchmarks.process import HOST, Running
 from sidecar.emulator.sidecar_process import to_toml
 
 UPSTREAM: Final = "flownally"
+ENVIRONMENT: Final = {
+    "MALLOC_TRIM_THRESHOLD_": "4194304",
+    "MALLOC_MMAP_THRESHOLD_": "1048576",
+}
+"""Variables of the image that change what is measured."""
+PROGRAM: Final = (
+    "import sys; sys.modules['rich'] = None; "
+    "from sidecar.cli import main; sys.exit(main())"
+)
+"""
+The sidecar without rich, as in the image: structlog imports rich if it is installed, as
+import-linter requires it, and that takes 3.6 MiB.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,7 +44,9 @@ class Ours:
         """Write `sidecar.toml`, and the file with the key."""
         config = setup.directory / "sidecar.toml"
         config.write_text(to_toml(merge(self.settings(setup), self.changes)))
-        return [sys.executable, "-m", "sidecar", "run", "--config", str(config)]
+        variables = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
+        run = [sys.executable, "-c", PROGRAM, "run", "--config", str(config)]
+        return ["env", *variables, *run]
 
     def rekey(self, setup: Setup, running: Running) -> None:
         """Rename a new key file into place; a secret's sidecar is told nothing."""

@@ -15,10 +15,7 @@
   const iso = (t) => new Date(t * 1000).toISOString().slice(0, 19) + "Z";
   const state = (name) => (Object.hasOwn(words.states, name) ? words.states[name] : words.unknown);
 
-  const told = (status) => {
-    const recent = (at(status, ["minutes", "401"]) || []).slice(-words.recent);
-    return status.state === "rejected" && sum(recent) > 0 ? "burned" : status.state;
-  };
+  const told = (status) => status.state;
 
   const duration = (seconds) => {
     for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {

@@ -67,11 +67,8 @@ def overall(document: Document) -> tuple[str, str]:
 
 
 def state_of(status: Document) -> str:
-    """The state that the page tells: a refused key is worse when calls feel it."""
-    state = str(status.get("state") or "")
-    unproven = (status.get("minutes") or {}).get("401") or []
-    burned = state == "rejected" and sum(unproven[-texts.RECENT_MINUTES :]) > 0
-    return texts.BURNED if burned else state
+    """Return the state of an upstream's key."""
+    return str(status.get("state") or "")
 
 
 def _upstream(number: int, name: str, status: Document, now: float) -> str:

@@ -18,7 +18,7 @@ DAY_SECONDS: Final = 86_400
 
 
 class KeyStatus(Protocol):
-    """What a keeper tells of one key (`credential.options.CredentialStatus`)."""
+    """What a keeper tells of one key (`credential.reporter.CredentialStatus`)."""
 
     @property
     def state(self) -> str:

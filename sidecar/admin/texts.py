@@ -12,10 +12,6 @@ GOOD: Final = "good"
 WARN: Final = "warn"
 BAD: Final = "bad"
 
-BURNED: Final = "burned"
-"""`rejected`, and the service has seen 401s of late: no older key works either."""
-RECENT_MINUTES: Final = 3
-
 STATES: Final = {
     "fresh": (GOOD, "Working", "The key is current, and calls go out with it."),
     "stale": (
@@ -42,11 +38,11 @@ STATES: Final = {
             " on. Do not revoke that one; store a good new key."
         ),
     ),
-    BURNED: (
+    "refused": (
         BAD,
-        "Key refused",
+        "No key works",
         (
-            "The API answers 401 to every key there is, and the service sees it."
+            "The API answers 401 to every key, and the service receives these 401s."
             " Create a key and store it in the secret."
         ),
     ),
@@ -114,7 +110,6 @@ NEVER: Final = "\u2013"
 
 TABLES: Final = {
     "states": STATES,
-    "recent": RECENT_MINUTES,
     "unknown": UNKNOWN,
     "overall": OVERALL,
     "events": EVENTS,

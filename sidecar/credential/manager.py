@@ -23,6 +23,7 @@ from sidecar.core.keylife.commands import (
     Fetch,
     Probe,
     RefreshFinished,
+    ReportUnexpected,
     ResolveCalls,
     SetCurrent,
     StartTimer,
@@ -110,7 +111,6 @@ class CredentialManager:
         self.wants_outcomes = False
         """A call's success would be news (`tried`): the API refused the key in use, or
         some calls with it."""
-        self._refused = False
         self._name = name
         self._source = source
         self._on_secrets = on_secrets
@@ -147,7 +147,7 @@ class CredentialManager:
     def status(self) -> CredentialStatus:
         """What can be told now."""
         left = self._alarms.left(Timer.REFRESH)
-        if left is not None and self._refused:
+        if left is not None and self._life.keys.refused:
             # The next 401 after the circuit's time makes it look, too.
             circuit = self._life.recovery.circuit
             left = min(left, max(0.0, circuit.until - self._monotonic()))
@@ -215,15 +215,17 @@ class CredentialManager:
         False: 401; None: no answer (`sidecar.core.keylife.messages.proof_of`).
         """
         recovery = self._life.recovery
-        told = not self._refused and recovery.round is None
-        if self._group is None or (told and not recovery.own.knows(call)):
+        told = not self._life.keys.refused and recovery.attempt is None
+        if self._group is None or (
+            told and not recovery.unauthorized_endpoints.knows(call)
+        ):
             return  # most calls, as long as one among them always draws a 401
         self._tell(OutcomeReported(self._monotonic(), credential, proved, call))
 
     async def refresh(self) -> RefreshResult:
         """Look at the source now; callers at the same time share one look."""
         await self._running.wait()
-        number = self._life.looks.number + 1
+        number = self._life.refresh_schedule.number + 1
         future: asyncio.Future[RefreshResult]
         future = asyncio.get_running_loop().create_future()
         self._askers.append((number, future))
@@ -233,31 +235,29 @@ class CredentialManager:
     def _tell(self, event: Event) -> None:
         """Tell the machine what happened, and do as it says."""
         life, was, known = self._life, self._life.state, self.known()
-        refused = self._refused
-        commands = life.handle(event)
+        try:
+            commands = life.handle(event)
+        except Exception as error:  # noqa: BLE001 - an error of ours must not end the process
+            self._narrator.broken(type(event).__name__, error)
+            commands = life.restart()
         held = self.known()
         if len(held) != len(known) or any(map(is_not, held, known)):
             self._on_secrets(held)
         self.unavailable_code = life.unavailable_code
-        self._refused = life.keys.refused
-        self.wants_outcomes = self._refused or bool(life.recovery.own)
+        self.wants_outcomes = life.keys.refused or bool(
+            life.recovery.unauthorized_endpoints
+        )
         for command in commands:
             self._obey(command)
-        if life.state is not was or self._refused is not refused:
+        if life.state is not was:
             proving = life.keys.candidate is not None
-            self._narrator.moved(
-                was, life.state, refused=self._refused, proving=proving
-            )
+            self._narrator.moved(was, life.state, proving=proving)
 
     def _obey(self, command: Command) -> None:
         """Do one thing."""
         match command:
-            case Describe():
-                self._start(self._jobs.describe())
-            case Fetch():
-                self._start(self._jobs.fetch(command.stage))
-            case Probe():
-                self._start(self._jobs.probe(command.credential))
+            case Describe() | Fetch() | Probe():
+                self._start(self._jobs.begin(command))
             case SetCurrent():
                 self._use(command.credential)
             case ResolveCalls():
@@ -268,6 +268,8 @@ class CredentialManager:
                 self._alarms.disarm(command.timer)
             case RefreshFinished():
                 self._looked(command)
+            case ReportUnexpected():
+                self._narrator.unexpected(command)
             case CountCutover():
                 self._narrator.recorded(command.cutover, command.credential)
             case other:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from sidecar.core.keylife.commands import ReportUnexpected
 from sidecar.core.keylife.machine import Lifecycle
 from sidecar.core.keylife.messages import Cutover, State
 from sidecar.core.secrecy.secret import Credential
@@ -64,8 +65,8 @@ class CredentialMetrics(Protocol):
     def state(self, state: str) -> None:
         """Set the state."""
 
-    def refused(self, *, refused: bool) -> None:
-        """Set whether the API answers 401 to every key there is."""
+    def unexpected_event(self) -> None:
+        """Count an event of the key life that the rules do not expect."""
 
     def info(self, source: str, fingerprint: str) -> None:
         """Name the key in use."""
@@ -176,18 +177,17 @@ class CredentialReporter:
         )
         self._log.warning("credential_look_failed", reason=text, effect=effect)
 
-    def moved(
-        self, old: State, new: State, *, refused: bool = False, proving: bool = False
-    ) -> None:
+    def moved(self, old: State, new: State, *, proving: bool = False) -> None:
         """
-        The state is another one, or the API began or ceased to refuse the key.
+        Report another state.
 
-        `proving`: a newer key waits for its proof, so the one in use is not the newest.
+        Args:
+            old: The state before.
+            new: The state now.
+            proving: A newer key waits for its proof, so the one in use is not the newest.
         """
-        if new is not old:
-            self._metrics.state(new)
-        self._metrics.refused(refused=refused)
-        event, level, meaning = _REFUSED if refused else _STATES[new]
+        self._metrics.state(new)
+        event, level, meaning = _STATES[new]
         if proving and new is State.FRESH:
             event, meaning = _PROVING
         self._trouble = None if new is State.FRESH else meaning
@@ -217,11 +217,22 @@ class CredentialReporter:
             fields["seconds"] = round(seconds, 3)
         getattr(self._log, level)(event, meaning=meaning, **fields)
 
-    def broken(self, job: str, error: Exception) -> None:
-        """Something failed that nobody foresaw: its type tells, its text may not."""
+    def broken(self, during: str, error: Exception) -> None:
+        """Report an exception of ours by its type: its text may contain a key."""
         kind = type(error)
         name = f"{kind.__module__}.{kind.__qualname__}"
-        self._log.error("credential_job_broken", job=job, error=name)
+        self._metrics.unexpected_event()
+        self._log.error("credential_job_broken", job=during, error=name)
+
+    def unexpected(self, report: ReportUnexpected) -> None:
+        """Report an event that the state table does not list; the sidecar carries on."""
+        self._metrics.unexpected_event()
+        self._log.error(
+            "credential_event_unexpected",
+            name=report.event,
+            was=str(report.before),
+            state=str(report.after),
+        )
 
     def status(
         self,
@@ -275,6 +286,11 @@ _STATES: Final = {
         "error",
         "the newest key is refused: the one before it serves on; store a working key",
     ),
+    State.REFUSED: (
+        "credential_refused",
+        "error",
+        "no key works: the service receives the API's own 401; store a working key",
+    ),
     State.EXPIRED: (
         "credential_expired",
         "error",
@@ -285,12 +301,6 @@ _STATES: Final = {
 _PROVING: Final = (
     "credential_proving",
     "a newer key is being proved: the one in use serves on",
-)
-
-_REFUSED: Final = (
-    "credential_refused",
-    "error",
-    "the API answers 401 to the key in use and no other works: store a working key",
 )
 
 _CUTOVERS: Final = {

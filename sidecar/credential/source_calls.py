@@ -7,9 +7,10 @@ process.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, Protocol, TypeVar
 
+from sidecar.core.keylife.commands import Describe, Fetch, Probe
 from sidecar.core.keylife.messages import (
     Described,
     Event,
@@ -63,6 +64,16 @@ class SourceCalls:
         self._at = monotonic
         self.failure: SourceFailed | SecretRejected | None = None
         """Why the last value could not be had; the keeper drops it."""
+
+    def begin(self, question: Describe | Fetch | Probe) -> Coroutine[Any, Any, Event]:
+        """Ask this question."""
+        match question:
+            case Describe():
+                return self.describe()
+            case Fetch():
+                return self.fetch(question.stage)
+            case Probe():
+                return self.probe(question.credential)
 
     async def describe(self) -> Event:
         """Ask for the versions."""

@@ -1,21 +1,22 @@
 """
-Logs: structlog through the standard library, so that one handler sees every record.
+Logging: structlog through the standard library, so that one handler sees every record.
 
     log = get_logger(__name__)
     log.warning("key_rejected", upstream="flownally", fingerprint="0a1b2c3d")
 
-An event is a constant in snake_case, data goes into fields. botocore's and aiohttp's
-own records pass the same redactor.
+An event is a constant in snake_case; its data are fields. The records of libraries pass
+the same redactor.
 """
 
 import logging
 from typing import Final, Literal
 
+import structlog
+
 from sidecar.core.secrecy.redaction import Redactor
 from sidecar.log.canary import canary_survives
 from sidecar.log.handler import CANARY, PINNED, LineHandler, Stream
 from sidecar.log.hooks import install_hooks, loop_exception_handler
-from sidecar.log.lean import structlog
 from sidecar.log.lines import Format, as_message
 
 __all__ = [
@@ -38,7 +39,7 @@ _LEVELS: Final = {
     "error": logging.ERROR,
 }
 
-# At import, not in `configure`: structlog's own default prints to stdout, unredacted.
+# At import, not in `configure`: the default of structlog prints unredacted to stdout.
 structlog.configure(
     processors=[
         structlog.stdlib.filter_by_level,
@@ -52,7 +53,7 @@ structlog.configure(
 
 
 def get_logger(name: str) -> Logger:
-    """A logger that binds fields; `name` is the module's."""
+    """Return a logger that binds fields; `name` is that of the module."""
     return structlog.stdlib.get_logger(name)
 
 
@@ -65,12 +66,12 @@ def configure(
     Args:
         level: Records below it are dropped; those of `PINNED` libraries below INFO, too.
         style: `json`, or `console` for people.
-        redactor: Masks secrets in lines, fields and tracebacks, and counts them.
-        stream: Where lines go; standard error when absent.
+        redactor: Masks secrets in lines and counts them.
+        stream: Where lines are written; standard error if absent.
     """
     root = logging.getLogger()
     for old in list(root.handlers):
-        # Ours from before, or a plain one of `basicConfig`, which would print secrets.
+        # Our own of an earlier call, or one of `basicConfig`, which would print secrets.
         if type(old) in (LineHandler, logging.StreamHandler):
             root.removeHandler(old)
     root.addHandler(LineHandler(redactor, style, stream))
@@ -78,11 +79,11 @@ def configure(
     for name in PINNED:
         logging.getLogger(name).setLevel(max(_LEVELS[level], logging.INFO))
     logging.getLogger(CANARY).setLevel(logging.CRITICAL)
-    # No line shows these, and finding the caller alone costs 10 us (Python's logging
-    # how-to, "Optimization").
+    # No line shows these, and finding the caller costs 10 us (Python's logging how-to,
+    # "Optimization").
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # noqa: SLF001 - the documented way to switch it off
-    # The standard library prints a record that cannot be formatted, with its arguments.
+    logging._srcfile = None  # noqa: SLF001 - the documented switch
+    # Otherwise a record that cannot be formatted is printed with its arguments.
     logging.raiseExceptions = False
     logging.captureWarnings(capture=True)
     install_hooks()

@@ -1,8 +1,8 @@
 """
-A test of ourselves at every start: does a key get through any path of the log?
+A test at every start: a fake key is logged on every path, and no line may show it.
 
-The app does not become ready while one does. What this cannot see: handlers that other
-code adds to the root logger later.
+The process does not become ready if a line shows it. A handler that other code adds to
+the root logger later is not tested.
 """
 
 import base64
@@ -13,22 +13,23 @@ import warnings
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from sidecar.core.secrecy.redaction import Redactor
 from sidecar.core.secrecy.secret import Secret
 from sidecar.log.handler import CANARY, LineHandler
-from sidecar.log.lean import structlog
 
 
 def canary_survives(redactor: Redactor, canary: Secret) -> tuple[str, ...]:
     """
-    Push a fake key down every path, and name the paths that show it.
+    Log a fake key on every path, and name the paths that show it.
 
     Args:
-        redactor: The one that the log was configured with.
-        canary: Something random that is no key anywhere.
+        redactor: The redactor of the configured log.
+        canary: A random value that is no key.
 
     Returns:
-        Names of paths whose line shows the key or did not come; empty when all is well.
+        Names of paths whose line shows the key or is missing; empty if all is well.
     """
     redactor.learn(canary)
     handler = next(
@@ -48,7 +49,7 @@ def canary_survives(redactor: Redactor, canary: Secret) -> tuple[str, ...]:
 
 
 def _forms(key: str) -> tuple[str, ...]:
-    """The key as it would look in a line."""
+    """Return the key as a line might show it."""
     return (
         key,
         json.dumps(key)[1:-1],
@@ -71,7 +72,7 @@ def _fail(key: str) -> None:
 
 
 def _raised(key: str, *, standard: bool) -> None:
-    """Log an exception that knows the key."""
+    """Log an exception that holds the key."""
     try:
         _fail(key)
     except RuntimeError:
@@ -82,7 +83,7 @@ def _raised(key: str, *, standard: bool) -> None:
 
 
 def _warned(key: str) -> None:
-    """Log the text that a captured warning would have."""
+    """Log the text of a captured warning."""
     text = warnings.formatwarning(key, UserWarning, "canary.py", 1)
     _standard.critical("%s", text)
 

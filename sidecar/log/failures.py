@@ -1,9 +1,10 @@
 """
-Exceptions as text: type and places, never arguments and never locals.
+Exceptions as text: types and places, never arguments or local variables.
 
-`repr()` and `.args` of aiohttp's exceptions hold the Authorization header, botocore's
-hold answers of AWS, `KeyError` holds whatever was looked up. Only our own exceptions
-promise messages without a secret; an `OSError` has a name for its number.
+`repr()` and `.args` of the exceptions of aiohttp hold the Authorization header, those of
+botocore hold answers of AWS, and a `KeyError` holds the key of the lookup. Only the
+messages of our own exceptions never hold a secret; an `OSError` shows the name of its
+number.
 """
 
 import errno
@@ -18,7 +19,7 @@ _MAX_FAILURES: Final = 8
 
 
 def failure_text(failure: BaseException) -> str:
-    """Name a failure, its causes and the members of a group, each with its places."""
+    """Return a failure, its causes and the members of a group, each with its places."""
     lines: list[str] = []
     for number, (relation, one) in enumerate(_related(failure)):
         if number == _MAX_FAILURES:
@@ -30,7 +31,7 @@ def failure_text(failure: BaseException) -> str:
 
 
 def failure_name(failure: BaseException) -> str:
-    """The type of a failure; with a message only where it is safe."""
+    """Return the type of a failure, with its message if that is safe."""
     kind = type(failure)
     name = kind.__qualname__
     if kind.__module__ != "builtins":
@@ -43,13 +44,13 @@ def failure_name(failure: BaseException) -> str:
 
 
 def _related(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
-    """The failure, what it came from, and what is inside of it; each once."""
+    """Yield the failure, its causes and the members of groups; each once."""
     seen: set[int] = set()
     waiting = [("", failure)]
     while waiting:
         relation, one = waiting.pop(0)
         if id(one) in seen:
-            continue  # `raise a from b` and `raise b from a` make a circle
+            continue  # `raise a from b` and `raise b from a` form a cycle
         seen.add(id(one))
         yield relation, one
         if isinstance(one, BaseExceptionGroup):
@@ -61,7 +62,7 @@ def _related(failure: BaseException) -> Iterator[tuple[str, BaseException]]:
 
 
 def _places(traceback: TracebackType | None) -> list[str]:
-    """`module:line function`, outermost first; of a long way the last part."""
+    """Return `module:line function`, outermost first; the last ones if there are many."""
     places = []
     while traceback is not None:
         frame = traceback.tb_frame

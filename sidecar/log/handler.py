@@ -1,8 +1,8 @@
 """
-Where lines go: one write per line, and no failure of it reaches the program.
+Writes lines: one write per line, and no failed write reaches the program.
 
-A full disk, a closed descriptor or a reader that went away loses lines, counted in
-`lost`; it does not raise, does not retry and does not grow a buffer.
+A full disk, a closed descriptor or a broken pipe loses lines, which are counted in `lost`.
+Nothing is raised, retried or buffered.
 """
 
 import io
@@ -10,13 +10,13 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final
 
 from sidecar.core.secrecy.redaction import Redactor
-from sidecar.log.lines import Format, Lines
+from sidecar.log.lines import Format, LineRenderer
 
 CANARY: Final = "sidecar.canary"
-"""The logger of the self test."""
+"""The logger of the canary."""
 
 PINNED: Final = frozenset(
     {"botocore", "boto3", "s3transfer", "urllib3", "aiohttp", "asyncio", "concurrent"}
@@ -28,22 +28,12 @@ botocore prints SecretString at DEBUG (hooks, parsers), urllib3 and aiohttp prin
 """
 
 
-class Stream(Protocol):
-    """The part of a text file that we use."""
-
-    def write(self, text: str, /) -> object:
-        """Write all of it."""
-
-    def flush(self) -> object:
-        """Leave nothing behind."""
-
-
 class Descriptor:
     """
     A file descriptor without a buffer.
 
-    `sys.stderr` keeps what it could not write and tries again at exit, which turns a
-    full disk into exit code 120.
+    `sys.stderr` keeps a failed write and repeats it at exit, which turns a full disk into
+    exit code 120.
     """
 
     def __init__(self, number: int) -> None:
@@ -54,16 +44,23 @@ class Descriptor:
         data = text.encode("utf-8", "backslashreplace")
         while data:
             written = self._file.write(data)
-            if not written:  # somebody made it non-blocking, and the reader is slow
+            if not written:  # the descriptor is non-blocking, and its reader is slow
                 raise BlockingIOError
             data = data[written:]
 
-    def flush(self) -> None:
-        """There is nothing to flush."""
+
+Stream = Descriptor | io.StringIO
 
 
 class LineHandler(logging.Handler):
-    """The only handler: every record of every library passes the redactor."""
+    """
+    The only handler: every record of every library passes the redactor.
+
+    Args:
+        redactor: Masks secrets.
+        style: The format.
+        stream: Where lines are written; standard error if absent.
+    """
 
     def __init__(
         self, redactor: Redactor, style: Format, stream: Stream | None
@@ -71,29 +68,30 @@ class LineHandler(logging.Handler):
         super().__init__()
         self.lost = 0
         """Lines that could not be written."""
-        self._lines = Lines(redactor, style, CANARY)
-        self._stream = stream if stream is not None else _standard_error()
+        self._line = LineRenderer(redactor, style, CANARY)
+        # In a process without standard error, descriptor 2 may be a socket.
+        missing = sys.stderr is None
+        self._stream = stream or (None if missing else Descriptor(2))
         self._tap: list[str] | None = None
         self.addFilter(_allowed)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one record, whatever happens."""
+        """Write one record; never raise."""
         try:
-            line = self._lines(record)
-        except Exception as failure:  # noqa: BLE001 - somebody's bad arguments must not stop us
-            line = self._lines.withheld(record, type(failure).__qualname__)
+            line = self._line(record)
+        except Exception as failure:  # noqa: BLE001 - bad arguments of any kind
+            line = self._line.withheld(record, type(failure).__qualname__)
         if self._tap is not None and record.name == CANARY:
             self._tap.append(line)
-            return
-        try:
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
-        except (OSError, ValueError):  # ValueError: a file object that is closed
-            self.lost += 1
+        elif self._stream is not None:
+            try:
+                self._stream.write(f"{line}\n")
+            except (OSError, ValueError):  # ValueError: a file object that is closed
+                self.lost += 1
 
     @contextmanager
     def tapped(self) -> Iterator[list[str]]:
-        """Keep the lines of the self test instead of writing them."""
+        """Collect the lines of the canary instead of writing them."""
         lines: list[str] = []
         self._tap = lines
         try:
@@ -103,26 +101,5 @@ class LineHandler(logging.Handler):
 
 
 def _allowed(record: logging.LogRecord) -> bool:
-    """Refuse chatter of pinned libraries, also when somebody lowered their level."""
+    """Drop DEBUG records of pinned libraries, even if their level was lowered."""
     return record.levelno >= logging.INFO or record.name.partition(".")[0] not in PINNED
-
-
-class _Nowhere:
-    """A stream for a process without one."""
-
-    def write(self, text: str, /) -> None:
-        """Lose the line."""
-
-    def flush(self) -> None:
-        """There is nothing to flush."""
-
-
-def _standard_error() -> Stream:
-    """
-    Descriptor 2, unless the process was started without one.
-
-    Then the number belongs to whatever was opened first: a socket, perhaps.
-    """
-    if sys.stderr is None:
-        return _Nowhere()
-    return Descriptor(2)

@@ -1,8 +1,8 @@
 """
-Exceptions that nobody caught: one line of the log instead of a raw traceback.
+Uncaught exceptions become a line of the log instead of a raw traceback.
 
-Python's own hooks print the arguments of an exception, and asyncio's handler prints the
-`repr` of the future that holds it; both may hold a header (see `failures.py`).
+The hooks of Python print the arguments of an exception, and the handler of asyncio prints
+the `repr` of its future; both may hold a header (see `failures.py`).
 """
 
 import asyncio
@@ -11,13 +11,13 @@ import threading
 from types import TracebackType
 from typing import Any
 
-from sidecar.log.lean import structlog
+import structlog
 
 _NAME = "sidecar.unhandled"
 
 
 def install_hooks() -> None:
-    """Take over the hooks of the interpreter."""
+    """Replace the hooks of the interpreter."""
     sys.excepthook = _uncaught
     sys.unraisablehook = _unraisable
     threading.excepthook = _in_thread
@@ -26,7 +26,7 @@ def install_hooks() -> None:
 def loop_exception_handler(
     _loop: asyncio.AbstractEventLoop, context: dict[str, Any]
 ) -> None:
-    """Log what a loop could not hand to anybody; for `loop.set_exception_handler`."""
+    """Log an exception that no task awaits; for `loop.set_exception_handler`."""
     _report("loop_exception", context.get("exception"), message=str(context["message"]))
 
 
@@ -50,5 +50,5 @@ def _in_thread(arguments: threading.ExceptHookArgs) -> None:
 
 
 def _report(event: str, failure: BaseException | None, **fields: str) -> None:
-    """One line, by the way that all lines take."""
+    """Log one line."""
     structlog.stdlib.get_logger(_NAME).critical(event, exc_info=failure, **fields)

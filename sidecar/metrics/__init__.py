@@ -37,8 +37,6 @@ from sidecar.metrics.instruments import (
     AWS_OTHER,
     AWS_RESULTS,
     AWS_SERVICES,
-    CREDENTIAL_STATES,
-    CUTOVERS,
     WEBHOOK_RESULTS,
     CredentialInstruments,
     CredentialMetrics,
@@ -49,8 +47,6 @@ from sidecar.metrics.process import ProcessNumbers
 
 __all__ = [
     "ANY_OPERATION",
-    "CREDENTIAL_STATES",
-    "CUTOVERS",
     "METHODS",
     "OTHER_METHOD",
     "SIDECAR",

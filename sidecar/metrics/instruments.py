@@ -4,12 +4,9 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from sidecar.core.keylife.messages import Cutover, State
 from sidecar.errors import RefreshResult
 
-CREDENTIAL_STATES: Final = (
-    *("missing", "fresh", "stale", "rolled_back", "rejected", "expired"),
-)
-CUTOVERS: Final = ("promoted", "rejected", "rolled_back", "restored")
 WEBHOOK_RESULTS: Final = (
     *("delivered", "duplicate", "in_flight", "bad_signature", "stale", "malformed"),
     *("too_large", "app_error", "app_unreachable", "store_error"),
@@ -49,10 +46,6 @@ class CredentialInstruments:
             "info", "1 for the key in use; an old key has no series.", *_INFO_LABELS
         )
         self.state = gauge("state", "1 for the state the credential is in.", "state")
-        self.refused = gauge(
-            "refused",
-            "1 while the API answers 401 to the key in use, and none other works.",
-        )
         self.since = gauge(
             "since_timestamp_seconds", "When the key in use was taken into use."
         )
@@ -65,9 +58,15 @@ class CredentialInstruments:
         self.rotate_before = gauge(
             "rotate_before_timestamp_seconds", "When the key in use becomes too old."
         )
+        self.unexpected_events = Counter(
+            "sidecar_credential_unexpected_events",
+            "Events of the key life that the rules do not expect; the sidecar carries on.",
+            ("upstream",),
+            registry=registry,
+        )
         self.refreshes = Counter(
             "sidecar_credential_refreshes",
-            "RefreshSchedule at the source, by how they ended.",
+            "Refreshes from the source, by result.",
             ("upstream", "result"),
             registry=registry,
         )
@@ -97,27 +96,22 @@ class CredentialMetrics:
         self._upstream = upstream
         self._info: tuple[str, str] | None = None
         self.state("missing")
-        self.refused(refused=False)
+        instruments.unexpected_events.labels(upstream)
         for result in RefreshResult:
             instruments.refreshes.labels(upstream, result.value)
-        for cutover in CUTOVERS:
-            instruments.cutovers.labels(upstream, cutover)
+        for cutover in Cutover:
+            instruments.cutovers.labels(upstream, cutover.value)
         instruments.cutover_seconds.labels(upstream)
 
     def state(self, state: str) -> None:
         """Set the series of this state to 1 and those of the others to 0."""
-        if state not in CREDENTIAL_STATES:
-            raise ValueError(state)
-        for name in CREDENTIAL_STATES:
-            self._all.state.labels(self._upstream, name).set(name == state)
+        wanted = State(state)
+        for one in State:
+            self._all.state.labels(self._upstream, one.value).set(one is wanted)
 
-    def refused(self, *, refused: bool) -> None:
-        """
-        Tell whether every key there is draws a 401.
-
-        The state `rejected` alone may mean a new key that is refused while the old serves.
-        """
-        self._all.refused.labels(self._upstream).set(refused)
+    def unexpected_event(self) -> None:
+        """Count an event of the key life that the rules do not expect."""
+        self._all.unexpected_events.labels(self._upstream).inc()
 
     def info(self, source: str, fingerprint: str) -> None:
         """Name the key in use and forget the series of the one before."""
@@ -150,9 +144,7 @@ class CredentialMetrics:
 
     def cutover(self, result: str, seconds: float | None = None) -> None:
         """Count a change of keys; `seconds` from the key's making to its use."""
-        if result not in CUTOVERS:
-            raise ValueError(result)
-        self._all.cutovers.labels(self._upstream, result).inc()
+        self._all.cutovers.labels(self._upstream, Cutover(result).value).inc()
         if seconds is not None:
             self._all.cutover_seconds.labels(self._upstream).observe(max(seconds, 0.0))
 

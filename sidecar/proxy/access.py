@@ -1,17 +1,18 @@
 """
-What the hot path writes to the log: one line per call that somebody will ask about.
+The log of one upstream, and the counters of what the sidecar decided itself.
 
-No line has a header, a query or a body: only names that the settings know, numbers, and
-sentences of ours.
+A log line contains no header, query or body: only names from the settings, numbers and
+fixed sentences.
 """
 
 import traceback
 from pathlib import PurePath
 from typing import Any, Literal
 
-from sidecar.core.access.explain import explain_401, explain_403
+from sidecar.core.access.explain import EXPLAIN_401, explain_403
 from sidecar.core.access.operations import Operation
 from sidecar.errors import STATUS, Code, Refused
+from sidecar.metrics.hot import UpstreamStats
 
 UNAUTHORIZED = 401
 FORBIDDEN = 403
@@ -20,22 +21,29 @@ SERVER_ERROR = 500
 
 class AccessLog:
     """
-    The log of one upstream.
+    Logs and counts what happens to the calls of one upstream.
 
     Args:
         log: Bound to the upstream's name.
-        level: `errors` leaves out calls that ended well, `off` also those that did not;
-            bugs and keys found where they must not be are always told.
+        level: `errors` leaves out successful calls, `off` also failed ones. Internal
+            errors and keys in the wrong place are always logged.
+        stats: Counts rejections and masked keys.
     """
 
-    def __init__(self, log: Any, level: Literal["off", "errors", "all"]) -> None:
+    def __init__(
+        self, log: Any, level: Literal["off", "errors", "all"], stats: UpstreamStats
+    ) -> None:
         self._log = log
         self._errors = level != "off"
+        self._stats = stats
+        self.all = level == "all"
+        self.disconnecting = False
+        """The sidecar itself disconnects the clients now, at the end of the drain."""
 
-    def answer(
+    def answered(
         self, operation: Operation, method: bytes, status: int, seconds: float
     ) -> None:
-        """Tell of an answer of the API; 401 and 403 in plain words."""
+        """Log a response of the API; explain a 401 and a 403."""
         if not self._errors:
             return
         fields = {
@@ -45,7 +53,7 @@ class AccessLog:
             "seconds": round(seconds, 6),
         }
         if status == UNAUTHORIZED:
-            self._log.warning("api_unauthorized", explanation=explain_401(), **fields)
+            self._log.warning("api_unauthorized", explanation=EXPLAIN_401, **fields)
         elif status == FORBIDDEN:
             self._log.warning(
                 "api_forbidden",
@@ -57,26 +65,30 @@ class AccessLog:
         else:
             self._log.info("call", **fields)
 
-    def gone(self, operation: Operation, method: bytes, seconds: float) -> None:
-        """Tell that the service left before its answer was whole."""
-        if self._errors:
+    def client_disconnected(
+        self, operation: Operation, method: bytes, seconds: float
+    ) -> None:
+        """Log that the client closed the connection before its response was complete."""
+        if self._errors and not self.disconnecting:
             self._log.info(
-                "service_left",
+                "client_disconnected",
                 method=method.decode("ascii", "replace"),
                 operation=operation.label,
                 seconds=round(seconds, 6),
             )
 
-    def drain_cut(self, calls: int) -> None:
-        """Tell that the end did not wait any longer."""
-        self._log.warning(
-            "drain_cut",
-            calls=calls,
-            explanation="drain.timeout_seconds is over: calls in flight were cut",
-        )
+    def drain_cut(self) -> None:
+        """Log that the drain is over although calls are in flight."""
+        if self._stats.inflight:
+            self._log.warning(
+                "drain_cut",
+                calls=self._stats.inflight,
+                explanation="Calls in flight were cut: drain.timeout_seconds is over",
+            )
 
     def rejected(self, refused: Refused, operation: str, method: bytes) -> None:
-        """Tell of a call that the sidecar answered itself."""
+        """Count and log a call that the sidecar answers itself."""
+        self._stats.rejections[refused.code] += 1
         if self._errors:
             self._log.warning(
                 "call_rejected",
@@ -88,7 +100,8 @@ class AccessLog:
             )
 
     def cut(self, code: Code, operation: str, method: bytes, status: int) -> None:
-        """Tell of an answer that had begun and could not be ended."""
+        """Count and log a response that had begun and could not be completed."""
+        self._stats.rejections[code] += 1
         if self._errors:
             self._log.warning(
                 "answer_cut",
@@ -96,33 +109,42 @@ class AccessLog:
                 method=method.decode("ascii", "replace"),
                 operation=operation,
                 status=status,
-                explanation="the service saw an incomplete answer",
+                explanation="The service saw an incomplete answer",
             )
 
     def redacted(self, hits: int, operation: str) -> None:
-        """Tell that the API sent our key back."""
+        """Count and log keys in a response that were masked."""
+        self._stats.redactions += hits
         self._log.warning(
             "key_reflected",
             hits=hits,
             operation=operation,
-            explanation="the API's answer held the API key; it was overwritten",
+            explanation="The API's answer contained the API key; it was masked",
         )
 
     def tripwire(self, operation: str, method: bytes) -> None:
-        """Tell that the service sent the key, which it must not have."""
+        """Count and log a request that contains the key, and was allowed to pass."""
+        self._stats.rejections[Code.TRIPWIRE] += 1
         self._log.warning(
             "tripwire",
             method=method.decode("ascii", "replace"),
             operation=operation,
-            explanation="the service itself sent the API key: find out where it has it "
-            "from, and rotate the key",
+            explanation="The service itself sent the API key: find out where it got the "
+            "key from, and rotate it",
         )
 
-    def bug(self, error: Exception) -> None:
-        """Tell where a bug of ours is; no message and no value, which could be a key."""
+    def internal_error(self, error: Exception) -> Refused:
+        """
+        Log the place of a bug in the sidecar; return the answer to the call.
+
+        The message and the values are left out: they may contain a key.
+        """
         frames = traceback.extract_tb(error.__traceback__)
         self._log.error(
             "internal_error",
             type=type(error).__name__,
             where=[f"{PurePath(f.filename).name}:{f.lineno}" for f in frames][-5:],
+        )
+        return Refused(
+            Code.INTERNAL, "The sidecar has a bug; its log names the place of it"
         )

@@ -1,8 +1,8 @@
 """
-Opening a connection to the API: name, TCP, TLS, all within one limit.
+Opens connections to the API: host name, TCP and TLS, within one time limit.
 
-The name is looked up for every new connection, so a moved API is followed; the name that
-the certificate must have is fixed by the settings, so a moved name is not trusted.
+The host name is resolved for each new connection, so an API that moves is followed. The
+certificate must have the name in the settings, so a forged DNS answer is not trusted.
 """
 
 import asyncio
@@ -18,9 +18,8 @@ from sidecar.core.http.line_cache import LineCache
 from sidecar.core.http.response_head import ResponseRules
 from sidecar.core.http.target import BaseUrl
 from sidecar.errors import Code, Refused
-from sidecar.proxy.pool import Pool
 from sidecar.proxy.tls import TlsTransport
-from sidecar.proxy.upstream import UpstreamConnection
+from sidecar.proxy.upstream import Owner, UpstreamConnection
 
 HAPPY_EYEBALLS_SECONDS: Final = 0.25
 """RFC 8305, section 5: the recommended delay between attempts."""
@@ -28,20 +27,21 @@ HAPPY_EYEBALLS_SECONDS: Final = 0.25
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
     """
-    Return the settings of TLS towards an API.
+    Return the TLS context for connections to an API.
 
-    Not `ssl.create_default_context`: it writes the session keys to `SSLKEYLOGFILE`.
+    It is not made by `ssl.create_default_context`, which writes the session keys to the
+    file that `SSLKEYLOGFILE` names.
 
     Args:
-        ca_file: A PEM file of authorities to trust besides the system's.
+        ca_file: A PEM file of authorities to trust, besides those of the system.
 
     Raises:
         OSError: The file cannot be read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Some builds of Python set it (Debian's 3.11.2): then a connection that was cut would
-    # read as one that has ended, and half an answer as a whole one.
+    # Some builds of Python set it (Debian's 3.11.2). Then a connection that was cut would
+    # look like one that has ended, and a part of a response like a complete one.
     context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     context.set_alpn_protocols(["http/1.1"])
     context.load_default_certs(ssl.Purpose.SERVER_AUTH)
@@ -51,7 +51,15 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
 
 
 class Connector:
-    """Opens connections to one API."""
+    """
+    Opens connections to one API.
+
+    Args:
+        base: Where the API is.
+        context: For TLS; None: plain HTTP.
+        rules: How response heads are read.
+        seconds: The limit for opening one connection.
+    """
 
     def __init__(
         self,
@@ -67,9 +75,9 @@ class Connector:
         self._seconds = seconds
         self._session: ssl.SSLSession | None = None
 
-    async def open(self, pool: Pool) -> UpstreamConnection:
+    async def open(self, pool: Owner) -> UpstreamConnection:
         """
-        Return a new connection.
+        Return a new connection for a pool.
 
         Raises:
             Refused: `upstream_unreachable`, `upstream_tls` or `upstream_timeout`.
@@ -81,26 +89,26 @@ class Connector:
                 )
         except TimeoutError:
             raise Refused(
-                Code.UPSTREAM_TIMEOUT, "no connection to the API within connect_seconds"
+                Code.UPSTREAM_TIMEOUT, "No connection to the API within connect_seconds"
             ) from None
         except socket.gaierror:
             raise Refused(
-                Code.UPSTREAM_UNREACHABLE, "the name of the API cannot be resolved"
+                Code.UPSTREAM_UNREACHABLE, "The host name of the API cannot be resolved"
             ) from None
         except ssl.SSLCertVerificationError as error:
-            # After a comma OpenSSL's sentence goes on with the name or the address.
+            # After a comma, OpenSSL's sentence has the name or the address.
             reason = error.verify_message.partition(",")[0]
             raise Refused(
                 Code.UPSTREAM_TLS,
-                f"the certificate of the API is not trusted: {reason}",
+                f"The certificate of the API is not trusted: {reason}",
             ) from None
         except ssl.SSLError:
             raise Refused(
-                Code.UPSTREAM_TLS, "the TLS handshake with the API failed"
+                Code.UPSTREAM_TLS, "The TLS handshake with the API failed"
             ) from None
         except OSError:
             raise Refused(
-                Code.UPSTREAM_UNREACHABLE, "the API does not accept a connection"
+                Code.UPSTREAM_UNREACHABLE, "The API does not accept a connection"
             ) from None
 
     async def _open(self, connection: UpstreamConnection) -> UpstreamConnection:
@@ -127,7 +135,7 @@ class Connector:
         return connection
 
     def _remember(self, tls: ssl.SSLSocket) -> None:
-        """Keep the newest session: with TLS 1.3 its ticket comes with the first answer."""
+        """Keep the newest session: in TLS 1.3 its ticket comes with the first response."""
         with suppress(ValueError):  # the socket may be closed by now
             self._session = tls.session
 
@@ -137,7 +145,7 @@ class Connector:
         sock: socket.socket,
         context: ssl.SSLContext,
     ) -> ssl.SSLSocket:
-        """Prove who the API is, on a connection that it has accepted."""
+        """Authenticate the API on a TCP connection."""
         try:
             tls = context.wrap_socket(
                 sock,
@@ -154,10 +162,10 @@ class Connector:
         except (ssl.SSLError, TimeoutError):
             raise
         except OSError:
-            # OpenSSL makes an error of its own only of a FIN. Whether a peer that hangs up
-            # sends FIN or RST depends on what it had not read yet, and both say the same:
-            # it can be reached, but not by TLS.
-            message = "the API hung up"
+            # OpenSSL reports only a FIN as its own error. A peer that closes sends FIN or
+            # RST, depending on what it had not read yet. Both mean the same: the API can
+            # be reached, but not by TLS.
+            message = "The API closed the connection during the handshake"
             raise ssl.SSLError(message) from None
         return tls
 

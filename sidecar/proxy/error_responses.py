@@ -1,4 +1,4 @@
-"""The sidecar's own answers: built from a `Refused`, never from anything a peer sent."""
+"""The sidecar's own answers: built from a `Refused`, never from bytes of a peer."""
 
 import json
 from functools import cache
@@ -13,7 +13,7 @@ CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 @cache
 def _head(code: Code) -> bytes:
-    """All that is the same for each answer with this code."""
+    """Return the part of the head that is the same for each answer with this code."""
     status = STATUS[code]
     lines = [
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
@@ -24,18 +24,18 @@ def _head(code: Code) -> bytes:
     if code in RETRY_AFTER_SECONDS:
         lines.append(f"Retry-After: {RETRY_AFTER_SECONDS[code]}")
     head = "\r\n".join(lines).encode() + b"\r\n"
-    # RFC 9110, 15.5.6: a 405 must say what would be allowed.
+    # RFC 9110, 15.5.6: a 405 must list the methods that are allowed.
     return head + ALLOW if code is Code.METHOD_REFUSED else head
 
 
 def refusal(refused: Refused, *, close: bool, head_only: bool = False) -> bytes:
     """
-    Return the whole answer for a refused call.
+    Return the complete answer to a refused call.
 
     Args:
-        refused: The code and the sentence for the caller.
+        refused: The code and the message.
         close: Whether the connection ends with this answer.
-        head_only: Whether the call was a HEAD, whose answer has no body.
+        head_only: Whether the request was a HEAD: the answer has no body.
     """
     error = {"code": str(refused.code), "message": refused.detail}
     body = json.dumps({"error": error}).encode() + b"\n"
@@ -52,5 +52,5 @@ def refusal(refused: Refused, *, close: bool, head_only: bool = False) -> bytes:
 def body_too_large(limit: int) -> Refused:
     """Return the refusal of a body over `limits.max_body_bytes`."""
     return Refused(
-        Code.BODY_TOO_LARGE, f"the body is larger than limits.max_body_bytes ({limit})"
+        Code.BODY_TOO_LARGE, f"The body is larger than limits.max_body_bytes ({limit})"
     )

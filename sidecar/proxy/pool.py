@@ -1,14 +1,14 @@
 """
-The upstream connections of one API: idle ones, ones being opened, and calls that wait.
+The connections to one API: in use, idle or being opened, and the calls that wait.
 
-Rule 1: a free connection goes to the call that has waited longest; only without a waiting
-call does it become idle.
-Rule 2: the youngest idle connection is used first, so that the surplus ages and is closed.
-Rule 3: connections in use, idle and being opened together never pass the maximum, and
-never more are opened than calls wait.
-Rule 4: a connection that has grown old ends after its call, one at a time: a name that
-was moved is followed under load too, and the handshakes do not come all at once.
-Nothing here awaits: opening is a task of the owner's group, everything else a callback.
+Rule 1: a free connection goes to the call that has waited longest. It becomes idle only
+if no call waits.
+Rule 2: the youngest idle connection is used first, so the surplus ages and is closed.
+Rule 3: the number of connections in use, idle and being opened never exceeds the maximum.
+No more connections are opened than calls wait.
+Rule 4: an old connection ends after its call, one at a time. So the proxy follows a host
+name that was moved, under load too, and the handshakes are spread over time.
+Nothing here awaits: the server opens connections in tasks, everything else is a callback.
 """
 
 from collections import deque
@@ -19,25 +19,35 @@ from sidecar.errors import Code, Refused
 from sidecar.proxy.upstream import UpstreamConnection
 
 MAX_AGE_SECONDS: Final = 300.0
-"""A busy connection is never idle, and an API that keeps it would keep us for ever at the
-server that the name led to when it was opened."""
+"""Without it, a busy connection would stay with the server that the host name had when
+the connection was opened."""
 
 
 class Waiter(Protocol):
     """A call that needs a connection."""
 
-    waiting: bool
     deadline: float
+    """When it gives up, in monotonic seconds."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it still needs a connection."""
 
     def connected(self, connection: UpstreamConnection) -> None:
-        """Take this connection."""
+        """Use this connection; `waiting` is False from now on."""
 
     def failed(self, refusal: Refused) -> None:
-        """Give up: no connection is to be had."""
+        """End the call: it gets no connection; `waiting` is False from now on."""
 
 
 class Pool:
-    """Hands connections to calls; `open_one` starts a task that ends in `opened` or `not_opened`."""
+    """
+    Hands connections to calls.
+
+    Args:
+        maximum: The most connections at a time.
+        open_one: Starts a task that ends with `opened` or `not_opened`.
+    """
 
     __slots__ = (
         *("_all", "_idle", "_maximum", "_open_one", "_opening", "_waiters", "closed"),
@@ -48,18 +58,17 @@ class Pool:
         self._open_one = open_one
         self._idle: list[UpstreamConnection] = []
         self._all: dict[UpstreamConnection, float] = {}
-        """Idle or in use, the oldest first -> when it was opened."""
+        """Connections idle or in use, the oldest first, and when each was opened."""
         self._waiters: deque[Waiter] = deque()
         self._opening = 0
         self.closed = False
 
     def take(self) -> UpstreamConnection | None:
-        """Return an idle connection now, or None: then `wait`."""
+        """Return an idle connection; None: the call must `wait`."""
         return self._idle.pop() if self._idle and not self._waiters else None
 
     def wait(self, waiter: Waiter) -> None:
-        """Queue a call; it is told `connected` or `failed`, or stops `waiting` itself."""
-        waiter.waiting = True
+        """Queue a call until it is `connected`, `failed` or no longer `waiting`."""
         self._waiters.append(waiter)
         self._open_for_waiters()
 
@@ -69,8 +78,8 @@ class Pool:
             if total >= self._maximum:
                 if not self._idle:
                     return
-                # A call waits although connections are idle: it wants a new one,
-                # because an idle one has just turned out to be dead.
+                # A call waits although connections are idle: an idle one has just
+                # turned out to be dead, and the call needs a new one.
                 total -= 1
                 self._idle.pop(0).abort()
                 continue
@@ -82,25 +91,24 @@ class Pool:
         while self._waiters:
             waiter = self._waiters.popleft()
             if waiter.waiting:
-                waiter.waiting = False
                 return waiter
         return None
 
     def opened(self, connection: UpstreamConnection, now: float) -> None:
-        """Take a connection that `open_one` has made."""
+        """Take a connection that was opened."""
         self._opening -= 1
         self._all[connection] = now
         self._give(connection)
 
     def not_opened(self, refusal: Refused) -> None:
-        """Let the call that has waited longest fail: no connection could be opened."""
+        """Fail the call that has waited longest: no connection could be opened."""
         self._opening -= 1
         waiter = self._next_waiter()
         if waiter is not None:
             waiter.failed(refusal)
 
     def release(self, connection: UpstreamConnection) -> None:
-        """Take back a connection whose exchange ended cleanly."""
+        """Take back a connection whose call ended cleanly."""
         if self._waiters or self.closed:
             self._give(connection)
         else:
@@ -116,7 +124,7 @@ class Pool:
             self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
-        """Drop a connection that is lost or not fit for reuse."""
+        """Drop a connection that is lost, or must not be used again."""
         self._all.pop(connection, None)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -125,21 +133,20 @@ class Pool:
 
     def sweep(self, now: float) -> None:
         """Fail calls that waited too long; end connections too long idle or too old."""
-        # As many calls as connections are being opened wait for those, not for a free
-        # one: the opening has its own limit and its own error.
+        # For each connection that is being opened, one call waits for that connection,
+        # not for a free one: opening has its own time limit and its own error.
         while len(self._waiters) > self._opening and (
             not self._waiters[0].waiting or self._waiters[0].deadline <= now
         ):
             waiter = self._waiters.popleft()
             if waiter.waiting:
-                waiter.waiting = False
                 waiter.failed(
                     Refused(
                         Code.UPSTREAM_BUSY,
-                        "every connection to the API stayed in use; try again",
+                        "Every connection to the API stayed in use; try again",
                     )
                 )
-        # Oldest first: the list is a stack, so its bottom has been idle longest.
+        # The list is a stack: its first element has been idle longest.
         while self._idle and self._idle[0].idle_until <= now:
             self._idle.pop(0).close()
         self._retire_one(now - MAX_AGE_SECONDS)
@@ -153,7 +160,7 @@ class Pool:
                 return
 
     def close(self) -> None:
-        """Close idle connections now and each other one when its exchange ends."""
+        """Close idle connections now, and each other one when its call ends."""
         self.closed = True
         idle, self._idle = self._idle, []
         for connection in idle:

@@ -1,9 +1,9 @@
 """
-The listener as an aiohttp site: aiohttp owns its life, our server makes the protocol.
+The listener as an aiohttp site: aiohttp starts and stops it, `ProxyServer` serves it.
 
-aiohttp's own sites accept without limit. `LimitedSite` accepts by itself, so that at
-`max_connections` further ones wait in the kernel's backlog, where they cost nothing, and
-so that a peer's uid can be judged before a byte of it is read.
+aiohttp's own sites accept without limit. `LimitedSite` accepts by itself. So connections
+beyond `max_connections` wait in the kernel's backlog, where they cost nothing, and the
+uid of a peer is checked before a byte is read.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from sidecar.proxy.server import ProxyServer
 BACKLOG: Final = 1024
 ACCEPTS_PER_WAKEUP: Final = 64
 EXHAUSTED_SECONDS: Final = 1.0
-"""Pause after EMFILE and its like, as asyncio does: accepting at once would spin."""
+"""Pause after EMFILE and the like, as in asyncio: accepting at once would spin."""
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 PEERCRED: Final = struct.Struct("iii")
 
@@ -41,7 +41,7 @@ class ProxyRunner(web.BaseRunner):
         return self._proxy
 
     async def shutdown(self) -> None:
-        """Nothing: the server drains by itself."""
+        """Do nothing: the server drains by itself."""
 
     async def _make_server(self) -> ProxyServer:  # type: ignore[override]  # ours is no aiohttp Server
         self._proxy.start()
@@ -59,16 +59,11 @@ class LimitedSite(web.BaseSite):
         runner: Runs the server.
         sock: A bound socket; this site listens on it and owns it.
         group: Owns the tasks that make transports.
-        allow_uids: On a Unix socket, whose connections are taken; None: everybody's.
+        allow_uids: On a Unix socket, the uids that may connect; None: all.
     """
 
     __slots__ = (
-        "_accepting",
-        "_allow_uids",
-        "_group",
-        "_maximum",
-        "_pending",
-        "_proxy",
+        *("_accepting", "_allow_uids", "_group", "_maximum", "_pending", "_proxy"),
         "_sock",
     )
 
@@ -84,13 +79,13 @@ class LimitedSite(web.BaseSite):
         self._sock = sock
         self._group = group
         self._allow_uids = allow_uids
-        self._maximum = self._proxy.limits.max_connections
+        self._maximum = self._proxy.context.limits.max_connections
         self._accepting = False
         self._pending = 0
 
     @property
     def name(self) -> str:
-        """The address, for people."""
+        """The address, for the log."""
         return str(self._sock.getsockname())
 
     async def start(self) -> None:
@@ -98,13 +93,13 @@ class LimitedSite(web.BaseSite):
         await super().start()
         self._sock.setblocking(False)
         self._sock.listen(BACKLOG)
-        self._proxy.on_left = self._room
+        self._proxy.on_disconnect = self._resume_if_room
         self._resume()
 
     async def stop(self) -> None:
         """Stop accepting and close the listening socket."""
         self._pause()
-        self._proxy.on_left = lambda: None
+        self._proxy.on_disconnect = lambda: None
         self._sock.close()
         self._runner._unreg_site(self)  # noqa: SLF001 - as aiohttp's own sites do
 
@@ -118,12 +113,12 @@ class LimitedSite(web.BaseSite):
             self._accepting = False
             asyncio.get_running_loop().remove_reader(self._sock.fileno())
 
-    def _room(self) -> None:
+    def _resume_if_room(self) -> None:
         if not self._accepting and self._count() < self._maximum:
             self._resume()
 
     def _count(self) -> int:
-        return len(self._proxy.services) + self._pending
+        return len(self._proxy.clients) + self._pending
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_WAKEUP):
@@ -140,7 +135,7 @@ class LimitedSite(web.BaseSite):
                 get_logger("sidecar.proxy").error(
                     "accept_failed",
                     upstream=self._proxy.name,
-                    reason="no file descriptor or memory is left; trying again in 1 s",
+                    reason="no file descriptor or memory is left; retrying in 1 s",
                 )
                 self._pause()
                 loop = asyncio.get_running_loop()
@@ -153,7 +148,7 @@ class LimitedSite(web.BaseSite):
             self._group.create_task(self._serve(sock))
 
     def _allowed(self, sock: socket.socket) -> bool:
-        """Judge the peer of a Unix socket by its credentials (unix(7), SO_PEERCRED)."""
+        """Check the uid of the peer of a Unix socket (unix(7), SO_PEERCRED)."""
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEERCRED.size)
         _, uid, _ = PEERCRED.unpack(raw)
         if self._allow_uids is not None and uid in self._allow_uids:
@@ -174,10 +169,10 @@ class LimitedSite(web.BaseSite):
             loop = asyncio.get_running_loop()
             await loop.connect_accepted_socket(self._proxy, sock)
         except OSError:
-            sock.close()  # the peer left between accept and now
+            sock.close()  # the peer has disconnected since
         finally:
             self._pending -= 1
-            self._room()
+            self._resume_if_room()
 
 
 def bind(address: str | tuple[str, int], *, mode: int = 0o600) -> socket.socket:
@@ -189,7 +184,7 @@ def bind(address: str | tuple[str, int], *, mode: int = 0o600) -> socket.socket:
         mode: Permissions of a Unix socket's file.
 
     Raises:
-        OSError: The address is in use or not ours.
+        OSError: The address is in use, or not one of this machine.
     """
     if isinstance(address, str):
         return _bind_unix(Path(address), mode)
@@ -197,7 +192,7 @@ def bind(address: str | tuple[str, int], *, mode: int = 0o600) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # A restart must not wait for connections of the former process to be forgotten.
+        # A restart must not wait until the kernel has forgotten old connections.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
     except OSError:
@@ -210,11 +205,11 @@ def _bind_unix(path: Path, mode: int) -> socket.socket:
     if path.is_socket():
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             if probe.connect_ex(str(path)) == 0:
-                raise OSError(errno.EADDRINUSE, "another process listens there")
+                raise OSError(errno.EADDRINUSE, "Another process listens there")
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # Nobody may connect between bind and chmod: only listen() lets them.
+        # Between bind and chmod no peer can connect: that needs listen().
         sock.bind(str(path))
         path.chmod(mode)
     except OSError:

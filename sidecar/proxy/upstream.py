@@ -1,65 +1,62 @@
 """
-One connection to the API: reads answers, and tells the call it works for.
+One connection to the API: sends requests and reads responses, for one call at a time.
 
-Callbacks, not tasks: a task per call costs more than the rest of the call.
+It uses callbacks, not tasks: a task for each call costs more than the rest of the call.
 
-Rule 1: a connection works for one call at a time; it never reads an answer that no call
-asked for. Bytes that come between calls, or after the end of an answer, close it.
-Rule 2: an answer ends where its framing says (RFC 9112, 6.3). A connection that is lost
-before that is a cut answer, whatever was received.
-Rule 3: a head is put together from lines that are known (`core.known_heads`), or goes
-through llhttp and then `core.answers`; the body goes through neither, so that its bytes
-are not copied by a parser.
+Rule 1: bytes that come while no call is under way, or after the end of a response, close
+the connection: they must not become the response to another call.
+Rule 2: a response ends where its framing says (RFC 9112, 6.3). If the connection is lost
+before that, the response is cut, whatever was received.
+Rule 3: a head is put together from known lines (`core.http.line_cache`), or parsed by
+llhttp and judged by `core.http.response_head`. The body passes through neither, so no
+parser copies its bytes.
 """
 
 import asyncio
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import httptools
 
-from sidecar.core.http.fields import UNTIL_CLOSE
+from sidecar.core.http.fields import UNTIL_CLOSE, Field
 from sidecar.core.http.framing import Chunked
 from sidecar.core.http.line_cache import LineCache
 from sidecar.core.http.response_head import ResponseHead, ResponseRules
 from sidecar.errors import Code, Refused
 
-if TYPE_CHECKING:
-    from sidecar.proxy.pool import Pool
-
 MAX_HEAD: Final = 65536
-"""Bytes of an answer's head. Ours to bound: nginx allows 4-8 KiB, Envoy 60 KiB."""
+"""Bytes of a response head; nginx allows 4-8 KiB, Envoy 60 KiB."""
 IDLE_SECONDS: Final = 50.0
 """An idle connection is not reused after this: common servers and load balancers close
-theirs after 60 s, and a request that crosses the close is a failed POST."""
+theirs after 60 s, and a POST that is sent at that moment fails."""
 KEEP_ALIVE: Final = re.compile(
     rb"\r\nKeep-Alive:[^\r\n]{0,99}?\btimeout=([0-9]{1,6})", re.IGNORECASE
 )
-"""`Keep-Alive: timeout=5` of Node and Apache: when the API will close (RFC 2068, 19.7.1.1)."""
+"""`Keep-Alive: timeout=5` of Node and Apache: the API closes then (RFC 2068, 19.7.1.1)."""
 MAX_INTERIM: Final = 64
-"""1xx answers to one call (RFC 9110, 15.2): more is a storm, not progress."""
+"""1xx responses to one call (RFC 9110, 15.2); more are taken for an attack."""
 
 
 class Call(Protocol):
-    """What a connection tells the call it works for."""
+    """What a connection calls of the call that it works for."""
 
     method: bytes
 
     def answered(self, head: ResponseHead, body: bytes, *, whole: bool) -> None:
-        """Take the head, and the body as far as it came with it."""
+        """Take the head, and the body as far as it came with the head."""
 
     def answer_data(self, data: bytes) -> None:
         """Take more of the body."""
 
     def answer_ended(self) -> None:
-        """The answer is whole."""
+        """The response is complete."""
 
     def answer_lost(self, refusal: Refused) -> None:
-        """The connection or the answer is broken: no more will come."""
+        """The connection or the response is broken: no more will come."""
 
     def answer_failed(self, error: Exception) -> None:
-        """A bug of ours broke the answer."""
+        """A bug in the sidecar broke the response."""
 
     def pause_sending(self) -> None:
         """The API reads slowly."""
@@ -68,69 +65,79 @@ class Call(Protocol):
         """The API reads again."""
 
 
+class Owner(Protocol):
+    """What a connection calls of the pool that it belongs to."""
+
+    def release(self, connection: "UpstreamConnection", /) -> None:
+        """The connection is free for another call."""
+
+    def forget(self, connection: "UpstreamConnection", /) -> None:
+        """The connection is lost, or must not be used again."""
+
+
 class UpstreamConnection(asyncio.Protocol):
-    """The protocol on a connection to the API."""
+    """
+    The protocol on a connection to the API.
+
+    Args:
+        pool: Owns the connection.
+        rules: How response heads are read.
+        known: Response heads that were read before.
+    """
 
     __slots__ = (
         *("_body", "_buffer", "_eof", "_fields", "_interim", "_known", "_pool"),
-        *(
-            "_read_again",
-            "_rules",
-            "begun",
-            "call",
-            "calls",
-            "idle_seconds",
-            "idle_until",
-        ),
-        *("on_first_answer", "paused", "reusable", "transport", "written_before"),
+        *("_read_again", "_rules", "_written_before", "begun", "call", "calls"),
+        *("idle_seconds", "idle_until", "on_first_answer", "paused", "reusable"),
+        "transport",
     )
 
-    def __init__(self, pool: "Pool", rules: ResponseRules, known: LineCache) -> None:
+    def __init__(self, pool: Owner, rules: ResponseRules, known: LineCache) -> None:
         self._pool = pool
         self._rules = rules
         self._known = known
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._fields: list[Field] = []
         self._buffer = b""
         self._body: int | Chunked | None = None
-        """What is left of the body: bytes, a decoder, UNTIL_CLOSE; None: a head is due."""
+        """The rest of the body: bytes, a decoder, UNTIL_CLOSE; None: a head comes next."""
         self._interim = 0
         self._eof = False
         self.transport: asyncio.Transport
         self._read_again: Callable[[], None] | None = None
-        """Of a transport that cannot tell of everything; see `tls.py`."""
+        """Reads once more: `TlsTransport` needs it after an error (rule 3 there)."""
+        self._written_before = 0
         self.call: Call | None = None
         self.calls = 0
         self.begun = False
-        """A byte of the present call's answer has come."""
+        """A byte of the response to the present call has come."""
         self.on_first_answer: Callable[[], None] | None = None
         self.reusable = True
         self.paused = False
         self.idle_until = 0.0
         self.idle_seconds = IDLE_SECONDS
-        self.written_before = 0
 
-    # The call's side.
+    # For the call and the pool.
 
     def begin(self, call: Call, data: bytes) -> None:
-        """Work for `call` from now on; send the first bytes of its request."""
+        """Work for `call`; send the first bytes of its request."""
         self.call = call
         self.calls += 1
         self.begun = False
         transport = self.transport
-        # The loop's own transport does not tell.
-        self.written_before = getattr(transport, "written", -1)
+        # The loop's own transport does not count.
+        self._written_before = getattr(transport, "written", -1)
         transport.write(data)
 
     def nothing_written(self) -> bool:
-        """Tell whether the peer cannot have seen a byte of the present call."""
-        return getattr(self.transport, "written", None) == self.written_before
+        """Return whether the API cannot have seen a byte of the present call."""
+        return getattr(self.transport, "written", None) == self._written_before
 
     def finish(self, now: float, *, request_sent: bool) -> None:
-        """End the work for the call: go idle, or close when something is left over."""
+        """End the work for the call: become idle, or close if the call left a rest."""
         if self.reusable and request_sent and not self._eof:
             self.call = None
             if self.paused:
-                # For this call's service; the next call's would wait for ever.
+                # Paused for the client of this call, not for that of the next one.
                 self.resume()
             self.idle_until = now + self.idle_seconds
             self._pool.release(self)
@@ -138,7 +145,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
 
     def pause(self) -> None:
-        """Stop reading the answer."""
+        """Stop reading the response."""
         if not self.paused:
             self.paused = True
             self.transport.pause_reading()
@@ -150,7 +157,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def retire(self) -> None:
-        """Take no further call."""
+        """Take no further call; close when the present one ends."""
         self.reusable = False
         if self.call is None:
             self.close()
@@ -161,13 +168,13 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.close()
 
     def abort(self) -> None:
-        """Cut the connection; the call, if any, hears nothing more."""
+        """Cut the connection; the call is not informed."""
         self.call = None
         self.reusable = False
         self._pool.forget(self)
         self.transport.abort()
 
-    # The transport's side.
+    # Callbacks of the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -175,7 +182,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]  # a Transport, as for any stream
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Tell the call; its answer is cut unless it ran until the close."""
+        """End the present call: its response is cut."""
         self.reusable = False
         self._pool.forget(self)
         if self.call is not None:
@@ -183,12 +190,12 @@ class UpstreamConnection(asyncio.Protocol):
             call.answer_lost(
                 Refused(
                     Code.UPSTREAM_PROTOCOL,
-                    "The API closed the connection before its answer was whole.",
+                    "The API closed the connection before its answer was complete",
                 )
             )
 
     def eof_received(self) -> bool:
-        """End an answer that runs until the close; anything else is cut."""
+        """End a response that ends with the connection; others are cut."""
         self._eof = True
         if self._body == UNTIL_CLOSE and self.call is not None:
             self.reusable = False
@@ -196,20 +203,20 @@ class UpstreamConnection(asyncio.Protocol):
         return False
 
     def pause_writing(self) -> None:
-        """Slow the service down."""
+        """Stop reading the request body: the API reads slowly."""
         if self.call is not None:
             self.call.pause_sending()
 
     def resume_writing(self) -> None:
-        """Let the service go on."""
+        """Read the request body again."""
         if self.call is not None:
             self.call.resume_sending()
 
     def data_received(self, data: bytes) -> None:
-        """Take the next bytes of the answer."""
+        """Take the next bytes of the response."""
         call = self.call
         if call is None:
-            # Nobody asked: a late or smuggled answer must reach no other call.
+            # A late or smuggled response must not reach another call (rule 1).
             self.abort()
             return
         try:
@@ -247,8 +254,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._broken(call, refusal.detail)
             return
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            # An upgrade is raised for a 101, which nobody asked for.
-            self._broken(call, "The head of the API's answer is malformed.")
+            # llhttp raises an upgrade for a 101, which no request asks for.
+            self._broken(call, "The head of the API's answer is malformed")
             return
         if head.status < 200:  # noqa: PLR2004 - RFC 9110, 15.2: interim
             self._skip(call, data[size:])
@@ -259,36 +266,36 @@ class UpstreamConnection(asyncio.Protocol):
         self._deliver(call, head, data[size:])
 
     def _settle(self, raw: bytes) -> None:
-        """Learn from the first answer's heads what holds for the whole connection."""
-        told = KEEP_ALIVE.search(raw)
-        if told is not None:
-            # A second less: the request that crosses the API's close is a failed POST.
-            self.idle_seconds = min(self.idle_seconds, max(int(told[1]) - 1, 0))
+        """Take what holds for the whole connection from the first response."""
+        announced = KEEP_ALIVE.search(raw)
+        if announced is not None:
+            # A second less: a POST that is sent while the API closes fails.
+            self.idle_seconds = min(self.idle_seconds, max(int(announced[1]) - 1, 0))
         if self.on_first_answer is not None:
             self.on_first_answer()
 
     def _no_head(self, call: Call, data: bytes, size: int) -> None:
-        """Wait for the rest of a head, unless it cannot become a good one."""
+        """Wait for the rest of a head, unless it cannot become valid."""
         if max(size, len(data)) > MAX_HEAD:
-            self._broken(call, "The head of the API's answer is too large.")
+            self._broken(call, "The head of the API's answer is too large")
         elif not data.startswith(b"HTTP/1."[: len(data)]):
-            self._broken(call, "The API's answer is not HTTP/1.1.")
+            self._broken(call, "The API's answer is not HTTP/1.1")
         else:
             self._buffer = data
 
     def _skip(self, call: Call, rest: bytes) -> None:
-        """Go on behind an interim answer."""
+        """Go on after an interim response."""
         self._interim += 1
         if self._interim > MAX_INTERIM:
-            self._broken(call, "The API sent interim answers without end.")
+            self._broken(call, "The API sent too many interim answers")
         elif rest:
             self._head(call, rest)
 
     def _read(self, raw: bytes, method: bytes) -> ResponseHead:
-        """Parse one head the long way; `_fields` is filled by the parser."""
-        fields: list[tuple[bytes, bytes]] = []
+        """Parse one head; the parser fills `_fields`."""
+        fields: list[Field] = []
         self._fields = fields
-        # A new parser for each: after a head, an old one waits for a body.
+        # Each head gets a new parser: after a head, a parser waits for a body.
         httptools.HttpResponseParser(self).feed_data(raw)
         return self._rules.read(raw, method, fields)
 
@@ -306,7 +313,7 @@ class UpstreamConnection(asyncio.Protocol):
             left = framing - len(body)
             if left <= 0:
                 if left < 0:
-                    # Past the end: not part of any answer (RFC 9112, 9.2).
+                    # What follows the end belongs to no response (RFC 9112, 9.2).
                     self.reusable = False
                 call.answered(head, body[:framing], whole=True)
             else:
@@ -324,7 +331,7 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             pieces = chunked.feed(body)
         except Refused:
-            self._broken(call, "The chunks of the API's answer are malformed.")
+            self._broken(call, "The chunks of the API's answer are malformed")
             return
         if chunked.done:
             self._chunks_done(chunked)
@@ -358,7 +365,7 @@ class UpstreamConnection(asyncio.Protocol):
         try:
             pieces = chunked.feed(data)
         except Refused:
-            self._broken(call, "The chunks of the API's answer are malformed.")
+            self._broken(call, "The chunks of the API's answer are malformed")
             return
         if chunked.done:
             self._chunks_done(chunked)
@@ -368,10 +375,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._end(call)
 
     def _end(self, call: Call) -> None:
-        # The call may have been cut while it took the last bytes.
+        # The call may have ended while it took the last bytes.
         if self.call is call:
             call.answer_ended()
 
-    def _broken(self, call: Call, what: str) -> None:
+    def _broken(self, call: Call, detail: str) -> None:
         self.abort()
-        call.answer_lost(Refused(Code.UPSTREAM_PROTOCOL, what))
+        call.answer_lost(Refused(Code.UPSTREAM_PROTOCOL, detail))

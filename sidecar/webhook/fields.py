@@ -14,11 +14,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from sidecar.core.http.fields import (
+    DROP,
     HOP_BY_HOP,
-    REMEMBERED,
-    TOKEN,
+    KEEP,
     Field,
-    canonical,
+    FieldTable,
     is_proxy,
     parse_connection,
 )
@@ -32,8 +32,6 @@ from sidecar.errors import Code, Refused
 
 OUR_FIELD: Final = "Sidecar-Webhook-Id"
 
-_KEEP: Final = 0
-_DROP: Final = 1
 _SIGNATURE: Final = 2
 _CONNECTION: Final = 3
 
@@ -57,7 +55,9 @@ class ForwardedFields:
     """Sorts fields; remembers, in a bounded table, how a spelling is treated."""
 
     def __init__(self) -> None:
-        self._actions: dict[bytes, int] = {}
+        self._table = FieldTable(
+            _action_of, Refused(Code.BAD_HEADER, "A field name is not a token")
+        )
 
     def of(self, fields: Iterable[Field], delivery: Delivery) -> list[tuple[str, str]]:
         """
@@ -70,9 +70,9 @@ class ForwardedFields:
         nominated: frozenset[bytes] = frozenset()
         try:
             for name, value in fields:
-                action = self._actions.get(name)
+                action = self._table.actions.get(name)
                 if action is None:
-                    action = self._judge(name)
+                    action = self._table.learn(name)
                 if not _VALUE.fullmatch(value):
                     raise WebhookRejected(
                         Rejection.MALFORMED,
@@ -81,7 +81,7 @@ class ForwardedFields:
                     )
                 if action == _CONNECTION:
                     nominated |= parse_connection(value, Code.BAD_HEADER)
-                elif action == _KEEP or (
+                elif action == KEEP or (
                     action == _SIGNATURE and name.lower().startswith(delivery.family)
                 ):
                     kept.append((name, value))
@@ -99,23 +99,13 @@ class ForwardedFields:
         pairs.append((OUR_FIELD, delivery.id))
         return pairs
 
-    def _judge(self, name: bytes) -> int:
-        """Judge a spelling that was not seen yet. Raises Refused."""
-        if not TOKEN.fullmatch(name):
-            raise Refused(Code.BAD_HEADER, "A field name is not a token.")
-        action = _classify(name)
-        if len(self._actions) < REMEMBERED:
-            self._actions[name] = action
-        return action
 
-
-def _classify(name: bytes) -> int:
-    """Say what is done with a field of this name, spelled so."""
-    plain = canonical(name)
-    if plain == b"connection":
-        return _CONNECTION if name.lower() == plain else _DROP
-    if plain in SIGNATURE_FIELDS:
-        return _SIGNATURE if name.lower() == plain else _DROP
-    if plain in _DROPPED or plain.startswith(_DROPPED_PREFIXES) or is_proxy(plain):
-        return _DROP
-    return _KEEP
+def _action_of(name: bytes) -> int:
+    """Return the action for a field of this canonical name."""
+    if name == b"connection":
+        return _CONNECTION
+    if name in SIGNATURE_FIELDS:
+        return _SIGNATURE
+    if name in _DROPPED or name.startswith(_DROPPED_PREFIXES) or is_proxy(name):
+        return DROP
+    return KEEP

@@ -8,8 +8,7 @@ rotation has no moment at which one must be chosen. What is left is a refresher.
 
 Rule 1: what was last known good stays in use while the source is away or holds rubbish.
 Rule 2: a retired secret goes with the look that no longer finds it.
-Rule 3: the redactor hears which secrets are in use before one of them is, and so learns
-which are not any more: those are wiped, and forgotten in the end.
+Rule 3: the redactor knows a secret before it is used.
 """
 
 import asyncio
@@ -203,6 +202,5 @@ class WebhookSecrets:
         key = parse_key(secret.reveal(), fingerprint_of(fetched.version_id))
         if not isinstance(key, HmacKey):
             return key, []
-        # Libraries print the base64 alone. The whole is not learned beside it: it would
-        # be overwritten within the redactor when its part is wiped.
+        # Libraries print the base64 without its prefix; masking it masks the whole, too.
         return key, [Secret(secret.reveal().removeprefix("whsec_"))]

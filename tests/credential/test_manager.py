@@ -229,7 +229,7 @@ def test_where_no_key_works_the_401_goes_through_and_nobody_is_hammered() -> Non
                 await asyncio.sleep(1)
 
             assert seen == Counter({401: 36000})
-            assert world.state is State.REJECTED
+            assert world.state is State.REFUSED
             assert world.source.asked["describe"] < 60
             assert world.api.probes < 100
 

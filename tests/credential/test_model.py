@@ -307,11 +307,11 @@ class KeeperLife(RuleBasedStateMachine):
             and not source.hangs
             and world.api.up
             and self.works(source.current)
-            and recovery.round is None
+            and recovery.attempt is None
             and not recovery.circuit.is_open(at)
             and at >= recovery.quiet_until
-            and recovery.allowance.spent < 5
-            and not world.keeper._life.looks.busy
+            and recovery.token_bucket.spent < 5
+            and not world.keeper._life.refresh_schedule.busy
         )
 
     @invariant()
@@ -326,9 +326,9 @@ class KeeperLife(RuleBasedStateMachine):
         assert (world.current is None) == (state in {State.MISSING, State.EXPIRED})
         assert world.keeper.wants_outcomes == life.keys.refused
         if state is State.STALE:
-            assert life.looks.failures > 0
+            assert life.refresh_schedule.failures > 0
         if state is State.FRESH:
-            assert life.looks.failures == 0
+            assert life.refresh_schedule.failures == 0
             assert life.keys.candidate is not None or (
                 life.keys.in_use is not None
                 and life.keys.in_use.version_id == life.keys.newest

@@ -114,18 +114,17 @@ def test_each_change_of_state_is_told_once(
 def test_a_refused_key_is_told_apart_from_a_refused_candidate(
     narrator: CredentialReporter, lines: list[EventDict], metrics: FakeMetrics
 ) -> None:
-    """The first loses calls, the second does not; the state is the same."""
+    """`refused` costs calls, `rejected` does not."""
     narrator.moved(State.FRESH, State.REJECTED)
-    narrator.moved(State.REJECTED, State.REJECTED, refused=True)
-    narrator.moved(State.REJECTED, State.FRESH)
+    narrator.moved(State.REJECTED, State.REFUSED)
+    narrator.moved(State.REFUSED, State.FRESH)
 
     assert [line["event"] for line in lines] == [
         "credential_rejected",
         "credential_refused",
         "credential_fresh",
     ]
-    assert metrics.states == ["rejected", "fresh"]
-    assert metrics.burned == [False, True, False]
+    assert metrics.states == ["rejected", "refused", "fresh"]
 
 
 def test_a_key_that_is_being_proved_is_not_said_to_be_in_use(

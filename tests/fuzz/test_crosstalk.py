@@ -231,7 +231,7 @@ class Crosstalk(RuleBasedStateMachine):
             service.wire.cut()
         self.world.settle()
         assert self.world.stats.inflight == 0
-        assert not self.world.server.services
+        assert not self.world.server.clients
         assert self.world.server.pool.counts()["active"] == 0
 
 

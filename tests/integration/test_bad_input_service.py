@@ -92,7 +92,7 @@ REFUSALS: Final = [
     bad("half-body", post(9) + b"half", Code.REQUEST_TIMEOUT, "rest of the body"),
     bad("body-by-length", post(MAX_BODY + 1), Code.BODY_TOO_LARGE, "max_body_bytes"),
     bad("body-by-count", b"PUT /a HTTP/1.1\r\n%b%b\r\n%x\r\n%b\r\n" % (HOST, CHUNKED, MAX_BODY + 1, b"b" * (MAX_BODY + 1)), Code.BODY_TOO_LARGE, "max_body_bytes"),
-    target("long", b"GET /" + MARKED * 600, Code.TARGET_TOO_LONG, "over 8192 bytes"),
+    target("long", b"GET /" + MARKED * 600, Code.TARGET_TOO_LONG, "longer than 8192 bytes"),
     field("expectation", b"Expect: %b" % MARKED, Code.EXPECTATION_FAILED, "expectation"),
     bad("rebound", b"GET / HTTP/1.1\r\nHost: %b.example\r\n\r\n" % MARKED, Code.WRONG_HOST, "Host"),
     field("large", b"A: " + MARKED * 3000, Code.HEAD_TOO_LARGE, "max_header_bytes"),

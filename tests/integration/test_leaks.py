@@ -1,9 +1,9 @@
 """
-Whether a key leaks from a real process: every log path, every failure, at debug level.
+Whether a real process leaks a key, by any log path or failure, at debug level.
 
-Each process runs with the debug modes of Python and asyncio, with warnings on and the
-level at debug; the key has characters that encoders change. After everything that can go
-wrong has gone wrong, all that was shown is searched for the key in every encoding.
+Each process runs with the debug modes of Python and asyncio, with warnings, at debug
+level; the key has characters that encoders change. After every kind of failure all shown
+text is searched for the key in every encoding.
 """
 
 import base64
@@ -41,7 +41,7 @@ from tests.support.raw_http import (
     file_settings,
 )
 
-# All that encoders change: quotes, slashes, HTML, percent signs, base64's own letters.
+# Characters that encoders change: quotes, slashes, HTML, percent signs, base64.
 KEY: Final = "fln_live_\"q'1>&</+=%41\\u0041~{k}[3]$HOME`x`;|*?!"
 OLD_KEY: Final = "fln_live_0ld\"Key'>&</%42\\n~9f8e7d6c5b"
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
@@ -54,7 +54,7 @@ DEBUG: Final = {
 
 
 def forms(key: str) -> Iterator[tuple[str, str]]:
-    """Return the key in every encoding that could bring it out, each with its name."""
+    """Yield the key in every encoding, each with its name."""
     raw = key.encode()
     tail = key.removeprefix("fln_live_")
     yield "plain", key
@@ -80,7 +80,7 @@ def forms(key: str) -> Iterator[tuple[str, str]]:
 
 
 def assert_hidden(places: dict[str, str], *keys: str) -> None:
-    """Search everything that was shown."""
+    """Search all shown text for the keys."""
     for place, text in places.items():
         for key in keys:
             for name, form in forms(key):
@@ -91,11 +91,11 @@ class ConsoleProcess(SidecarProcess):
     """A process whose log is for people."""
 
     def logs(self, event: str | None = None) -> list[dict[str, str]]:
-        """Read the lines back."""
+        """Return the lines as dictionaries."""
         found = []
         for line in self.output().splitlines():
             words = line.split()
-            if len(words) > 3 and event in {None, words[3]}:
+            if len(words) > 3 and event in {None, words[2]}:
                 pairs = (word.partition("=") for word in words[4:])
                 found.append({name: value for name, _, value in pairs})
         return found
@@ -103,7 +103,7 @@ class ConsoleProcess(SidecarProcess):
 
 @contextmanager
 def leaky(directory: Path, settings: Settings, **env: str) -> Iterator[SidecarProcess]:
-    """Run a sidecar that tells everything it can."""
+    """Run a sidecar with the most verbose log."""
     talkative = {"log": {"level": "debug", "access": "all"}}
     console = settings.get("log", {}).get("format") == "console"
     kind = ConsoleProcess if console else SidecarProcess
@@ -115,7 +115,7 @@ def leaky(directory: Path, settings: Settings, **env: str) -> Iterator[SidecarPr
 
 
 def shown(process: SidecarProcess) -> dict[str, str]:
-    """Return all that a process shows."""
+    """Return all text that a process shows."""
     places = {"output": process.output()}
     if process.process.poll() is None:
         for path in ("/metrics", "/status", "/", "/livez", "/readyz", "/startupz"):
@@ -153,7 +153,7 @@ def filled(name: str) -> bytes:
 
 
 def requests() -> Iterator[bytes]:
-    """Yield calls that are refused for every reason there is, with the key in them."""
+    """Yield calls that hold the key, one for every reason of refusal."""
     raw = KEY.encode()
     quoted = quote(KEY, safe="").encode()
     yield b"GET /%b HTTP/1.1\r\n%b\r\n" % (quoted, HOST)
@@ -189,7 +189,7 @@ def requests() -> Iterator[bytes]:
 
 
 def test_no_failure_of_a_call_shows_the_key(tmp_path: Path) -> None:
-    """Every answer of the API, every refusal of ours; and what a crash says."""
+    """This holds for every answer of the API, every refusal, and a crash."""
     with RawApi() as api:
         settings = file_settings(tmp_path, api.base_url, KEY)
         fast = limits(response_seconds=0.5, idle_seconds=0.5, header_seconds=0.5)
@@ -243,7 +243,7 @@ AWS_FAULTS: Final = [
 def test_no_failure_of_aws_shows_the_key(
     tmp_path: Path, moto: AwsClient, style: str
 ) -> None:
-    """botocore, urllib3 and the keeper say what went wrong, and no value."""
+    """botocore, urllib3 and the credential manager log the failure, not a value."""
     moto.put_secret(SECRET_ID, OLD_KEY)
     with RawApi() as api, AwsShim(moto.endpoint) as shim:
         changes: Settings = {
@@ -287,9 +287,9 @@ def test_no_failure_of_aws_shows_the_key(
 
 
 def asked(shim: AwsShim, times: int) -> None:
-    """Wait until AWS was asked so many times more."""
+    """Wait until AWS has received this many more requests."""
     target = shim.calls.total() + times
-    wait_until(lambda: shim.calls.total() >= target, "a look", 20)
+    wait_until(lambda: shim.calls.total() >= target, "a refresh", 20)
 
 
 def cutovers(process: SidecarProcess) -> set[str]:
@@ -302,7 +302,7 @@ def cutovers(process: SidecarProcess) -> set[str]:
     }
 
 
-# A bug in any part: an exception with the key in its arguments and its locals.
+# A bug in any part: an exception with the key in its arguments and local variables.
 BUG: Final = """
 import importlib, sys
 module, name, what = sys.argv.pop(1).rsplit(":", 2)
@@ -322,19 +322,19 @@ sys.exit(main())
 @pytest.mark.parametrize(
     "place",
     [
-        "sidecar.proxy.server:ProxyServer.admit",
-        "sidecar.proxy.exchange:Exchange.start",
+        "sidecar.proxy.context:UpstreamContext.admit",
+        "sidecar.proxy.exchange:Exchange.send",
         "sidecar.proxy.exchange:Exchange.answered",
         "sidecar.proxy.upstream:UpstreamConnection.begin",
         "sidecar.proxy.connect:Connector._open",
         "sidecar.credential.manager:CredentialManager._looked",
         "sidecar.credential.source_calls:SourceCalls.describe",
         "sidecar.admin.page:body",
-        "sidecar.assembly.report:status_document",
+        "sidecar.status_report:status_document",
     ],
 )
 def test_a_bug_anywhere_shows_where_and_not_what(tmp_path: Path, place: str) -> None:
-    """The log names the place; neither it nor an answer has the key."""
+    """The log names the place; log and answer do not show the key."""
     module, _, name = place.partition(":")
     probe = "import importlib; o = importlib.import_module(%r)\nfor n in %r.split('.'): o = getattr(o, n)"
     known = subprocess.run([sys.executable, "-c", probe % (module, name)], check=False)
@@ -360,7 +360,7 @@ def test_a_bug_anywhere_shows_where_and_not_what(tmp_path: Path, place: str) -> 
 
 
 def provoke(process: SidecarProcess) -> dict[str, str]:
-    """Use a process that has a bug somewhere, until it is met."""
+    """Use a process until the call with the bug."""
     bodies: dict[str, str] = {}
 
     def met() -> bool:
@@ -382,7 +382,7 @@ def provoke(process: SidecarProcess) -> dict[str, str]:
 
 
 def test_the_key_is_in_no_argument_and_no_environment(tmp_path: Path) -> None:
-    """Nor in the working directory, nor in a temporary file that the process opened."""
+    """The key is not in the working directory or in a temporary file either."""
     with RawApi() as api:
         settings = file_settings(tmp_path, api.base_url, KEY)
         with leaky(tmp_path, settings, TMPDIR=str(tmp_path / "tmp")) as process:

@@ -1,11 +1,12 @@
 """
-Whether an object that holds a key shows it: in any way that Python shows objects.
+Whether an object that holds a key shows it, in any way that Python shows objects.
 
-In a frame, too: debuggers, crash reporters and `TracebackException` with locals show
-the `repr` of everything that a function held when it failed.
+This includes frames: debuggers, crash reporters and `TracebackException` with locals show
+the `repr` of every local variable of a failed function.
 """
 
 import copy
+import gc
 import json
 import logging
 import pickle
@@ -14,6 +15,8 @@ import reprlib
 import string
 import sys
 import traceback
+import weakref
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +42,9 @@ from sidecar.credential.sources.base import Fetched
 from sidecar.rotation.secret_document import CreatedKey
 from sidecar.rotation.store import Read
 from tests.integration.test_leaks import KEY, assert_hidden
-from tests.support.fuzz_rig import KEY as WORLD_KEY, World
+from tests.support.fuzz_rig import KEY as WORLD_KEY, World as ProxyWorld
+from tests.support.simulation import EPOCH, World
+from tests.support.virtual_clock import live
 
 SIGNING_KEY: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NEEDLES: Final = KeyMatcher([Secret(KEY)], "fln_live_")
@@ -52,14 +57,14 @@ def credential() -> Credential:
 
 
 def redactor() -> Redactor:
-    """Make one that knows the key."""
+    """Make a redactor that knows the key."""
     made = Redactor()
-    made.hold("a", [Secret(KEY)], 0.0)
+    made.hold("a", [Secret(KEY)])
     return made
 
 
 def masker() -> Masker:
-    """Make one that holds half a key."""
+    """Make a masker that holds half a key."""
     made = Masker(NEEDLES)
     made.feed(KEY[:20].encode())
     return made
@@ -71,12 +76,12 @@ def inspector() -> Inspector:
 
 
 def exchange() -> Any:
-    """Make a call that is under way, with its connections."""
-    world = World()
+    """Make a call in progress, with its connections."""
+    world = ProxyWorld()
     wire = world.service()
     wire.feed(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhal")
     world.settle()
-    (service,) = world.server.services
+    (service,) = world.server.clients
     return [world.server, service, service._exchange, world.upstream[0]._protocol]
 
 
@@ -125,7 +130,7 @@ WAYS: Final[dict[str, Callable[[Any], object]]] = {
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_no_way_to_print_it_shows_the_key(way: Callable[[Any], object]) -> None:
-    """Whatever object of ours it is."""
+    """This holds for every object that holds a key."""
     for make in MAKERS:
         held = make()
         assert_hidden(
@@ -143,7 +148,7 @@ def test_no_way_to_print_it_shows_the_key(way: Callable[[Any], object]) -> None:
     ids=["pickle", "pickle-0", "deepcopy"],
 )
 def test_no_way_to_carry_it_off_works(way: Callable[[Any], object]) -> None:
-    """Nor for what holds such an object."""
+    """This holds for a container of such an object, too."""
     for make in MAKERS[:11]:
         with pytest.raises((TypeError, pickle.PicklingError)):
             way({"a": [make()]})
@@ -157,7 +162,7 @@ def failing(held: Any) -> None:
 
 
 def test_a_traceback_with_locals_shows_no_key() -> None:
-    """A crash reporter looks at every frame."""
+    """A crash reporter shows every frame."""
     for make in MAKERS:
         text = ""
         try:
@@ -169,12 +174,35 @@ def test_a_traceback_with_locals_shows_no_key() -> None:
             text = "".join(shown.format())
             for frame, _ in traceback.walk_tb(error.__traceback__):
                 text += repr(frame.f_locals)
-        # The names of this module's own constants are not what is tested.
+        # The constants of this module are not part of the test.
         assert_hidden({make.__name__: text}, KEY, SIGNING_KEY)
 
 
+def test_a_rotation_releases_the_old_keys() -> None:
+    """The credential manager holds the current and the previous key, no older one."""
+    world = World()
+    world.issue("v0")
+    held: list[weakref.ref[Secret]] = []
+
+    async def rotate() -> None:
+        async with world.running():
+            await world.keeper.wait(5)
+            for number in range(1, 101):
+                world.issue(f"v{number}", EPOCH + number)
+                world.revoke(f"v{number - 1}")
+                assert await world.burst(2) == Counter({200: 2})
+                held.extend(map(weakref.ref, world.learned[-1]))
+                world.learned.clear()
+            gc.collect()
+            alive = {secret.reveal() for one in held if (secret := one())}
+            assert alive <= {"key-v100", "key-v99"}
+
+    live(rotate())
+    assert len(held) >= 100
+
+
 def test_the_standard_hooks_are_not_used_in_the_product() -> None:
-    """What prints frames with their locals, or raw exceptions, is named nowhere."""
+    """No module names a function that prints local variables or raw exceptions."""
     root = Path(sys.modules["sidecar"].__path__[0])
     banned = ("capture_locals", "print_exc", "format_exc", "cgitb", "rich.traceback")
     for path in root.rglob("*.py"):

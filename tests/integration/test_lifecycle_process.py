@@ -131,7 +131,7 @@ def test_a_drain_ends_in_its_time(tmp_path: Path) -> None:
         no_bug(rig.process)
         assert rig.process.logs("draining")[0]["calls"] == 1
         assert rig.process.logs("drain_cut")[0]["calls"] == 1
-        assert rig.process.logs("service_left") == [], "it was us"
+        assert rig.process.logs("client_disconnected") == [], "it was us"
 
 
 def test_an_answer_until_close_that_a_drain_cuts_is_seen_to_be_cut(

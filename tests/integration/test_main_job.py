@@ -134,7 +134,7 @@ def test_403_and_404_are_answers_of_their_own(job: Job) -> None:
     assert forbidden.json()["error"]["code"] == "missing_scope"
     # Written after the answer: the service may have it before the log has the line.
     line = before.wait_told("api_forbidden")
-    assert "The key is fine" in line["explanation"]
+    assert "The key works" in line["explanation"]
     assert len(before.told("api_forbidden")) == 1
     assert before.told("api_unauthorized") == []
 
@@ -226,7 +226,7 @@ def test_events_are_flushed_as_they_come(job: Job) -> None:
 
     wait_until(lambda: job.api.world.cancelled == cancelled + 1, "the cancelled call")
     assert job.api.world.inflight == 0
-    wait_until(lambda: job.process.logs("service_left"), "service_left")
+    wait_until(lambda: job.process.logs("client_disconnected"), "client_disconnected")
 
 
 def test_a_stream_outlives_its_key(job: Job, moto_server: EmulatedAws) -> None:

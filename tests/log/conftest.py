@@ -1,4 +1,4 @@
-"""A log of its own for every test, and the process's logging put back afterwards."""
+"""A separate log for every test; the logging of the process is restored afterwards."""
 
 import io
 import json
@@ -27,22 +27,22 @@ class Log:
     stream: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
-        """Make the redactor that knows `KEY`."""
+        """Make a redactor that knows `KEY`."""
         self.redactor = Redactor(self.hits.append)
         self.redactor.learn(Secret(KEY))
 
     def configure(self, level: log.Level = "debug", style: log.Format = "json") -> None:
-        """Take over the process's logging."""
+        """Configure the logging of the process."""
         log.configure(level, style, self.redactor, self.stream)
 
     @property
     def text(self) -> str:
-        """Everything written so far."""
+        """All text written so far."""
         return self.stream.getvalue()
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """Every line, as a reader of JSON sees it."""
+        """Every line, decoded from JSON."""
         return [json.loads(line) for line in self.text.splitlines()]
 
     @property
@@ -54,7 +54,7 @@ class Log:
 
 @pytest.fixture(name="logs")
 def _logs() -> Iterator[Log]:
-    """JSON at debug level, into memory."""
+    """A JSON log at debug level, in memory."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     hooks = sys.excepthook, sys.unraisablehook, threading.excepthook

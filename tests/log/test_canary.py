@@ -1,4 +1,4 @@
-"""The self test tells when a key gets through."""
+"""The canary reports every path on which a line shows a key."""
 
 import logging
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ class Deaf(Redactor):
     """A redactor that learns nothing."""
 
     def learn(self, secret: Secret) -> None:
-        """Forget it at once."""
+        """Ignore the secret."""
 
 
 @pytest.mark.parametrize("style", ["json", "console"])
@@ -30,7 +30,7 @@ class Deaf(Redactor):
 def test_no_canary_survives(
     logs: Log, style: log.Format, level: log.Level, key: str
 ) -> None:
-    """In any format and level; and its lines are not written."""
+    """This holds in every format and level, and its lines are not written."""
     logs.configure(level, style)
 
     assert canary_survives(logs.redactor, Secret(key)) == ()
@@ -38,8 +38,8 @@ def test_no_canary_survives(
     assert logs.hits == []
 
 
-def test_a_redactor_that_does_not_mask_is_found_out(logs: Log) -> None:
-    """Every path on which nothing else masks is named."""
+def test_a_redactor_that_does_not_mask_is_detected(logs: Log) -> None:
+    """The canary names every path without another mask."""
     redactor = Deaf()
     log.configure("info", "json", redactor, logs.stream)
 
@@ -53,22 +53,22 @@ def test_a_redactor_that_does_not_mask_is_found_out(logs: Log) -> None:
 
 
 def test_without_our_handler_nothing_is_proven() -> None:
-    """A log that was never configured cannot be trusted."""
+    """A log that was never configured fails the test."""
     with _no_handlers():
         assert canary_survives(Redactor(), Secret(CANARY)) == ("no handler",)
 
 
-def test_a_path_whose_line_does_not_come_is_not_proven(
+def test_a_path_without_a_line_is_not_proven(
     logs: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A swallowed line might be printed by somebody else."""
+    """Another handler might print a missing line."""
     monkeypatch.setattr(canary, "_PATHS", {"swallowed": lambda _key: None})
 
     assert canary_survives(logs.redactor, Secret(CANARY)) == ("swallowed",)
 
 
 def test_other_lines_are_written_while_the_canary_flies(logs: Log) -> None:
-    """The tap takes the self test's lines only."""
+    """The tap collects only the lines of the canary."""
     (handler,) = (
         one
         for one in logging.getLogger().handlers
@@ -84,7 +84,7 @@ def test_other_lines_are_written_while_the_canary_flies(logs: Log) -> None:
 
 @contextmanager
 def _no_handlers() -> Iterator[None]:
-    """A root logger without handlers, put back afterwards."""
+    """Remove all handlers of the root logger, and restore them."""
     root = logging.getLogger()
     handlers = list(root.handlers)
     root.handlers.clear()

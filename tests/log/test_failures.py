@@ -1,4 +1,4 @@
-"""Exceptions: where it happened and what kind it was, never what it held."""
+"""Exceptions are shown as types and places, never with their arguments."""
 
 import errno
 import ssl
@@ -17,7 +17,7 @@ from tests.log.conftest import KEY, Log
 
 
 def raised(make: Callable[[], Never]) -> BaseException:
-    """The exception of a function, with its traceback."""
+    """Return the exception of a function, with its traceback."""
     try:
         make()
     except BaseException as failure:  # noqa: BLE001 - any kind is wanted
@@ -25,7 +25,7 @@ def raised(make: Callable[[], Never]) -> BaseException:
 
 
 def client_error() -> Never:
-    """What aiohttp raises, with the request's headers inside."""
+    """Raise an exception of aiohttp that holds request headers."""
     url = URL("https://api.flownally.com/v1/contacts?token=abc")
     headers = CIMultiDictProxy(CIMultiDict(Authorization=f"Bearer {KEY}"))
     info = aiohttp.RequestInfo(url, "GET", headers, url)
@@ -33,12 +33,12 @@ def client_error() -> Never:
 
 
 def missing() -> Never:
-    """What a lookup raises."""
+    """Raise the exception of a lookup."""
     raise KeyError(KEY)
 
 
 def chained() -> Never:
-    """One failure because of another."""
+    """Raise a failure caused by another."""
     try:
         missing()
     except KeyError as cause:
@@ -47,7 +47,7 @@ def chained() -> Never:
 
 
 def handled() -> Never:
-    """One failure while another was handled."""
+    """Raise a failure while another is handled."""
     try:
         missing()
     except KeyError:
@@ -55,7 +55,7 @@ def handled() -> Never:
 
 
 def hidden() -> Never:
-    """One failure instead of another."""
+    """Raise a failure that replaces another."""
     try:
         missing()
     except KeyError:
@@ -63,27 +63,27 @@ def hidden() -> Never:
 
 
 def grouped() -> Never:
-    """What a TaskGroup raises."""
+    """Raise the exception of a TaskGroup."""
     message = f"group {KEY}"
     raise ExceptionGroup(message, [ValueError(KEY), OSError(errno.ENOSPC, KEY)])
 
 
 def circular() -> Never:
-    """Two failures that caused each other."""
+    """Raise one of two failures that are each other's cause."""
     first, second = ValueError(KEY), RuntimeError(KEY)
     first.__cause__, second.__cause__ = second, first
     raise first
 
 
 def deep(levels: int = 60) -> Never:
-    """A long way down."""
+    """Raise in a deep recursion."""
     if levels == 0:
         raise ValueError(KEY)
     deep(levels - 1)
 
 
 def many() -> Never:
-    """A crowd."""
+    """Raise a large group."""
     message = "many"
     raise ExceptionGroup(message, [ValueError(KEY) for _ in range(50)])
 
@@ -104,10 +104,10 @@ MODULE = __name__
         pytest.param(many, ["ExceptionGroup", *["holding ValueError"] * 7, "and more"], id="many"),
     ],
 )  # fmt: skip
-def test_a_failure_is_its_kinds_and_places(
+def test_a_failure_is_shown_as_types_and_places(
     make: Callable[[], Never], names: list[str]
 ) -> None:
-    """No argument, no message, no local, no line of source."""
+    """The text holds no argument, message, local variable or line of source."""
     text = failure_text(raised(make))
 
     lines = text.split("\n")
@@ -118,7 +118,7 @@ def test_a_failure_is_its_kinds_and_places(
 
 
 def test_places_are_module_line_and_function() -> None:
-    """Enough to find it, nothing else."""
+    """A place is enough to find the failure."""
     _, *places = failure_text(raised(chained)).split("\n  ")
 
     assert places[0].startswith(f"{MODULE}:")
@@ -126,8 +126,8 @@ def test_places_are_module_line_and_function() -> None:
     assert places[1].endswith(" chained\ncaused by KeyError")
 
 
-def test_of_a_long_way_the_last_places_are_shown() -> None:
-    """The end of a recursion is where it broke."""
+def test_a_long_traceback_shows_its_last_places() -> None:
+    """The end of a recursion is the place of the failure."""
     lines = failure_text(raised(deep)).split("\n")
 
     assert lines[1] == "  ..."
@@ -163,13 +163,13 @@ def test_of_a_long_way_the_last_places_are_shown() -> None:
     ],
 )
 def test_only_safe_messages_are_shown(failure: BaseException, name: str) -> None:
-    """Our own name rules, not values; a number is no secret."""
+    """Our own messages name rules, not values; an error number is no secret."""
     assert failure_name(failure) == name
 
 
 @pytest.mark.parametrize("exc_info", [True, "instance", "tuple"])
 def test_every_way_to_log_a_failure_is_the_same(logs: Log, exc_info: object) -> None:
-    """An exception comes in three forms, from structlog and from logging."""
+    """Both structlog and logging accept an exception in three forms."""
     log = get_logger("sidecar.tests")
     try:
         chained()
@@ -186,7 +186,7 @@ def test_every_way_to_log_a_failure_is_the_same(logs: Log, exc_info: object) -> 
 
 @pytest.mark.parametrize("exc_info", [None, False, (None, None, None), "nonsense"])
 def test_no_failure_is_no_field(logs: Log, exc_info: object) -> None:
-    """`exc_info` outside of a handler is not worth a line."""
+    """Without an exception, `exc_info` adds no field."""
     get_logger("sidecar.tests").error("fine", exc_info=exc_info)
 
     assert "exception" not in logs.line

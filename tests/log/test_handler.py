@@ -1,4 +1,4 @@
-"""Every record takes one way out, and no failure of it reaches the program."""
+"""Every record passes one handler, and no failed write reaches the program."""
 
 import io
 import logging
@@ -12,18 +12,19 @@ import pytest
 
 from sidecar import log
 from sidecar.core.secrecy.redaction import Redactor
+from sidecar.errors import SidecarError
 from sidecar.log.handler import PINNED, Descriptor, LineHandler
 from tests.log.conftest import KEY, Log
 
 
 def handler() -> LineHandler:
-    """The installed handler."""
+    """Return the installed handler."""
     (one,) = (h for h in logging.getLogger().handlers if isinstance(h, LineHandler))
     return one
 
 
 def run(script: str, redirection: str) -> subprocess.CompletedProcess[str]:
-    """Run a script whose standard error is redirected by a shell."""
+    """Run a script; a shell redirects its standard error."""
     return subprocess.run(
         ["sh", "-c", f'exec "$0" -c "$1" {redirection}', sys.executable, script],
         capture_output=True,
@@ -35,7 +36,7 @@ def run(script: str, redirection: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", ["botocore.hooks", "somebody.else", "py.warnings"])
 def test_records_of_libraries_pass_the_redactor(logs: Log, name: str) -> None:
-    """They have their head, their message, and no key."""
+    """Their lines have a head and a message, and show no key."""
     logging.getLogger(name).warning("Sending %s to %r", KEY, {"Authorization": KEY})
 
     assert logs.line["logger"] == name
@@ -44,7 +45,7 @@ def test_records_of_libraries_pass_the_redactor(logs: Log, name: str) -> None:
 
 
 def test_extra_attributes_and_stacks_are_not_shown(logs: Log) -> None:
-    """Only what a message says is logged for others."""
+    """The line of another logger holds only its message."""
     logging.getLogger("other").warning("text", extra={"a": KEY}, stack_info=True)
 
     assert set(logs.line) == {"timestamp", "level", "logger", "event"}
@@ -55,7 +56,7 @@ def test_extra_attributes_and_stacks_are_not_shown(logs: Log) -> None:
 def test_chatty_libraries_never_log_below_info(
     logs: Log, name: str, level: log.Level
 ) -> None:
-    """`level = "debug"` is ours, not theirs; a higher level holds for them too."""
+    """`level = "debug"` excludes them; a higher level includes them."""
     logs.configure(level)
 
     for logger in (logging.getLogger(name), logging.getLogger(f"{name}.part")):
@@ -66,8 +67,8 @@ def test_chatty_libraries_never_log_below_info(
     assert [line["event"] for line in logs.lines] == expected
 
 
-def test_lowering_a_pinned_library_again_changes_nothing(logs: Log) -> None:
-    """`boto3.set_stream_logger` and friends do that."""
+def test_lowering_the_level_of_a_pinned_library_changes_nothing(logs: Log) -> None:
+    """`boto3.set_stream_logger` and similar functions do that."""
     logger = logging.getLogger("botocore.endpoint")
     logger.setLevel(logging.DEBUG)
     try:
@@ -90,7 +91,7 @@ def test_lowering_a_pinned_library_again_changes_nothing(logs: Log) -> None:
 def test_the_level_drops_what_is_below(
     logs: Log, level: log.Level, events: list[str]
 ) -> None:
-    """For our own loggers and for others."""
+    """The level holds for all loggers."""
     logs.configure(level)
     ours, others = log.get_logger("sidecar.tests"), logging.getLogger("somebody")
 
@@ -104,7 +105,7 @@ def test_the_level_drops_what_is_below(
 
 
 def test_configuring_twice_logs_once(logs: Log) -> None:
-    """The handler before is taken away."""
+    """The earlier handler is removed."""
     logs.configure()
     logs.configure()
 
@@ -113,8 +114,8 @@ def test_configuring_twice_logs_once(logs: Log) -> None:
     assert len(logs.lines) == 1
 
 
-def test_a_handler_of_basic_config_is_taken_away(logs: Log) -> None:
-    """It would print records as they are."""
+def test_a_handler_of_basic_config_is_removed(logs: Log) -> None:
+    """It would print unredacted records."""
     raw = io.StringIO()
     logging.getLogger().addHandler(logging.StreamHandler(raw))
 
@@ -125,7 +126,7 @@ def test_a_handler_of_basic_config_is_taken_away(logs: Log) -> None:
 
 
 def test_warnings_are_lines(logs: Log) -> None:
-    """Python's warnings go to standard error raw, if one lets them."""
+    """By default, Python prints warnings unredacted to standard error."""
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         warnings.warn(f"careful with {KEY}", stacklevel=1)
@@ -136,7 +137,7 @@ def test_warnings_are_lines(logs: Log) -> None:
 
 @pytest.mark.parametrize("style", ["json", "console"])
 def test_a_record_with_bad_arguments_is_withheld(logs: Log, style: log.Format) -> None:
-    """The standard library prints such a record's arguments; we print a note."""
+    """The standard library prints its arguments; this log prints a note."""
     logs.configure(style=style)
 
     logging.getLogger("somebody").warning("%d items", KEY)
@@ -146,20 +147,37 @@ def test_a_record_with_bad_arguments_is_withheld(logs: Log, style: log.Format) -
     assert KEY[5:20] not in logs.text
 
 
+class Unprintable(SidecarError):
+    """An exception without a message."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise ValueError(KEY)
+
+
+def test_a_record_with_a_bad_exception_is_withheld(logs: Log) -> None:
+    """What its message raises does not reach the program."""
+    log.get_logger("sidecar.tests").error("event", exc_info=Unprintable())
+
+    assert logs.line["event"] == "line_withheld"
+    assert logs.line["reason"] == "ValueError"
+    assert KEY[5:20] not in logs.text
+
+
 class Broken(io.StringIO):
-    """A stream whose writes fail for a while."""
+    """A stream whose writes fail."""
 
     failing = True
 
     def write(self, text: str, /) -> int:
-        """Fail like a full disk."""
+        """Fail as a full disk does."""
         if self.failing:
             raise OSError(28, "No space left on device")
         return super().write(text)
 
 
 def test_a_stream_that_fails_loses_lines_and_nothing_else(logs: Log) -> None:
-    """When there is room again, lines come again."""
+    """Lines are written again when there is room."""
     logs.stream = stream = Broken()
     logs.configure()
     logger = log.get_logger("sidecar.tests")
@@ -174,7 +192,7 @@ def test_a_stream_that_fails_loses_lines_and_nothing_else(logs: Log) -> None:
 
 
 def test_a_stream_that_was_closed_loses_lines(logs: Log) -> None:
-    """`ValueError: I/O operation on closed file` is no reason to die."""
+    """`ValueError: I/O operation on closed file` does not end the program."""
     logs.stream.close()
 
     log.get_logger("sidecar.tests").info("lost")
@@ -206,14 +224,14 @@ SCRIPT = textwrap.dedent(
     ],
 )
 def test_a_process_outlives_its_standard_error(redirection: str, lost: str) -> None:
-    """It ends by itself, with code 0: nothing is retried, nothing waits in a buffer."""
+    """It ends with code 0: nothing is retried or buffered."""
     done = run(SCRIPT, redirection)
 
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, lost, "")
 
 
-def test_a_reader_that_went_away_loses_lines() -> None:
-    """A closed pipe is EPIPE, not a signal, in Python."""
+def test_a_closed_pipe_loses_lines() -> None:
+    """In Python a closed pipe is EPIPE, not a signal."""
     script = f"import sys, os\nos.close(sys.stdin.fileno())\n{SCRIPT}"
 
     done = subprocess.run(
@@ -228,7 +246,7 @@ def test_a_reader_that_went_away_loses_lines() -> None:
 
 
 def test_a_slow_reader_of_a_non_blocking_stream_loses_lines() -> None:
-    """Waiting for it would stop every call; nothing spins."""
+    """The program does not wait for the reader and does not retry."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     try:
@@ -253,24 +271,8 @@ def test_standard_error_is_written_line_by_line() -> None:
     assert len(done.stderr.splitlines()) == 2
 
 
-def test_pretty_printers_are_not_imported() -> None:
-    """`rich` costs 4 MB and is nobody's business here; others may still import it."""
-    script = textwrap.dedent(
-        """
-        import sys
-        from sidecar import log
-        found = [n for n in ("rich", "colorama", "better_exceptions") if n in sys.modules]
-        print(found)
-        """
-    )
-
-    done = run(script, "")
-
-    assert done.stdout.strip() == "[]"
-
-
 def test_before_it_is_configured_a_logger_prints_nothing_to_stdout() -> None:
-    """Standard output of a command is its answer."""
+    """The standard output of a command is its result."""
     script = f"from sidecar import log\nlog.get_logger('x').info({KEY!r})"
 
     done = run(script, "")
@@ -279,7 +281,7 @@ def test_before_it_is_configured_a_logger_prints_nothing_to_stdout() -> None:
 
 
 def test_counting_can_be_left_out() -> None:
-    """A redactor without a callback is one, too."""
+    """A redactor needs no callback."""
     stream = io.StringIO()
     lines = LineHandler(Redactor(), "json", stream)
 

@@ -1,4 +1,4 @@
-"""Exceptions that nobody caught become lines."""
+"""Uncaught exceptions become lines."""
 
 import asyncio
 import subprocess
@@ -13,7 +13,7 @@ from tests.log.conftest import KEY, Log
 
 
 def test_a_thread_that_dies_is_a_line(logs: Log) -> None:
-    """Not a traceback on standard error."""
+    """The thread prints no traceback on standard error."""
 
     def fail() -> None:
         raise ValueError(KEY)
@@ -29,7 +29,7 @@ def test_a_thread_that_dies_is_a_line(logs: Log) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_destructor_that_fails_is_a_line(logs: Log) -> None:
-    """The interpreter would print the object, too."""
+    """The interpreter would also print the object."""
 
     class Fails:
         def __del__(self) -> None:
@@ -41,8 +41,8 @@ def test_a_destructor_that_fails_is_a_line(logs: Log) -> None:
     assert KEY[5:20] not in logs.text
 
 
-async def test_what_a_loop_cannot_hand_on_is_a_line(logs: Log) -> None:
-    """The handler of asyncio shows the `repr` of the exception."""
+async def test_an_exception_of_a_loop_is_a_line(logs: Log) -> None:
+    """The handler of asyncio would show the `repr` of the exception."""
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(loop_exception_handler)
 
@@ -63,7 +63,7 @@ async def test_what_a_loop_cannot_hand_on_is_a_line(logs: Log) -> None:
     [("ValueError(KEY)", "uncaught_exception"), ("KeyboardInterrupt", None)],
 )
 def test_the_end_of_a_process_is_a_line(failure: str, event: str | None) -> None:
-    """Except where a person pressed Ctrl-C."""
+    """Ctrl-C keeps its traceback."""
     script = textwrap.dedent(
         f"""
         from sidecar import log

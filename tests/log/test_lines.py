@@ -1,4 +1,4 @@
-"""One event, one line, no secret."""
+"""One event becomes one line without a secret."""
 
 import base64
 import io
@@ -16,18 +16,17 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from sidecar.core.secrecy.secret import MASK, Secret
 from sidecar.errors import RefreshResult
 from sidecar.log import get_logger
-from sidecar.log.fields import MAX_TEXT
-from sidecar.log.lines import MAX_LINE
+from sidecar.log.lines import MAX_LINE, MAX_TEXT
 from tests.log.conftest import KEY, Log
 
 log = get_logger("sidecar.tests")
 
-# Hypothesis runs a test many times in one fixture; the stream is emptied by hand.
+# Hypothesis runs a test many times in one fixture; the test empties the stream itself.
 shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Opaque:
-    """An object whose `repr` tells too much."""
+    """An object whose `repr` shows the key."""
 
     def __repr__(self) -> str:
         """Show the key."""
@@ -58,7 +57,7 @@ def test_a_line_has_its_head_and_its_fields(logs: Log) -> None:
 
 
 def test_bound_fields_come_with_every_line(logs: Log) -> None:
-    """A keeper binds its upstream once."""
+    """A logger may bind its upstream once."""
     bound = log.bind(upstream="flownally")
 
     bound.info("one")
@@ -103,7 +102,7 @@ def test_a_field_cannot_pose_as_the_head(logs: Log) -> None:
 def test_values_are_shown_as_json_or_by_type(
     logs: Log, value: object, shown: object
 ) -> None:
-    """An unknown object's `repr` is never asked for."""
+    """The `repr` of an unknown object is never called."""
     log.info("event", value=value)
 
     assert logs.line["value"] == shown
@@ -129,7 +128,7 @@ def test_values_are_shown_as_json_or_by_type(
 )
 @pytest.mark.parametrize("style", ["json", "console"])
 def test_a_known_key_is_in_no_field(logs: Log, value: object, style: Any) -> None:
-    """Fields, their names, and what is inside of them, in both formats."""
+    """This holds for values, names and nested values, in both formats."""
     logs.configure(style=style)
 
     log.info("event", value=value)
@@ -141,7 +140,7 @@ def test_a_known_key_is_in_no_field(logs: Log, value: object, style: Any) -> Non
 
 
 def test_a_known_key_is_in_no_event_and_no_name(logs: Log) -> None:
-    """Nobody writes events like that; but who knows."""
+    """This holds for an event of any type, and for names of fields."""
     event: Any = {"event": KEY}
     text = f"event {KEY}"
 
@@ -155,21 +154,21 @@ def test_a_known_key_is_in_no_event_and_no_name(logs: Log) -> None:
 
 
 def test_one_secret_is_counted_once(logs: Log) -> None:
-    """Fields and line are searched one after the other, but it is one secret."""
+    """Fields and line are both searched, but a secret counts once."""
     log.info("event", value=KEY, other="Bearer abcdefgh")
 
     assert logs.hits == [2]
 
 
 def test_a_clean_line_is_not_counted(logs: Log) -> None:
-    """The callback feeds a counter that people look at."""
+    """The callback feeds a metric."""
     log.info("event", value="nothing")
 
     assert logs.hits == []
 
 
 def test_a_long_field_is_cut(logs: Log) -> None:
-    """What others send us is bounded; the length tells that something is missing."""
+    """The text of a peer is bounded; the line shows its length."""
     log.info("event", value="a" * 5000, other="b")
 
     assert logs.line["value"] == "a" * MAX_TEXT + "... (5000 characters)"
@@ -177,14 +176,14 @@ def test_a_long_field_is_cut(logs: Log) -> None:
 
 
 def test_a_gigantic_field_is_cut_without_being_searched_whole(logs: Log) -> None:
-    """Only a bounded part is looked at."""
+    """Only a bounded part is searched."""
     log.info("event", value="a" * 3_000_000)
 
     assert logs.line["value"].startswith("a" * MAX_TEXT + "...")
 
 
-def test_half_a_key_at_the_end_of_what_was_searched_is_not_shown(logs: Log) -> None:
-    """Masking shrinks a text: its unsearched border could slide into view."""
+def test_half_a_key_at_the_end_of_the_searched_part_is_not_shown(logs: Log) -> None:
+    """A mask shortens a text, which could bring its unsearched border into the line."""
     value = f"Bearer {'a' * 131_000} {KEY * 10}"
 
     log.info("event", value=value)
@@ -193,7 +192,7 @@ def test_half_a_key_at_the_end_of_what_was_searched_is_not_shown(logs: Log) -> N
 
 
 def test_a_line_that_stays_too_long_shows_its_head_only(logs: Log) -> None:
-    """Collectors drop endless lines."""
+    """Collectors drop long lines."""
     log.info("event", **{f"field{n}": "a" * 3000 for n in range(60)})
 
     assert len(logs.text) < MAX_LINE
@@ -221,7 +220,7 @@ def test_many_short_fields_are_one_long_line(logs: Log) -> None:
 )
 @pytest.mark.parametrize("style", ["json", "console"])
 def test_no_value_breaks_out_of_its_line(logs: Log, nasty: str, style: Any) -> None:
-    """Log injection: nobody but us begins a line or moves a cursor."""
+    """Log injection: a value cannot begin a line or move a cursor."""
     logs.configure(style=style)
 
     log.info("event", value=nasty)
@@ -239,7 +238,7 @@ def test_no_value_breaks_out_of_its_line(logs: Log, nasty: str, style: Any) -> N
 def test_any_fields_make_one_line_of_json(
     logs: Log, fields: dict[str, Any], around: str
 ) -> None:
-    """Whatever is logged, with the key in it, is one object and shows no key."""
+    """Any fields that hold the key make one object that shows no key."""
     logs.stream.seek(0)
     logs.stream.truncate()
 
@@ -253,7 +252,7 @@ def test_any_fields_make_one_line_of_json(
 
 
 def test_masking_that_breaks_the_structure_withholds_the_fields(logs: Log) -> None:
-    """A key that looks like JSON's own punctuation: the line stays JSON."""
+    """A key may look like the punctuation of JSON: the line stays JSON."""
     logs.redactor.learn(Secret('"other":"'))
 
     log.info("event", value="a", other="b")
@@ -262,8 +261,8 @@ def test_masking_that_breaks_the_structure_withholds_the_fields(logs: Log) -> No
     assert logs.line["event"] == "event"
 
 
-def test_what_is_inside_of_a_long_line_is_cut_only_where_it_is_long(logs: Log) -> None:
-    """A line of many texts is not a long text."""
+def test_a_long_line_is_cut_only_where_a_text_is_long(logs: Log) -> None:
+    """A long line of short texts is not cut."""
     short = ["a" * 1500, {"b": "c" * 1500, "d" * 10: 1}]
 
     log.info("event", short=short, long=["a" * 3000], number=1)
@@ -282,7 +281,7 @@ def test_long_lines_of_short_texts_are_whole(logs: Log) -> None:
 
 
 def test_console_lines_are_for_people(logs: Log) -> None:
-    """Bare values where they are plain, quoted where they are not."""
+    """Values without spaces or quotes are not quoted."""
     logs.configure(style="console")
 
     log.info("call_answered", path="/contacts", text="a b", none=None, list=[1, "é"])
@@ -290,13 +289,13 @@ def test_console_lines_are_for_people(logs: Log) -> None:
     head, _, rest = logs.text.partition(" ")
     assert head.endswith("Z")
     assert rest == (
-        "info sidecar.tests call_answered"
-        ' path=/contacts text="a b" none=null list=[1, "é"]\n'
+        "[info] call_answered [sidecar.tests]"
+        " path=/contacts text='a b' none=None list=[1, 'é']\n"
     )
 
 
 def test_console_shows_an_exception_on_lines_of_its_own(logs: Log) -> None:
-    """Indented, so that no line of it can be taken for an event."""
+    """Its lines are indented, so that none looks like an event."""
     logs.configure(style="console")
     try:
         json.loads(KEY)
@@ -304,7 +303,7 @@ def test_console_shows_an_exception_on_lines_of_its_own(logs: Log) -> None:
         log.exception("broken")
 
     first, second, *rest = logs.text.splitlines()
-    assert first.endswith("error sidecar.tests broken")
+    assert first.endswith("[error] broken [sidecar.tests]")
     assert second == "    json.decoder.JSONDecodeError"
     assert all(line.startswith("      ") for line in rest)
 
@@ -316,4 +315,4 @@ def test_a_stream_that_is_a_file_gets_utf8(logs: Log) -> None:
 
     log.info("event", name="Žofie")
 
-    assert 'name="Žofie"' in logs.text
+    assert "name=Žofie" in logs.text

@@ -16,9 +16,9 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from sidecar.core.keylife.messages import State
 from sidecar.errors import Code, RefreshResult
 from sidecar.metrics import (
-    CREDENTIAL_STATES,
     SIDECAR,
     UPSTREAM,
     WEBHOOK_RESULTS,
@@ -43,7 +43,7 @@ CONTRACT = {
     "sidecar_rejections_total": ("counter", {"upstream", "reason"}),
     "sidecar_credential_info": ("gauge", {"upstream", "source", "fingerprint"}),
     "sidecar_credential_state": ("gauge", {"upstream", "state"}),
-    "sidecar_credential_refused": ("gauge", {"upstream"}),
+    "sidecar_credential_unexpected_events_total": ("counter", {"upstream"}),
     "sidecar_credential_since_timestamp_seconds": ("gauge", {"upstream"}),
     "sidecar_credential_created_timestamp_seconds": ("gauge", {"upstream"}),
     "sidecar_credential_refreshed_timestamp_seconds": ("gauge", {"upstream"}),
@@ -289,7 +289,7 @@ def test_an_upstream_has_one_set_of_numbers() -> None:
     assert metrics.upstream("one", ["/a"]) is metrics.upstream("one")
 
 
-@pytest.mark.parametrize("state", CREDENTIAL_STATES)
+@pytest.mark.parametrize("state", tuple(State))
 def test_exactly_one_state_is_one(state: str) -> None:
     """The others are 0, not absent."""
     metrics = Metrics("1")
@@ -301,9 +301,9 @@ def test_exactly_one_state_is_one(state: str) -> None:
         name: value(
             metrics, "sidecar_credential_state", upstream="flownally", state=name
         )
-        for name in CREDENTIAL_STATES
+        for name in tuple(State)
     }
-    assert seen == {name: float(name == state) for name in CREDENTIAL_STATES}
+    assert seen == {name: float(name == state) for name in tuple(State)}
 
 
 def test_a_credential_is_missing_until_told_otherwise() -> None:

@@ -94,6 +94,8 @@ def test_the_image_says_what_it_is(image: str) -> None:
     names = {line.split("=")[0] for line in config["Env"]}
     assert names == {
         "MALLOC_ARENA_MAX",
+        "MALLOC_MMAP_THRESHOLD_",
+        "MALLOC_TRIM_THRESHOLD_",
         "PATH",
         "PYTHONDONTWRITEBYTECODE",
         "PYTHONUNBUFFERED",

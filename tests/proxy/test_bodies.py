@@ -13,7 +13,7 @@ CHUNKED_POST = (
 
 
 async def test_a_chunked_body_is_framed_anew() -> None:
-    """What the service sends in chunks arrives in chunks, without its extensions."""
+    """A chunked request body arrives in chunks, without chunk extensions."""
     async with running() as proxy:
         answer = await proxy.call(
             CHUNKED_POST + b"5;x=1\r\nhello\r\n6\r\n world\r\n0\r\nT: x\r\n\r\n"
@@ -26,7 +26,7 @@ async def test_a_chunked_body_is_framed_anew() -> None:
 
 
 async def test_a_body_is_streamed_as_it_comes() -> None:
-    """The API has the first part before the service has sent the second."""
+    """The API receives the first part before the client has sent the second."""
     async with running() as proxy:
         parts: list[bytes] = []
 
@@ -48,7 +48,7 @@ async def test_a_body_is_streamed_as_it_comes() -> None:
 
 
 async def test_a_large_upload_arrives_whole() -> None:
-    """Four megabytes, digest for digest."""
+    """A body of four megabytes has the same digest on both sides."""
     body = bytes(range(256)) * 16384
     async with running() as proxy:
         await proxy.call(post(body))
@@ -58,7 +58,7 @@ async def test_a_large_upload_arrives_whole() -> None:
 
 
 async def test_a_slow_api_slows_the_service() -> None:
-    """What the API does not read is not piled up here."""
+    """The proxy does not buffer what the API does not read."""
     body = b"x" * (32 << 20)
     async with running() as proxy:
         go = asyncio.Event()
@@ -82,7 +82,7 @@ async def test_a_slow_api_slows_the_service() -> None:
 
 
 async def test_a_slow_service_slows_the_api() -> None:
-    """What the service does not read is not piled up here, and nothing is lost."""
+    """The proxy does not buffer what the client does not read, and loses nothing."""
     body = b"y" * (32 << 20)
     async with running() as proxy:
         written = asyncio.Event()
@@ -124,7 +124,7 @@ async def settled(peer: Peer) -> int:
 
 
 async def test_chunks_of_events_are_flushed_as_they_come() -> None:
-    """Server-sent events: each reaches the service before the next is sent."""
+    """Each server-sent event reaches the client before the next one is sent."""
     async with running() as proxy:
         turn = asyncio.Semaphore(0)
 
@@ -151,7 +151,7 @@ async def test_chunks_of_events_are_flushed_as_they_come() -> None:
 
 
 async def test_an_answer_until_close_becomes_chunks() -> None:
-    """A body that ends with the API's connection does not end the service's."""
+    """A body that ends with the API's connection does not end the client's."""
     async with running() as proxy:
 
         async def script(peer: Peer) -> None:
@@ -188,7 +188,7 @@ async def test_continue_is_said_when_the_api_is_there() -> None:
 
 
 async def test_an_early_answer_ends_the_connection() -> None:
-    """The API refuses before the body is whole: the service hears it, then the end."""
+    """The API answers before the body is complete: the client gets the answer, then the end."""
     refused = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig"
     async with running() as proxy:
 
@@ -234,7 +234,7 @@ async def test_a_body_over_the_limit_is_refused_by_count() -> None:
 
 
 async def test_malformed_chunks_are_refused() -> None:
-    """A body whose end cannot be found ends the call and the connection."""
+    """A body with malformed chunks ends the call and the connection."""
     async with running() as proxy:
         client = await proxy.client()
         await client.send(CHUNKED_POST + b"zz\r\n")

@@ -14,6 +14,7 @@ from sidecar.core.secrecy.key_matcher import KeyMatcher
 from sidecar.core.secrecy.masking import Masker
 from sidecar.errors import Code
 from sidecar.proxy.connect import Connector
+from sidecar.proxy.replay_body import ReplayBody
 from sidecar.proxy.upstream import UpstreamConnection
 from tests.support.proxy_rig import GET, Harness, Peer, ok, post, running, until
 
@@ -21,18 +22,18 @@ SECRET_TEXT = "text of an exception, which may hold a key"
 
 
 def boom(*_: Any, **__: Any) -> Never:
-    """Be a bug."""
+    """Raise, as a bug would."""
     raise ValueError(SECRET_TEXT)
 
 
 def bugs(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the lines about bugs; none of them has the text of the exception."""
+    """Return the log lines about bugs; no line contains the exception's message."""
     assert SECRET_TEXT not in caplog.text
     return [r.getMessage() for r in caplog.records if r.levelno >= logging.ERROR]
 
 
 async def check_500(proxy: Harness, request: bytes = GET) -> None:
-    """Make a call that meets the bug."""
+    """Make a call that triggers the bug."""
     answer = await proxy.call(request)
 
     assert (answer.status, answer.code) == (500, "internal")
@@ -40,7 +41,7 @@ async def check_500(proxy: Harness, request: bytes = GET) -> None:
 
 
 async def check_well(proxy: Harness) -> None:
-    """Make one that does not; nothing is left of the other."""
+    """Make a call without the bug; the failed call left nothing behind."""
     assert (await proxy.call()).status == 200
     await until(lambda: not proxy.stats.inflight)
     await until(lambda: not proxy.server.pool.counts()["active"])
@@ -49,10 +50,10 @@ async def check_well(proxy: Harness) -> None:
 async def test_in_judging_a_call(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Before there is a call to end."""
+    """The bug occurs before an exchange exists."""
     async with running() as proxy:
         with monkeypatch.context() as patched:
-            patched.setattr(proxy.server, "admit", boom)
+            patched.setattr(proxy.server.context, "admit", boom)
             await check_500(proxy)
         await check_well(proxy)
 
@@ -63,14 +64,14 @@ async def test_in_judging_a_call(
 async def test_in_what_follows_a_refusal(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The answer has gone: what still comes is dropped, bug or not."""
+    """The answer was sent: a bug while the rest is dropped changes nothing."""
     async with running() as proxy:
         client = await proxy.client()
         await client.send(b"GET /a/../b HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await client.answer()).code == "bad_target"
-        (service,) = proxy.server.services
+        (connection,) = proxy.server.clients
         with monkeypatch.context() as patched:
-            patched.setattr(type(service), "_drop", boom)
+            patched.setattr(type(connection), "_drop", boom)
             await client.send(b"more")
             await until(lambda: bugs(caplog), "the bug")
         await check_well(proxy)
@@ -79,10 +80,10 @@ async def test_in_what_follows_a_refusal(
 async def test_in_taking_a_body(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In the middle of a call that has not been answered."""
+    """The call has begun and has no response yet: it gets a 500."""
     async with running() as proxy:
         with monkeypatch.context() as patched:
-            patched.setattr(proxy.server, "holds_key", boom)
+            patched.setattr(ReplayBody, "add", boom)
             await check_500(proxy, post(b"hello"))
         await check_well(proxy)
 
@@ -93,7 +94,7 @@ async def test_in_taking_a_body(
 async def test_in_sending_a_call(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kept: bool
 ) -> None:
-    """On a connection that the pool has just opened, and on one that it had."""
+    """It does not matter whether the connection is new or was idle."""
     async with running() as proxy:
         if kept:
             await check_well(proxy)
@@ -108,7 +109,7 @@ async def test_in_sending_a_call(
 async def test_in_reading_an_answer(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nothing of it has gone to the service: it gets a 500."""
+    """No byte of the response has gone to the client: it gets a 500."""
     async with running() as proxy:
         with monkeypatch.context() as patched:
             patched.setattr(KeyMatcher, "within", boom)
@@ -121,7 +122,7 @@ async def test_in_reading_an_answer(
 async def test_in_relaying_the_rest_of_an_answer(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The head has gone to the service: it sees that the answer is cut."""
+    """The head has gone to the client: it sees that the response is cut."""
     async with running() as proxy:
         went_on = asyncio.Event()
 
@@ -148,7 +149,7 @@ async def test_in_relaying_the_rest_of_an_answer(
 async def test_in_opening_a_connection(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The call that waits for it is told, and the next one gets another."""
+    """The waiting call gets a 500, and the next call gets another connection."""
 
     async def broken(*_: Any) -> Never:
         boom()
@@ -165,7 +166,7 @@ async def test_in_opening_a_connection(
 async def test_in_waiting_for_a_key(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The call is told, and not left waiting."""
+    """The call gets a 500 instead of waiting without end."""
 
     async def broken(*_: Any) -> Never:
         boom()

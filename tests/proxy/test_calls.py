@@ -1,4 +1,4 @@
-"""Calls that go well: what leaves towards the API, and what comes back."""
+"""Successful calls: what the API receives, and what the client gets."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from tests.support.proxy_rig import GET, KEY, Peer, ok, post, running
 
 
 async def test_the_key_is_injected_and_the_answer_relayed() -> None:
-    """The main job: no credential comes in, one leaves, the answer comes back."""
+    """A request without a credential reaches the API with one; the response comes back."""
     async with running() as proxy:
         proxy.script = proxy.always(ok(b'{"data":[]}', b"X-Rate: 5\r\n"))
         answer = await proxy.call()
@@ -26,7 +26,7 @@ async def test_the_key_is_injected_and_the_answer_relayed() -> None:
 
 
 async def test_connections_are_kept_on_both_sides() -> None:
-    """Ten calls on one connection of the service use one connection to the API."""
+    """Ten calls on one client connection use one connection to the API."""
     async with running() as proxy:
         client = await proxy.client()
         for _ in range(10):
@@ -40,7 +40,7 @@ async def test_connections_are_kept_on_both_sides() -> None:
 
 
 async def test_pipelined_calls_are_answered_in_order() -> None:
-    """Three heads in one packet get their three answers, in order."""
+    """Three heads in one packet get three responses, in order."""
     async with running() as proxy:
         proxy.script = proxy.always(ok(b"1"), ok(b"2"), ok(b"3"))
         client = await proxy.client()
@@ -52,7 +52,7 @@ async def test_pipelined_calls_are_answered_in_order() -> None:
 
 
 async def test_a_head_may_come_byte_by_byte() -> None:
-    """However a request is split, it is one request."""
+    """A request may come in any pieces."""
     async with running() as proxy:
         client = await proxy.client()
         for byte in post(b"hello"):
@@ -64,7 +64,7 @@ async def test_a_head_may_come_byte_by_byte() -> None:
 
 
 async def test_an_answer_may_come_byte_by_byte() -> None:
-    """However an answer is split, it is one answer."""
+    """A response may come in any pieces."""
     async with running() as proxy:
 
         async def slowly(peer: Peer) -> None:
@@ -89,7 +89,7 @@ async def test_an_empty_line_before_a_request_is_ignored() -> None:
 
 
 async def test_head_has_the_length_but_no_body() -> None:
-    """HEAD: the API's Content-Length comes back, no body does, the next call works."""
+    """The client gets the API's Content-Length without a body, and the next call works."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"
     async with running() as proxy:
         proxy.script = proxy.always(head, ok(b"next"))
@@ -120,7 +120,7 @@ async def test_answers_without_a_body_end_with_their_head(status: int) -> None:
 
 
 async def test_interim_answers_are_absorbed() -> None:
-    """1xx answers are for us; the service sees the final one."""
+    """The client sees the final response only, no 1xx."""
     early = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
     async with running() as proxy:
         proxy.script = proxy.always(early * 3 + ok(b"final"))
@@ -131,7 +131,7 @@ async def test_interim_answers_are_absorbed() -> None:
 
 
 async def test_a_storm_of_interim_answers_is_cut() -> None:
-    """Endless 1xx is an error of the API's, not an endless wait."""
+    """Too many 1xx responses are an error of the API, not a wait without end."""
     early = b"HTTP/1.1 100 Continue\r\n\r\n"
     async with running() as proxy:
         proxy.script = proxy.always(early * 100 + ok())
@@ -141,7 +141,7 @@ async def test_a_storm_of_interim_answers_is_cut() -> None:
 
 
 async def test_http_1_0_gets_an_unchunked_answer_and_a_close() -> None:
-    """A service of HTTP/1.0 cannot read chunks: the body ends with the connection."""
+    """A client of HTTP/1.0 cannot read chunks: the body ends with the connection."""
     chunked = (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
@@ -172,7 +172,7 @@ async def test_the_service_may_ask_for_a_close() -> None:
 
 
 async def test_an_api_that_closes_gets_a_new_connection() -> None:
-    """After `Connection: close` of the API the connection is not used again."""
+    """After a `Connection: close` of the API, its connection is not used again."""
     async with running() as proxy:
         proxy.script = proxy.always(ok(b"{}", b"Connection: close\r\n"))
         client = await proxy.client()
@@ -186,9 +186,9 @@ async def test_an_api_that_closes_gets_a_new_connection() -> None:
 
 
 async def test_a_location_of_the_api_stays_on_this_listener() -> None:
-    """A redirect under base_url must not lead the service past the sidecar."""
+    """A redirect under base_url must not lead the client past the sidecar."""
     async with running() as proxy:
-        base = proxy.server.base
+        base = proxy.server.context.base
         moved = b"HTTP/1.1 302 Found\r\nLocation: http://%b/v1/new?x=1\r\n" % (
             base.host_header
         )
@@ -201,7 +201,7 @@ async def test_a_location_of_the_api_stays_on_this_listener() -> None:
 
 
 async def test_calls_are_counted() -> None:
-    """One call, one count, with its operation, method and code."""
+    """Each call is counted once, with its operation, method and code."""
     async with running(allow=["GET /contacts"]) as proxy:
         proxy.stats.operations["/contacts"] = type(proxy.stats.operation("*"))(
             proxy.stats.overhead
@@ -215,7 +215,7 @@ async def test_calls_are_counted() -> None:
 
 
 async def test_the_first_call_waits_for_the_key() -> None:
-    """A call that comes before the key is held until it is there."""
+    """A call that comes before the first key is held until the key arrives."""
     async with running() as proxy:
         key, proxy.keys.current = proxy.keys.current, None
         client = await proxy.client()
@@ -229,7 +229,7 @@ async def test_the_first_call_waits_for_the_key() -> None:
 
 
 async def test_without_a_key_nothing_is_forwarded() -> None:
-    """No key within the wait: 503, and the API hears nothing."""
+    """Without a key in time, the call gets 503, and the API gets no request."""
     async with running() as proxy:
         proxy.keys.current = None
         answer = await proxy.call()
@@ -275,7 +275,7 @@ async def test_a_call_that_waits_too_long_is_told() -> None:
 
 
 async def test_more_connections_than_allowed_wait_in_the_backlog() -> None:
-    """At max_connections further ones are not refused, they wait for room."""
+    """Beyond max_connections, connections are not refused but wait."""
     async with running(limits=LimitSettings(max_connections=2)) as proxy:
         first, second = await proxy.client(), await proxy.client()
         for client in (first, second):
@@ -283,7 +283,7 @@ async def test_more_connections_than_allowed_wait_in_the_backlog() -> None:
             await client.answer()
         third = await proxy.client()
         await third.send(GET)
-        served = len(proxy.server.services)
+        served = len(proxy.server.clients)
         first.close()
         answer = await third.answer()
 

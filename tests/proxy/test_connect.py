@@ -33,7 +33,7 @@ def _certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 
 def connector(url: str, context: ssl.SSLContext | None) -> Connector:
-    """Return what is tested."""
+    """Return a connector to a port on loopback."""
     return Connector(BaseUrl.parse(url), context, ResponseRules(), SECONDS)
 
 
@@ -48,7 +48,7 @@ async def opened(to: Connector) -> Any:
 
 
 async def refusal(to: Connector) -> Refused:
-    """Return why no connection can be opened; no descriptor may be left."""
+    """Return the refusal of an opening that fails; it leaves no open descriptor."""
     before = descriptors()
     with pytest.raises(Refused) as caught:
         await opened(to)
@@ -78,7 +78,7 @@ async def server(
 
 
 async def test_a_connection_speaks_tls(certificate: Certificate) -> None:
-    """With the name checked, by our transport and none of the loop's."""
+    """The certificate's name is checked, and `TlsTransport` is used."""
     context = tls_context(str(certificate.ca_file))
     async with server(certificate.server_context()) as port:
         connection = await opened(connector(f"https://localhost:{port}", context))
@@ -93,7 +93,7 @@ async def test_a_connection_speaks_tls(certificate: Certificate) -> None:
 async def test_a_later_connection_resumes_the_session(
     certificate: Certificate,
 ) -> None:
-    """With TLS 1.2 the session is there after the handshake, and saves half of the next."""
+    """With TLS 1.2 the session is known after the handshake and shortens the next one."""
     context = tls_context(str(certificate.ca_file))
     there = certificate.server_context()
     there.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -111,7 +111,7 @@ async def test_a_later_connection_resumes_the_session(
 
 
 async def test_plain_http_is_for_this_machine() -> None:
-    """Without a context the loop's own transport does."""
+    """Without a TLS context, the loop's own transport is used."""
     async with server() as port:
         connection = await opened(connector(f"http://127.0.0.1:{port}", None))
         assert not isinstance(connection.transport, TlsTransport)
@@ -129,7 +129,7 @@ async def test_plain_http_is_for_this_machine() -> None:
 async def test_who_has_a_wrong_certificate_is_not_trusted(
     tmp_path: Path, names: list[str], starts: int, words: str
 ) -> None:
-    """The reason is told, and not the name."""
+    """The message has the reason, but not the name."""
     day = timedelta(days=1)
     wrong = make_certificate(
         tmp_path, names=names, starts=starts * day, lifetime=2 * day
@@ -146,7 +146,7 @@ async def test_who_has_a_wrong_certificate_is_not_trusted(
 async def test_an_authority_is_trusted_only_by_settings(
     certificate: Certificate,
 ) -> None:
-    """Without `ca_file`, the system's alone count."""
+    """Without `ca_file`, only the system's authorities are trusted."""
     async with server(certificate.server_context()) as port:
         refused = await refusal(
             connector(f"https://localhost:{port}", tls_context(None))
@@ -157,7 +157,7 @@ async def test_an_authority_is_trusted_only_by_settings(
 
 
 async def test_who_speaks_no_tls_is_refused(certificate: Certificate) -> None:
-    """As a fault of TLS, never retried in plain."""
+    """The refusal is `upstream_tls`; the connection is never retried without TLS."""
 
     async def plain(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -183,7 +183,7 @@ async def test_who_speaks_no_tls_is_refused(certificate: Certificate) -> None:
 async def test_who_hangs_up_in_the_handshake_can_be_reached(
     certificate: Certificate, read: int, reset: bool
 ) -> None:
-    """So it is a fault of TLS, whatever the packet is that says so."""
+    """The refusal is `upstream_tls` for a FIN and for a RST."""
 
     async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(read)
@@ -202,7 +202,7 @@ async def test_who_hangs_up_in_the_handshake_can_be_reached(
 
 
 async def test_who_never_answers_is_given_up(certificate: Certificate) -> None:
-    """The handshake has to end within the limit, as the whole opening."""
+    """The time limit includes the handshake."""
     context = tls_context(str(certificate.ca_file))
     async with server() as port:
         refused = await refusal(connector(f"https://localhost:{port}", context))
@@ -218,7 +218,7 @@ async def test_who_never_answers_is_given_up(certificate: Certificate) -> None:
     ],
 )
 async def test_who_cannot_be_reached_is_told_apart(url: str, words: str) -> None:
-    """From one that can, and whose TLS is wrong."""
+    """An API that cannot be reached has another code than one with wrong TLS."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port = bound.getsockname()[1]
@@ -231,7 +231,7 @@ async def test_who_cannot_be_reached_is_told_apart(url: str, words: str) -> None
 def test_session_keys_are_never_written_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the environment says: it would decrypt the key."""
+    """`SSLKEYLOGFILE` is ignored: the log would decrypt the key."""
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     context = tls_context(None)
     written: str | None = context.keylog_filename
@@ -243,7 +243,7 @@ def test_session_keys_are_never_written_down(
 
 
 def test_a_file_without_certificates_is_an_error(tmp_path: Path) -> None:
-    """It is told at the start, not at the first call."""
+    """The error is raised at the start, not at the first call."""
     file = tmp_path / "ca.pem"
     file.write_text("nothing")
     with pytest.raises(OSError, match=r"PEM|CERTIFICATE"):

@@ -22,8 +22,8 @@ CALLS = 50
     [("bare", 24, 20), ("client", 24, 20), ("post", 31, 27)],
 )
 def test_a_call_takes_few_function_calls(name: str, python: int, builtin: int) -> None:
-    """Functions of ours and of the interpreter, per call, once everything is warm."""
-    service, connection = make()
+    """Count the Python and built-in functions of one call after a warm-up."""
+    client, connection = make()
     counts = {"call": 0, "c_call": 0}
 
     def count(_frame: FrameType, event: str, _argument: object) -> None:
@@ -32,7 +32,7 @@ def test_a_call_takes_few_function_calls(name: str, python: int, builtin: int) -
 
     def run() -> None:
         for _ in range(CALLS):
-            service.data_received(REQUESTS[name])
+            client.data_received(REQUESTS[name])
             connection.data_received(ANSWER)
 
     run()
@@ -48,12 +48,12 @@ def test_a_call_takes_few_function_calls(name: str, python: int, builtin: int) -
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_call_leaves_nothing_behind(name: str) -> None:
-    """No cycle and no growth: the collector has nothing to do, however many calls."""
-    service, connection = make()
+    """Calls leave no reference cycle, and memory does not grow."""
+    client, connection = make()
 
     def run(calls: int) -> None:
         for _ in range(calls):
-            service.data_received(REQUESTS[name])
+            client.data_received(REQUESTS[name])
             connection.data_received(ANSWER)
 
     run(10)

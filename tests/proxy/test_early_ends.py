@@ -1,4 +1,4 @@
-"""Calls that end before they begin: heads that cannot be read, and what follows them."""
+"""Request heads that cannot be parsed, and the bytes that follow them."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from sidecar.errors import STATUS, Code
-from sidecar.proxy.connection_ends import LINGER_BYTES, LINGER_SECONDS
+from sidecar.proxy.client import LINGER_BYTES, LINGER_SECONDS
 from sidecar.settings.tables import LimitSettings
 from tests.support.proxy_rig import GET, Harness, Peer, ok, parse, running, until
 
@@ -35,7 +35,7 @@ SMALL: Final = LimitSettings(max_header_bytes=2048)
 async def test_a_head_that_cannot_be_read_ends_the_connection(
     head: bytes, code: Code
 ) -> None:
-    """Where the next one would begin is unknown: what follows is not a call."""
+    """The start of the next head is unknown, so what follows is no call."""
     async with running(limits=SMALL) as proxy:
         client = await proxy.client()
         await client.send(head + GET)
@@ -52,18 +52,18 @@ async def test_a_head_that_cannot_be_read_ends_the_connection(
 
 
 async def test_a_line_break_may_come_in_two_pieces() -> None:
-    """A CR alone may yet be the empty line that is ignored (RFC 9112, 2.2)."""
+    """A lone CR may become the empty line that is ignored (RFC 9112, 2.2)."""
     async with running() as proxy:
         client = await proxy.client()
         await client.send(b"\r")
-        await until(lambda: [one for one in proxy.server.services if one._partial])
+        await until(lambda: [one for one in proxy.server.clients if one._partial])
         await client.send(b"\n" + GET)
 
         assert (await client.answer()).status == 200
 
 
 async def refused(proxy: Harness) -> Peer:
-    """Have a call refused, and keep its connection."""
+    """Send a request that is refused; return its connection."""
     client = await proxy.client()
     await client.send(b"GET / HTTP/1.1\r\n\r\n")
     assert (await client.answer()).code == "bad_request"
@@ -71,13 +71,13 @@ async def refused(proxy: Harness) -> Peer:
 
 
 async def test_what_follows_a_refusal_is_dropped_for_a_while() -> None:
-    """So that the answer is not destroyed by a reset; then the connection is cut."""
+    """Dropping avoids a reset that would destroy the answer; later the connection is cut."""
     async with running() as proxy:
         client = await refused(proxy)
         await client.send(b"x" * 100_000)
-        await until(lambda: [s for s in proxy.server.services if s._lingered > 99_999])
+        await until(lambda: [s for s in proxy.server.clients if s._dropped > 99_999])
         proxy.server._monotonic = lambda: time.monotonic() + LINGER_SECONDS + 1
-        await until(lambda: not proxy.server.services, "the end")
+        await until(lambda: not proxy.server.clients, "the end")
 
 
 async def on_and_on(client: Peer) -> None:
@@ -88,16 +88,16 @@ async def on_and_on(client: Peer) -> None:
 
 
 async def test_no_more_is_dropped_than_is_meet() -> None:
-    """Somebody who goes on and on is cut off."""
+    """A client that keeps sending is disconnected."""
     async with running() as proxy:
         client = await refused(proxy)
         with pytest.raises(ConnectionError):
             await on_and_on(client)
-        await until(lambda: not proxy.server.services, "the end")
+        await until(lambda: not proxy.server.clients, "the end")
 
 
 async def test_pipelined_calls_beyond_the_limit_wait_unread() -> None:
-    """A head's worth of them is kept, and each is answered in its turn."""
+    """The buffer is bounded, and each request is answered in order."""
     limits = LimitSettings(max_header_bytes=2048)
     total = 400
     async with running(limits=limits) as proxy:
@@ -120,30 +120,30 @@ async def test_pipelined_calls_beyond_the_limit_wait_unread() -> None:
 
 
 async def test_signs_of_a_slow_service_between_calls_mean_nothing() -> None:
-    """There is no answer to hold back."""
+    """Without a call, `pause_writing` has no effect."""
     async with running() as proxy:
         client = await proxy.client()
-        await until(lambda: proxy.server.services)
-        (service,) = proxy.server.services
-        service.pause_writing()
-        service.resume_writing()
-        service.pause()
-        service.pause()
-        service.resume()
+        await until(lambda: proxy.server.clients)
+        (connection,) = proxy.server.clients
+        connection.pause_writing()
+        connection.resume_writing()
+        connection.pause()
+        connection.pause()
+        connection.resume()
         await client.send(GET)
 
         assert (await client.answer()).status == 200
 
 
 async def test_interim_answers_may_come_apart() -> None:
-    """Each in a piece of its own, the answer after them."""
+    """Interim responses and the final one may each come in a piece of its own."""
     async with running() as proxy:
 
         async def script(peer: Peer) -> None:
             await peer.request()
             for _ in range(3):
                 await peer.send(b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n")
-                await asyncio.sleep(0.01)  # apart, as far as a network can be told
+                await asyncio.sleep(0.01)  # apart, a piece each
             await peer.send(ok())
 
         proxy.script = script
@@ -163,7 +163,7 @@ NOT_REUSED: Final = [
 @pytest.mark.parametrize("raw", NOT_REUSED)
 @pytest.mark.parametrize("apart", [0, 1], ids=["at-once", "apart"])
 async def test_more_than_an_answer_ends_a_connection(raw: bytes, apart: int) -> None:
-    """What follows is no part of any answer, also when it comes with the last byte."""
+    """Bytes after the end of a response close its connection, also with the last byte."""
     head, _, body = raw.partition(b"\r\n\r\n")
     async with running() as proxy:
         went_on = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Peers that die, stall, lie or leave: what the service sees, and what is left over."""
+"""Peers that die, stall or send garbage: what the client sees, and what is left over."""
 
 import asyncio
 import contextlib
@@ -16,20 +16,24 @@ SHORT = LimitSettings(
 
 
 async def test_no_deadline_is_early() -> None:
-    """A call that begins just before the next sweep has its whole time."""
+    """A call that begins just before the next sweep has its full time."""
     async with running() as proxy:
         server, clock = proxy.server, 1000.0
         server._monotonic = lambda: clock
         server._sweep()
         clock += SWEEP_SECONDS
 
-        assert server.now >= clock
-        assert server.answer_by >= clock + server.limits.response_seconds
-        assert server.idle_by >= clock + server.limits.keepalive_seconds
+        deadlines, limits = server.context.deadlines, server.context.limits
+        assert deadlines.now >= clock
+        assert deadlines.response >= clock + limits.response_seconds
+        assert deadlines.keepalive >= clock + limits.keepalive_seconds
+        assert deadlines.progress >= clock + limits.idle_seconds
+        assert deadlines.head >= clock + limits.header_seconds
+        assert deadlines.queue >= clock + limits.queue_seconds
 
 
 async def test_a_dead_api_is_unreachable() -> None:
-    """Nobody listens: 502, and the service's connection lives on."""
+    """The API does not listen: the client gets 502 and keeps its connection."""
     async with running(dead_api=True) as proxy:
         client = await proxy.client()
         await client.send(GET)
@@ -72,7 +76,7 @@ async def test_a_dead_api_is_unreachable() -> None:
     ],
 )
 async def test_a_broken_answer_is_a_502(raw: bytes) -> None:
-    """Whatever the API breaks, the service sees 502 upstream_protocol; then all is well."""
+    """A broken response gives 502 upstream_protocol, and the next call works."""
     async with running() as proxy:
 
         async def script(peer: Peer) -> None:
@@ -102,7 +106,7 @@ async def test_a_broken_answer_is_a_502(raw: bytes) -> None:
 )
 @pytest.mark.parametrize("how", ["close", "reset", "garbage"])
 async def test_a_cut_answer_stays_cut(raw: bytes, how: str) -> None:
-    """The API dies in mid-body: the service's body is short or has no last chunk."""
+    """The API dies in the middle of a body: the client's body is short or has no last chunk."""
     async with running() as proxy:
 
         async def script(peer: Peer) -> None:
@@ -127,7 +131,7 @@ async def test_a_cut_answer_stays_cut(raw: bytes, how: str) -> None:
 
 
 async def test_a_cut_answer_without_length_is_reset() -> None:
-    """For HTTP/1.0 only a reset shows that the body is not whole."""
+    """For HTTP/1.0 only a reset shows that the body is incomplete."""
     async with running() as proxy:
 
         async def script(peer: Peer) -> None:
@@ -182,13 +186,13 @@ async def test_a_first_connection_is_not_retried() -> None:
 
 
 async def warm(proxy: Harness) -> None:
-    """Leave one idle connection to the API."""
+    """Make one call, which leaves an idle connection to the API."""
     await proxy.call()
     assert proxy.stats.connections()["idle"] == 1
 
 
 async def test_an_idle_connection_that_closes_is_dropped() -> None:
-    """The API closes an idle connection: nobody notices."""
+    """The API closes an idle connection: the next call uses another one."""
     async with running() as proxy:
         await warm(proxy)
         proxy.connections[0].close()
@@ -199,7 +203,7 @@ async def test_an_idle_connection_that_closes_is_dropped() -> None:
 
 
 async def test_an_idle_connection_is_kept_no_longer_than_the_api_does() -> None:
-    """`Keep-Alive: timeout=N` of the API: ours is closed a second before."""
+    """With `Keep-Alive: timeout=N`, the connection is closed one second before."""
     async with running() as proxy:
         proxy.script = proxy.always(ok(b"{}", b"Keep-Alive: timeout=1, max=9\r\n"))
         await proxy.call()
@@ -210,8 +214,8 @@ async def test_an_idle_connection_is_kept_no_longer_than_the_api_does() -> None:
         assert len(proxy.connections) == 2
 
 
-async def test_bytes_that_nobody_asked_for_reach_nobody() -> None:
-    """A second answer to one call is not taken for the answer to the next call."""
+async def test_bytes_without_a_request_reach_no_call() -> None:
+    """A second response to one call does not become the response to the next call."""
     async with running() as proxy:
 
         async def script(peer: Peer) -> None:
@@ -228,7 +232,7 @@ async def test_bytes_that_nobody_asked_for_reach_nobody() -> None:
         assert second.body == b"own"
 
 
-async def test_a_late_answer_reaches_nobody() -> None:
+async def test_a_late_response_reaches_no_call() -> None:
     """Bytes on an idle connection close it."""
     async with running() as proxy:
         await warm(proxy)
@@ -256,7 +260,7 @@ async def test_a_silent_api_times_out() -> None:
 
 
 async def test_an_answer_that_stalls_is_cut() -> None:
-    """Silence in mid-body for idle_seconds: the answer is cut, not ended."""
+    """After idle_seconds of silence within a body, the response is cut, not completed."""
     async with running(limits=SHORT) as proxy:
 
         async def script(peer: Peer) -> None:
@@ -272,7 +276,7 @@ async def test_an_answer_that_stalls_is_cut() -> None:
 
 
 async def test_a_service_that_stops_reading_is_cut() -> None:
-    """A service that takes nothing for idle_seconds holds no connection to the API."""
+    """A client that reads nothing for idle_seconds occupies no connection to the API."""
     async with running(limits=SHORT) as proxy:
 
         async def script(peer: Peer) -> None:
@@ -290,7 +294,7 @@ async def test_a_service_that_stops_reading_is_cut() -> None:
 
 
 async def test_a_head_that_stalls_is_refused() -> None:
-    """A head that is not whole within header_seconds: 408 and close."""
+    """A head that is incomplete after header_seconds gets 408 and a close."""
     async with running(limits=SHORT) as proxy:
         client = await proxy.client()
         await client.send(GET[:-2])
@@ -372,7 +376,7 @@ async def test_a_service_that_leaves_cancels_its_call() -> None:
 
 
 async def test_a_service_that_leaves_the_queue_takes_no_connection() -> None:
-    """A cancelled call is passed over when a connection becomes free."""
+    """A cancelled call gets no connection when one becomes free."""
     async with running(limits=LimitSettings(max_upstream_connections=1)) as proxy:
         go = asyncio.Event()
 
@@ -425,7 +429,7 @@ async def test_draining_finishes_calls_and_takes_no_new_ones() -> None:
 
 
 async def test_a_drain_that_takes_too_long_is_cut() -> None:
-    """After the timeout what is left is cut."""
+    """After the timeout, calls in flight are cut."""
     async with running() as proxy:
 
         async def script(peer: Peer) -> None:

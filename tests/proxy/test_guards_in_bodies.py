@@ -1,4 +1,4 @@
-"""The key where it must not be: in an answer, or in what the service sends."""
+"""The key in the wrong place: in a response, or in a request."""
 
 import asyncio
 import gzip
@@ -51,7 +51,7 @@ def coded(coding: bytes, body: bytes, *, chunked: bool = False) -> bytes:
     ],
 )  # fmt: skip
 async def test_a_key_in_an_answer_is_overwritten(raw: bytes, hits: int) -> None:
-    """With as many stars, counted; whatever frames the answer."""
+    """Each key is masked in the same length and counted, whatever frames the response."""
     async with running() as proxy:
 
         async def script(peer: Peer) -> None:
@@ -68,7 +68,7 @@ async def test_a_key_in_an_answer_is_overwritten(raw: bytes, hits: int) -> None:
 
 
 async def test_a_key_across_two_pieces_is_overwritten() -> None:
-    """Half of it has come: it is held back until it is known what it is."""
+    """The beginning of a key is held back until the rest shows what it is."""
     async with running() as proxy:
         went_on = asyncio.Event()
 
@@ -98,7 +98,7 @@ async def test_a_key_across_two_pieces_is_overwritten() -> None:
 async def test_a_compressed_answer_is_looked_into(
     coding: bytes, chunked: bool, held: bool
 ) -> None:
-    """Without a key it leaves as it came, byte for byte; with one, not at all."""
+    """A compressed response passes byte for byte; with a key in it, no byte passes."""
     plain = b'{"a":"%b"}' % (RAW if held else b"b")
     body = gzip.compress(plain, mtime=0) if coding == b"gzip" else zlib.compress(plain)
     async with running() as proxy:
@@ -115,7 +115,7 @@ async def test_a_compressed_answer_is_looked_into(
 
 
 async def test_a_key_late_in_a_compressed_answer_cuts_it() -> None:
-    """The head and a clean part have gone: what is left can only be cut."""
+    """The head and a clean part were sent, so the rest can only be cut."""
     plain = b"".join(b"%08x" % (n * 2654435761 % 2**32) for n in range(LARGE // 8))
     body = gzip.compress(plain + RAW)
     async with running() as proxy:
@@ -139,7 +139,7 @@ async def test_a_key_late_in_a_compressed_answer_cuts_it() -> None:
 
 
 async def test_a_head_and_a_304_need_no_look() -> None:
-    """They have a coding, and no body to have a key in."""
+    """A response to HEAD may have a coding, but has no body."""
     async with running() as proxy:
         proxy.script = proxy.always(
             b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 9\r\n\r\n"
@@ -151,7 +151,7 @@ async def test_a_head_and_a_304_need_no_look() -> None:
 
 
 async def test_without_the_guard_an_answer_leaves_as_it_came() -> None:
-    """Whole, in chunks, or compressed in a way that nobody can look into."""
+    """This holds for a whole, a chunked and an undecodable response."""
     async with running(guards=GuardSettings(reflection="off")) as proxy:
         chunks = HEAD + CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(RAW), RAW)
         proxy.script = proxy.always(ok(RAW), chunks, coded(b"br", b"\x0b\x02\x80ok"))
@@ -163,7 +163,7 @@ async def test_without_the_guard_an_answer_leaves_as_it_came() -> None:
 
 
 async def test_an_empty_chunked_answer_is_one() -> None:
-    """Without a chunk but the last."""
+    """An empty chunked body has only the last chunk."""
     async with running() as proxy:
         proxy.script = proxy.always(HEAD + CHUNKED + b"0\r\n\r\n")
         answer = await proxy.call()
@@ -173,7 +173,7 @@ async def test_an_empty_chunked_answer_is_one() -> None:
 
 
 async def test_a_replayed_answer_is_looked_into_too() -> None:
-    """It does not go the common way; the key is overwritten all the same."""
+    """A response with Location takes the slow path, and its key is masked too."""
     async with running() as proxy:
         proxy.keys.verdict = Replay(credential(OTHER_KEY, 2), "replay")
         proxy.script = proxy.always(unauthorized(), ok(RAW))
@@ -184,7 +184,7 @@ async def test_a_replayed_answer_is_looked_into_too() -> None:
 
 
 async def sent_in_pieces(body: bytes, guards: GuardSettings) -> tuple[Answer, int]:
-    """Send a body in two pieces; returns the answer and the count of the tripwire."""
+    """Send a body in two pieces; return the answer and the tripwire's count."""
     async with running(guards=guards) as proxy:
         half = len(body) // 2
         client = await proxy.client()
@@ -196,7 +196,7 @@ async def sent_in_pieces(body: bytes, guards: GuardSettings) -> tuple[Answer, in
 
 
 async def test_a_key_in_a_body_is_refused_or_told() -> None:
-    """Also when it comes in two pieces; with `warn` the call goes on."""
+    """A key that is split over two pieces is found; with `warn` the call passes."""
     body = b"x" * 50 + RAW + b"x" * 50
     blocked, blocked_count = await sent_in_pieces(body, GuardSettings())
     warned, warned_count = await sent_in_pieces(body, GuardSettings(tripwire="warn"))
@@ -208,7 +208,7 @@ async def test_a_key_in_a_body_is_refused_or_told() -> None:
 
 
 async def test_a_body_without_a_key_is_looked_through_whole() -> None:
-    """Piece by piece, past what is held, in chunks and to its end."""
+    """The whole body is searched: every piece, beyond the replay limit, and chunks."""
     async with running(limits=LimitSettings(replay_body_bytes=100)) as proxy:
         client = await proxy.client()
         await client.send(

@@ -1,17 +1,19 @@
-"""Calls that come while there is no key: how long they wait, and what they are told."""
+"""Calls that come while there is no key: how long they wait, and their answer."""
 
 import asyncio
+from typing import cast
 
 import pytest
 
 from sidecar.core.secrecy.secret import Credential
+from sidecar.credential.manager import CredentialManager
 from sidecar.errors import Code
-from sidecar.proxy.sending import KEY_SECONDS
-from tests.support.proxy_rig import GET, FakeKeys, credential, post, running
+from sidecar.proxy.exchange import KEY_SECONDS
+from tests.support.proxy_rig import GET, FakeKeys, Harness, credential, post, running
 
 
 class LateKeys(FakeKeys):
-    """A keeper without a key, that says how long it was waited for."""
+    """A credential manager without a key; it records how long calls wait."""
 
     def __init__(self, unavailable_code: Code = Code.CREDENTIAL_UNAVAILABLE) -> None:
         super().__init__()
@@ -22,16 +24,22 @@ class LateKeys(FakeKeys):
         self.found: asyncio.Future[Credential | None] = asyncio.Future()
 
     async def wait(self, seconds: float) -> Credential | None:
-        """Wait for the test to find a key, or none."""
+        """Wait until the test sets the result."""
         self.waits.append(seconds)
         self.asked.set()
         return await self.found
 
 
+def use(proxy: Harness, keys: LateKeys) -> LateKeys:
+    """Let the proxy take its key from here."""
+    proxy.server.context.keys = cast("CredentialManager", keys)
+    return keys
+
+
 async def test_a_call_waits_for_the_first_key_with_its_body_held() -> None:
-    """It is sent whole as soon as there is one."""
+    """The request is sent with its body as soon as there is a key."""
     async with running() as proxy:
-        keys = proxy.server.keys = LateKeys()
+        keys = use(proxy, LateKeys())
         client = await proxy.client()
         await client.send(post(b"held"))
         await keys.asked.wait()
@@ -51,9 +59,9 @@ async def test_a_call_waits_for_the_first_key_with_its_body_held() -> None:
 async def test_an_expired_key_is_not_waited_for(
     unavailable_code: Code, seconds: float
 ) -> None:
-    """A first key is due within seconds; one whose source is long away is not."""
+    """A first key arrives within seconds; a key whose source has been away does not."""
     async with running() as proxy:
-        keys = proxy.server.keys = LateKeys(unavailable_code)
+        keys = use(proxy, LateKeys(unavailable_code))
         keys.found.set_result(None)
         answer = await proxy.call()
 
@@ -64,14 +72,14 @@ async def test_an_expired_key_is_not_waited_for(
 
 
 async def test_a_service_that_leaves_does_not_wait() -> None:
-    """The key that comes then is used for nobody."""
+    """A key that arrives after the client has disconnected causes no request."""
     async with running() as proxy:
-        keys = proxy.server.keys = LateKeys()
+        keys = use(proxy, LateKeys())
         client = await proxy.client()
         await client.send(GET)
         await keys.asked.wait()
         client.close()
-        while proxy.server.services:  # noqa: ASYNC110 - the server tells nobody
+        while proxy.server.clients:  # noqa: ASYNC110 - the server has no event for it
             await asyncio.sleep(0.005)
         keys.found.set_result(credential())
 

@@ -1,4 +1,4 @@
-"""The pool's decisions, one by one, without a socket."""
+"""The decisions of the pool, without sockets."""
 
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ class Connection:
         self.ended = ""
 
     def retire(self) -> None:
-        """Be told that it is old."""
+        """Record that the pool retired it."""
         self.reusable = False
         self.ended = "retired"
 
@@ -39,20 +39,22 @@ class Call:
     """Stands for a call that waits."""
 
     def __init__(self, deadline: float = 10.0) -> None:
-        self.waiting = False
+        self.waiting = True
         self.deadline = deadline
         self.got: Any = None
 
     def connected(self, connection: Any) -> None:
         """Keep the connection."""
+        self.waiting = False
         self.got = connection
 
     def failed(self, refusal: Refused) -> None:
         """Keep the code."""
+        self.waiting = False
         self.got = refusal.code
 
 
-class Rig:
+class PoolHarness:
     """A pool and a count of the openings that it asked for."""
 
     def __init__(self, maximum: int = 2) -> None:
@@ -78,25 +80,25 @@ class Rig:
         self.pool.release(connection)
 
     def wait(self, deadline: float = 10.0) -> Call:
-        """Let a call wait."""
+        """Queue a call."""
         call = Call(deadline)
         self.pool.wait(call)
         return call
 
 
 @pytest.fixture(name="rig")
-def _rig() -> Rig:
+def _rig() -> PoolHarness:
     """A pool of at most two connections."""
-    return Rig()
+    return PoolHarness()
 
 
-def test_an_empty_pool_gives_nothing(rig: Rig) -> None:
+def test_an_empty_pool_gives_nothing(rig: PoolHarness) -> None:
     """take() never opens."""
     assert rig.pool.take() is None
     assert rig.asked == 0
 
 
-def test_a_waiting_call_gets_the_connection_opened_for_it(rig: Rig) -> None:
+def test_a_waiting_call_gets_the_connection_opened_for_it(rig: PoolHarness) -> None:
     """One opening per waiting call, and the call gets it."""
     call = rig.wait()
     connection = rig.opened()
@@ -107,7 +109,7 @@ def test_a_waiting_call_gets_the_connection_opened_for_it(rig: Rig) -> None:
     assert rig.pool.counts() == {"active": 1, "connecting": 0, "idle": 0}
 
 
-def test_calls_are_served_in_order(rig: Rig) -> None:
+def test_calls_are_served_in_order(rig: PoolHarness) -> None:
     """The call that has waited longest is served first."""
     calls = [rig.wait() for _ in range(3)]
     first, second = rig.opened(), rig.opened()
@@ -117,7 +119,9 @@ def test_calls_are_served_in_order(rig: Rig) -> None:
     assert [call.got for call in calls] == [first, second, first]
 
 
-def test_a_released_connection_serves_a_call_before_an_opened_one(rig: Rig) -> None:
+def test_a_released_connection_serves_a_call_before_an_opened_one(
+    rig: PoolHarness,
+) -> None:
     """A call does not wait for its own opening when another connection is free."""
     rig.wait()
     connection = rig.opened()
@@ -129,7 +133,7 @@ def test_a_released_connection_serves_a_call_before_an_opened_one(rig: Rig) -> N
     assert rig.pool.take() is spare
 
 
-def test_the_youngest_idle_connection_is_used_first(rig: Rig) -> None:
+def test_the_youngest_idle_connection_is_used_first(rig: PoolHarness) -> None:
     """Surplus connections age at the bottom of the stack."""
     rig.wait()
     rig.wait()
@@ -141,7 +145,7 @@ def test_the_youngest_idle_connection_is_used_first(rig: Rig) -> None:
     assert rig.pool.take() is old
 
 
-def test_idle_connections_do_not_overtake_waiting_calls(rig: Rig) -> None:
+def test_idle_connections_do_not_overtake_waiting_calls(rig: PoolHarness) -> None:
     """While calls wait, a new call must queue behind them."""
     rig.wait()
     connection = rig.opened()
@@ -154,7 +158,7 @@ def test_idle_connections_do_not_overtake_waiting_calls(rig: Rig) -> None:
 
 def test_a_dead_pool_of_idle_connections_makes_room_for_a_new_one() -> None:
     """A call that waits for a new connection is not starved by idle ones."""
-    rig = Rig(maximum=1)
+    rig = PoolHarness(maximum=1)
     rig.wait()
     stale = rig.opened()
     rig.release(stale, 0.0)
@@ -165,8 +169,8 @@ def test_a_dead_pool_of_idle_connections_makes_room_for_a_new_one() -> None:
     assert call.got is fresh
 
 
-def test_a_failed_opening_fails_one_call(rig: Rig) -> None:
-    """The call that waited longest hears why; the others go on waiting."""
+def test_a_failed_opening_fails_one_call(rig: PoolHarness) -> None:
+    """The call that waited longest gets the error; the others keep waiting."""
     first, second = rig.wait(), rig.wait()
     rig.pool.not_opened(Refused(Code.UPSTREAM_UNREACHABLE, "no"))
 
@@ -175,7 +179,7 @@ def test_a_failed_opening_fails_one_call(rig: Rig) -> None:
     assert second.waiting
 
 
-def test_calls_that_gave_up_are_passed_over(rig: Rig) -> None:
+def test_calls_that_gave_up_are_passed_over(rig: PoolHarness) -> None:
     """A cancelled call takes no connection from one that still waits."""
     gone, stays = rig.wait(), rig.wait()
     gone.waiting = False
@@ -187,8 +191,8 @@ def test_calls_that_gave_up_are_passed_over(rig: Rig) -> None:
     assert rig.pool.take() is spare
 
 
-def test_a_call_fails_when_everything_stays_busy(rig: Rig) -> None:
-    """After queue_seconds without a free connection the call is told `upstream_busy`."""
+def test_a_call_fails_when_everything_stays_busy(rig: PoolHarness) -> None:
+    """After queue_seconds without a free connection the call fails with `upstream_busy`."""
     rig.wait()
     rig.wait()
     rig.opened()
@@ -202,7 +206,7 @@ def test_a_call_fails_when_everything_stays_busy(rig: Rig) -> None:
     assert call.got is Code.UPSTREAM_BUSY
 
 
-def test_a_call_whose_connection_is_being_opened_is_not_busy(rig: Rig) -> None:
+def test_a_call_whose_connection_is_being_opened_is_not_busy(rig: PoolHarness) -> None:
     """A slow connect has its own limit and its own error."""
     call = rig.wait(deadline=5.0)
     rig.pool.sweep(100.0)
@@ -212,16 +216,16 @@ def test_a_call_whose_connection_is_being_opened_is_not_busy(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "kept"),
+    ("announced", "kept"),
     [(IDLE_SECONDS, IDLE_SECONDS), (5.0, 5.0)],
     ids=["our-limit", "peer-says-less"],
 )
 def test_idle_connections_are_closed_in_time(
-    rig: Rig, told: float, kept: float
+    rig: PoolHarness, announced: float, kept: float
 ) -> None:
-    """An idle connection lives as long as we or its peer allow, whichever is less."""
+    """An idle connection is closed after our limit or its peer's, whichever is less."""
     rig.wait()
-    connection = rig.connection(told)
+    connection = rig.connection(announced)
     rig.pool.opened(connection, 100.0)
     rig.release(connection, 100.0)
     rig.pool.sweep(100.0 + kept - 0.1)
@@ -234,8 +238,8 @@ def test_idle_connections_are_closed_in_time(
 
 
 def test_connections_that_have_grown_old_end_one_at_a_time() -> None:
-    """The oldest first; one that ends already keeps no other from its turn."""
-    rig = Rig(maximum=3)
+    """The oldest is retired first; one that is already ending delays no other."""
+    rig = PoolHarness(maximum=3)
     for _ in range(3):
         rig.wait()
     first, second, young = rig.opened(100.0), rig.opened(100.0), rig.opened(101.0)
@@ -253,7 +257,7 @@ def test_connections_that_have_grown_old_end_one_at_a_time() -> None:
     ]
 
 
-def test_a_lost_connection_makes_room(rig: Rig) -> None:
+def test_a_lost_connection_makes_room(rig: PoolHarness) -> None:
     """When a connection in use is lost, a waiting call gets a new one."""
     rig.wait()
     rig.wait()
@@ -266,7 +270,7 @@ def test_a_lost_connection_makes_room(rig: Rig) -> None:
     assert call.got is fresh
 
 
-def test_a_closed_pool_keeps_nothing(rig: Rig) -> None:
+def test_a_closed_pool_keeps_nothing(rig: PoolHarness) -> None:
     """While draining, idle connections close at once and others when they are free."""
     rig.wait()
     rig.wait()
@@ -278,7 +282,7 @@ def test_a_closed_pool_keeps_nothing(rig: Rig) -> None:
     assert idle.ended == busy.ended == "closed"
 
 
-def test_an_aborted_pool_cuts_what_is_in_use(rig: Rig) -> None:
+def test_an_aborted_pool_cuts_what_is_in_use(rig: PoolHarness) -> None:
     """At the end of the drain nothing stays open."""
     rig.wait()
     busy = rig.opened()

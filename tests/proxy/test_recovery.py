@@ -1,4 +1,4 @@
-"""401 from the API: what the service never sees, and what it must."""
+"""401 of the API: which ones the client never sees, and which ones it must see."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ NEW = credential(OTHER_KEY, 2)
 
 
 async def test_a_401_is_replayed_with_the_new_key() -> None:
-    """The service sees one good answer; the API saw the old key, then the new one."""
+    """The client gets one good response; the API got the old key, then the new one."""
     async with running() as proxy:
         proxy.script = proxy.always(unauthorized(), ok(b"good"))
         proxy.keys.verdict = Replay(NEW, "replay")
@@ -40,7 +40,7 @@ async def test_a_401_is_replayed_with_the_new_key() -> None:
 
 
 async def test_the_verdict_may_take_its_time() -> None:
-    """While the keeper looks for a newer key, the call waits and is then replayed."""
+    """The call waits while the manager refreshes, and is then replayed."""
     async with running() as proxy:
         proxy.script = proxy.always(unauthorized(), ok(b"good"))
         verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
@@ -56,7 +56,7 @@ async def test_the_verdict_may_take_its_time() -> None:
 
 
 async def test_without_a_better_key_the_401_is_the_apis_own() -> None:
-    """The answer passes untouched, and only once did anybody ask the keeper."""
+    """The client gets the API's 401 unchanged, and the manager is asked once."""
     async with running() as proxy:
         proxy.script = proxy.always(
             b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\n"
@@ -79,7 +79,7 @@ async def test_without_a_better_key_the_401_is_the_apis_own() -> None:
 
 
 async def test_a_call_is_replayed_at_most_once() -> None:
-    """A second 401, on the new key, reaches the service."""
+    """A second 401, for the new key, reaches the client."""
     async with running() as proxy:
         proxy.script = proxy.always(unauthorized())
         proxy.keys.verdict = Replay(NEW, "replay")
@@ -96,7 +96,7 @@ async def test_a_call_is_replayed_at_most_once() -> None:
     ids=["proved", "refused", "no-answer"],
 )
 async def test_a_trial_is_reported(second: bytes, proved: bool | None) -> None:
-    """The keeper learns what the replay says about the key that it tried."""
+    """The manager gets the outcome of a replay with a key on trial."""
     async with running() as proxy:
         proxy.script = proxy.always(unauthorized(), second)
         proxy.keys.verdict = Replay(NEW, "rollback", trial=True)
@@ -107,7 +107,7 @@ async def test_a_trial_is_reported(second: bytes, proved: bool | None) -> None:
 
 
 async def test_a_call_that_tried_a_key_in_vain_is_owed_the_good_one() -> None:
-    """It is asked about once more, with the key that it tried; then it is at its end."""
+    """The manager is asked once more, about the trial key; then the 401 passes."""
     newest = credential(KEY[::-1], 3)
     async with running() as proxy:
         proxy.script = proxy.always(unauthorized(), unauthorized(), ok(b"good"))
@@ -123,7 +123,7 @@ async def test_a_call_that_tried_a_key_in_vain_is_owed_the_good_one() -> None:
 
 
 async def test_a_call_that_tried_a_key_in_vain_is_replayed_once() -> None:
-    """The 401 on the good key is the service's."""
+    """The 401 for the good key reaches the client."""
     async with running() as proxy:
         proxy.script = proxy.always(unauthorized())
         proxy.keys.verdict = Replay(NEW, "rollback", trial=True)
@@ -136,7 +136,7 @@ async def test_a_call_that_tried_a_key_in_vain_is_replayed_once() -> None:
 
 @pytest.mark.parametrize("status", [403, 404, 400, 500])
 async def test_other_refusals_are_never_judged(status: int) -> None:
-    """403 and 404 say nothing about who we are: the keeper is not asked."""
+    """403 and 404 are not about the key: the manager is not asked."""
     raw = b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status
     async with running() as proxy:
         proxy.script = proxy.always(raw)
@@ -147,7 +147,7 @@ async def test_other_refusals_are_never_judged(status: int) -> None:
 
 
 async def test_a_body_that_is_not_held_is_not_replayed() -> None:
-    """Over replay_body_bytes the 401 passes, but the keeper hears of it."""
+    """Beyond replay_body_bytes the 401 passes, and the manager is informed."""
     async with running(limits=LimitSettings(replay_body_bytes=10)) as proxy:
         proxy.script = proxy.always(unauthorized())
         proxy.keys.verdict = Replay(NEW, "replay")
@@ -160,7 +160,7 @@ async def test_a_body_that_is_not_held_is_not_replayed() -> None:
 
 @pytest.mark.parametrize("long", [False, True], ids=["short-401", "long-401"])
 async def test_a_401_that_overtakes_the_body_is_replayed(long: bool) -> None:
-    """The API refuses by the head alone; the body comes later, and then the replay."""
+    """The API refuses after the head; the rest of the body comes, then the replay."""
     no = b"n" * (200_000 if long else 2)
     async with running() as proxy:
 
@@ -193,7 +193,7 @@ async def test_a_401_that_overtakes_the_body_is_replayed(long: bool) -> None:
 
 @pytest.mark.parametrize("replayed", [False, True])
 async def test_a_401_in_two_parts_before_a_reset_is_whole(replayed: bool) -> None:
-    """The API answers by the head alone, closes, and leaves the body unread."""
+    """The API answers after the head, closes, and does not read the body."""
     async with running() as proxy:
 
         async def script(peer: Peer) -> None:
@@ -223,7 +223,7 @@ async def test_a_401_in_two_parts_before_a_reset_is_whole(replayed: bool) -> Non
 
 
 async def test_a_401_that_overtakes_a_growing_body_passes() -> None:
-    """Chunks that grow past replay_body_bytes: the 401 is the API's own."""
+    """If a chunked body grows beyond replay_body_bytes, the API's 401 passes."""
     async with running(limits=LimitSettings(replay_body_bytes=10)) as proxy:
 
         async def script(peer: Peer) -> None:
@@ -249,7 +249,7 @@ async def test_a_401_that_overtakes_a_growing_body_passes() -> None:
 
 
 async def test_a_chunked_body_is_replayed_in_chunks() -> None:
-    """A held body is framed as it was the first time."""
+    """The replay frames the body in the same way as the first request."""
     async with running() as proxy:
         proxy.script = proxy.always(unauthorized(), ok())
         proxy.keys.verdict = Replay(NEW, "replay")
@@ -264,7 +264,7 @@ async def test_a_chunked_body_is_replayed_in_chunks() -> None:
 
 @pytest.mark.parametrize("verdict", ["replay", "pass"])
 async def test_a_long_401_waits_for_the_verdict(verdict: str) -> None:
-    """A 401 whose body is still coming is held, then dropped or passed whole."""
+    """A 401 whose body is still coming is held, then dropped or relayed whole."""
     body = b"n" * 300_000
     async with running() as proxy:
         long = b"HTTP/1.1 401 No\r\nContent-Length: %d\r\n\r\n" % len(body) + body
@@ -284,7 +284,7 @@ async def test_a_long_401_waits_for_the_verdict(verdict: str) -> None:
 
 
 async def test_a_401_cut_while_it_waits() -> None:
-    """The API closes in the middle of its 401: still replayed, if the verdict is so."""
+    """The API closes within its 401: the call is still replayed if the verdict says so."""
     async with running() as proxy:
 
         async def script(peer: Peer) -> None:
@@ -308,7 +308,7 @@ async def test_a_401_cut_while_it_waits() -> None:
 
 
 async def test_a_service_that_leaves_while_the_verdict_is_out() -> None:
-    """A verdict for a call that is gone changes nothing."""
+    """A verdict for a call that was cancelled changes nothing."""
     async with running() as proxy:
         proxy.script = proxy.always(unauthorized())
         future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
@@ -317,7 +317,7 @@ async def test_a_service_that_leaves_while_the_verdict_is_out() -> None:
         await client.send(GET)
         await until(lambda: proxy.keys.challenges)
         client.close()
-        await until(lambda: not proxy.server.services)
+        await until(lambda: not proxy.server.clients)
         future.set_result(Replay(NEW, "replay"))
         await asyncio.sleep(0)
 
@@ -326,7 +326,7 @@ async def test_a_service_that_leaves_while_the_verdict_is_out() -> None:
 
 
 async def test_an_expired_key_is_said_so() -> None:
-    """Past max_stale_seconds calls are refused with the code that says it."""
+    """After max_stale_seconds, calls are refused with `credential_expired`."""
     async with running() as proxy:
         proxy.keys.current = None
         proxy.keys.unavailable_code = Code.CREDENTIAL_EXPIRED
@@ -336,7 +336,7 @@ async def test_an_expired_key_is_said_so() -> None:
 
 
 async def test_a_burst_is_replayed_as_one() -> None:
-    """Sixteen calls in flight on the old key: none is lost."""
+    """Sixteen calls in flight with the old key all succeed."""
     async with running() as proxy:
 
         async def script(peer: Peer) -> None:
@@ -354,14 +354,14 @@ async def test_a_burst_is_replayed_as_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "reported"),
     [(True, True, 1), (True, False, 1), (False, True, 0)],
     ids=["in-doubt", "cleared-meanwhile", "sent-before-the-doubt"],
 )
 async def test_a_call_tells_of_a_key_that_was_in_doubt(
-    before: bool, after: bool, told: int
+    before: bool, after: bool, reported: int
 ) -> None:
-    """Only what was sent after the doubt arose says something about it."""
+    """Outcomes are reported only for calls that were sent while they are wanted."""
     async with running() as proxy:
         go = asyncio.Event()
 
@@ -379,4 +379,28 @@ async def test_a_call_tells_of_a_key_that_was_in_doubt(
         go.set()
         await client.answer()
 
-        assert [proved for _, proved in proxy.keys.trials] == [True] * told
+        assert [proved for _, proved in proxy.keys.trials] == [True] * reported
+
+
+async def test_a_slow_body_after_an_early_401_is_no_timeout() -> None:
+    """`idle_seconds` bounds the pause between two pieces, not the whole upload."""
+    async with running(limits=LimitSettings(idle_seconds=0.6)) as proxy:
+        proxy.keys.verdict = Replay(credential(OTHER_KEY, 2), "replay")
+
+        async def script(peer: Peer) -> None:
+            await peer.head()
+            await peer.send(unauthorized())
+            proxy.script = proxy.always(ok())
+            await peer.rest()
+
+        proxy.script = script
+        client = await proxy.client()
+        await client.send(post(b"x" * 10)[:-10])
+        await until(lambda: proxy.connections)
+        for _ in range(10):
+            await asyncio.sleep(0.2)
+            await client.send(b"x")
+        answer = await client.answer()
+
+        assert answer.status == 200
+        assert proxy.requests[-1].body == b"x" * 10

@@ -1,4 +1,4 @@
-"""The listener: whom it accepts, how many, and what it does when nothing is left."""
+"""The listener: which peers it accepts, how many, and what it does without descriptors."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ OWN = os.getuid()
 
 
 def test_a_unix_socket_has_the_mode_that_is_asked_for(tmp_path: Path) -> None:
-    """Nobody else can reach it by default."""
+    """By default only the owner can connect."""
     for mode in (0o600, 0o666):
         path = tmp_path / f"{mode:o}"
         with bind(str(path), mode=mode):
@@ -39,11 +39,11 @@ def test_a_stale_socket_is_replaced(tmp_path: Path) -> None:
 
 
 def test_a_live_socket_is_not_taken(tmp_path: Path) -> None:
-    """It belongs to another process, which goes on."""
+    """The socket of a process that listens is not replaced."""
     path = tmp_path / "s"
     with bind(str(path)) as first:
         first.listen()
-        with pytest.raises(OSError, match="another process") as caught:
+        with pytest.raises(OSError, match="Another process") as caught:
             bind(str(path))
         assert caught.value.errno == errno.EADDRINUSE
         with socket.socket(socket.AF_UNIX) as client:
@@ -62,7 +62,7 @@ def test_a_file_in_the_way_is_not_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_port_in_use_is_an_error(host: str) -> None:
-    """And no socket is left open (an unclosed one would be a warning)."""
+    """No socket is left open; an unclosed one would be a warning."""
     with bind((host, 0)) as first:
         first.listen()
         with pytest.raises(OSError, match="in use"):
@@ -71,7 +71,7 @@ def test_a_port_in_use_is_an_error(host: str) -> None:
 
 @pytest.fixture(name="unix")
 def _unix(tmp_path: Path) -> socket.socket:
-    """A Unix socket; made here, for a loop must not wait for a disk."""
+    """Bind a Unix socket outside the loop, which must not block on a disk."""
     return bind(str(tmp_path / "s"))
 
 
@@ -95,7 +95,7 @@ async def on_socket(
 async def test_a_listed_peer_is_served(
     unix: socket.socket, uids: frozenset[int] | None
 ) -> None:
-    """Without a list, everybody whom the file's mode lets in."""
+    """Without a list, the mode of the file decides."""
     async with running() as proxy, on_socket(proxy, unix, uids) as peer:
         await peer.send(GET)
         assert (await peer.answer()).status == 200
@@ -106,7 +106,7 @@ async def test_another_peer_is_not_heard(unix: socket.socket) -> None:
     strangers = frozenset({OWN + 1})
     async with running() as proxy, on_socket(proxy, unix, strangers) as peer:
         assert await peer.ended()
-        assert not proxy.server.services
+        assert not proxy.server.clients
 
 
 class Exhausted(socket.socket):
@@ -139,7 +139,7 @@ async def exhausted(proxy: Harness) -> AsyncIterator[Exhausted]:
 async def test_without_descriptors_it_rests_and_tries_again(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To accept at once again would be to spin; nobody is lost."""
+    """Accepting at once would spin; waiting connections are not lost."""
     monkeypatch.setattr(runner, "EXHAUSTED_SECONDS", 0.01)
     async with running() as proxy, exhausted(proxy) as sock:
         sock.fault = OSError(number, "none left")
@@ -156,7 +156,7 @@ async def test_without_descriptors_it_rests_and_tries_again(
 async def test_a_connection_that_left_before_it_was_taken_is_no_news(
     fault: OSError,
 ) -> None:
-    """The next one is taken."""
+    """The next connection is accepted."""
     async with running() as proxy, exhausted(proxy) as sock:
         sock.fault = fault
         reader, writer = await asyncio.open_connection(*sock.getsockname())
@@ -171,7 +171,7 @@ async def test_a_connection_that_left_before_it_was_taken_is_no_news(
 async def test_a_peer_that_leaves_between_accept_and_now(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its descriptor and its place are given back."""
+    """Its descriptor is closed, and another connection may be accepted."""
     async with running(limits=LimitSettings(max_connections=1)) as proxy:
         loop = asyncio.get_running_loop()
         real = loop.connect_accepted_socket
@@ -202,7 +202,7 @@ class _Loop:
 
 
 async def test_a_connection_accepted_at_the_last_moment_holds_no_drain_up() -> None:
-    """It was taken before the listener closed, and says nothing."""
+    """The connection was accepted before the listener closed, and sends nothing."""
     async with running() as proxy:
         proxy.server.pre_shutdown()
         near, far = socket.socketpair()
@@ -212,7 +212,7 @@ async def test_a_connection_accepted_at_the_last_moment_holds_no_drain_up() -> N
             await proxy.server.shutdown(60)
         near.close()
 
-        assert not proxy.server.services
+        assert not proxy.server.clients
 
 
 async def test_a_refusal_on_its_way_out_is_not_cut_by_a_drain() -> None:
@@ -222,7 +222,7 @@ async def test_a_refusal_on_its_way_out_is_not_cut_by_a_drain() -> None:
         await client.send(
             b"POST /a/../b HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n"
         )
-        await until(lambda: any(one._lingered == 0 for one in proxy.server.services))
+        await until(lambda: any(one._dropped == 0 for one in proxy.server.clients))
         proxy.server.pre_shutdown()
         proxy.server._close_idle()
         await client.send(b"x" * 99)

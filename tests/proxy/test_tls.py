@@ -23,7 +23,7 @@ def _certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 
 class Recorder(asyncio.Protocol):
-    """A protocol that keeps all that it is told."""
+    """A protocol that records its callbacks."""
 
     def __init__(self) -> None:
         self.received = bytearray()
@@ -36,7 +36,7 @@ class Recorder(asyncio.Protocol):
         self.wanted: tuple[int, asyncio.Event] | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Keep it."""
+        """Record it."""
         self.received += data
         self.pieces += 1
         if self.wanted and len(self.received) >= self.wanted[0]:
@@ -56,7 +56,7 @@ class Recorder(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Keep it."""
+        """Record it."""
         self.error = exc
         self.lost.set()
 
@@ -141,7 +141,7 @@ async def test_bytes_go_there_and_back(connect: Connect) -> None:
 
 
 async def test_large_writes_survive_a_slow_reader(connect: Connect) -> None:
-    """More than the socket takes is kept, in order, and the writer is told to wait."""
+    """Bytes that the socket does not take are kept in order, and `pause_writing` is called."""
     size = 4 << 20
     go = threading.Event()
     got = []
@@ -200,7 +200,7 @@ async def test_a_paused_reader_gets_nothing_until_it_resumes(connect: Connect) -
 
 
 async def test_close_notify_is_a_clean_end(connect: Connect) -> None:
-    """The peer's close_notify is told as an end of file, after the last bytes."""
+    """close_notify is reported as an end of file, after the last bytes."""
 
     def goodbye(tls: ssl.SSLSocket) -> None:
         tls.sendall(b"bye")
@@ -218,7 +218,7 @@ async def test_close_notify_is_a_clean_end(connect: Connect) -> None:
 async def test_an_end_without_close_notify_is_an_error(
     connect: Connect, size: int
 ) -> None:
-    """A cut connection is not a clean end, and the bytes before the cut are told."""
+    """A cut connection is not a clean end, and the bytes before the cut are delivered."""
 
     def cut(tls: ssl.SSLSocket) -> None:
         tls.sendall(b"x" * size)
@@ -308,7 +308,7 @@ async def test_a_write_to_a_dead_peer_is_told(connect: Connect) -> None:
 
 
 async def test_what_a_transport_tells_of_itself(connect: Connect) -> None:
-    """The socket can be had for its options; anything else is the default."""
+    """`get_extra_info` returns the socket; anything else is the default."""
     transport, _ = await connect(echo)
     transport.writelines([b"a", b"b"])
     transport.write(b"")
@@ -321,7 +321,7 @@ async def test_what_a_transport_tells_of_itself(connect: Connect) -> None:
 async def test_what_came_before_a_failed_write_is_delivered(
     connect: Connect, kept: int
 ) -> None:
-    """An API answers a body by its head alone, and hangs up while the body is sent."""
+    """An API answers after the head, and closes while the body is sent."""
     go, gone = threading.Event(), threading.Event()
 
     def refuse(tls: ssl.SSLSocket) -> None:

@@ -19,7 +19,7 @@ Outcome = bytes | int | type[OSError]
 
 
 class Sock:
-    """A TLS socket whose next answers the test gives; 0 or b"" ends nothing by itself."""
+    """A TLS socket whose results the test sets; 0 or b"" ends nothing by itself."""
 
     def __init__(self) -> None:
         self.reads: list[Outcome] = []
@@ -28,11 +28,11 @@ class Sock:
         self.said_goodbye = self.closed = False
 
     def fileno(self) -> int:
-        """Any number: nobody selects on it."""
+        """Return any number: the loop does not use it."""
         return 7
 
     def recv(self, _: int) -> bytes:
-        """Give the next answer; without one, nothing is there."""
+        """Return the next result; without one, no bytes are there."""
         outcome = self.reads.pop(0) if self.reads else WANT_READ
         if isinstance(outcome, bytes):
             return outcome
@@ -40,7 +40,7 @@ class Sock:
         raise outcome
 
     def send(self, data: bytes) -> int:
-        """Take so many bytes of it; without an answer, all."""
+        """Take as many bytes as the next result says; without one, all."""
         outcome = self.sends.pop(0) if self.sends else len(data)
         if isinstance(outcome, int):
             self.sent += bytes(data[:outcome])
@@ -49,11 +49,11 @@ class Sock:
         raise outcome
 
     def pending(self) -> int:
-        """Tell how much is decrypted already."""
+        """Return how many bytes are already decrypted."""
         return sum(len(one) for one in self.reads if isinstance(one, bytes))
 
     def unwrap(self) -> None:
-        """Say close_notify."""
+        """Record that close_notify was sent."""
         self.said_goodbye = True
 
     def close(self) -> None:
@@ -96,48 +96,48 @@ class Loop:
             callback(*arguments)
 
     def readable(self) -> None:
-        """Say that the socket has bytes, if anybody watches."""
+        """Report that the socket has bytes, if it is watched."""
         if self.reader is not None:
             self.reader()
 
     def writable(self) -> None:
-        """Say that the socket has room, if anybody watches."""
+        """Report that the socket has room, if it is watched."""
         if self.writer is not None:
             self.writer()
 
 
 class Protocol(asyncio.Protocol):
-    """Keeps what it is told."""
+    """Records its callbacks."""
 
     def __init__(self) -> None:
         self.received = b""
-        self.told: list[str] = []
+        self.callbacks: list[str] = []
         self.error: Exception | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Keep it."""
+        """Record it."""
         self.received += data
 
     def pause_writing(self) -> None:
-        """Keep it."""
-        self.told.append("pause")
+        """Record it."""
+        self.callbacks.append("pause")
 
     def resume_writing(self) -> None:
-        """Keep it."""
-        self.told.append("resume")
+        """Record it."""
+        self.callbacks.append("resume")
 
     def eof_received(self) -> bool:
         """Stay half open, as a protocol may."""
-        self.told.append("eof")
+        self.callbacks.append("eof")
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Keep it."""
-        self.told.append("lost")
+        """Record it."""
+        self.callbacks.append("lost")
         self.error = exc
 
 
-class Rig:
+class TransportHarness:
     """A transport between a scripted OpenSSL and a recorder."""
 
     def __init__(self) -> None:
@@ -151,13 +151,13 @@ class Rig:
 
 
 @pytest.fixture(name="rig")
-def _rig() -> Rig:
+def _rig() -> TransportHarness:
     """One for each test."""
-    return Rig()
+    return TransportHarness()
 
 
-def test_a_write_that_needs_a_read_waits_for_bytes(rig: Rig) -> None:
-    """The socket has room all the time: to wait for room would be to spin."""
+def test_a_write_that_needs_a_read_waits_for_bytes(rig: TransportHarness) -> None:
+    """The socket is writable all the time: waiting for that would spin."""
     rig.sock.sends = [WANT_READ]
     rig.transport.write(b"hello")
     assert rig.loop.writer is None
@@ -169,8 +169,10 @@ def test_a_write_that_needs_a_read_waits_for_bytes(rig: Rig) -> None:
     assert rig.transport.get_write_buffer_size() == 0
 
 
-def test_a_flush_that_needs_a_read_stops_waiting_for_room(rig: Rig) -> None:
-    """And goes on when the bytes are there."""
+def test_a_flush_that_needs_a_read_stops_waiting_for_room(
+    rig: TransportHarness,
+) -> None:
+    """The write is repeated when the bytes have come."""
     rig.sock.sends = [WANT_WRITE, 2, WANT_READ]
     rig.transport.write(b"hello")
     rig.loop.writable()
@@ -181,8 +183,8 @@ def test_a_flush_that_needs_a_read_stops_waiting_for_room(rig: Rig) -> None:
     assert rig.sock.sent == b"hello"
 
 
-def test_a_read_that_needs_a_write_waits_for_room(rig: Rig) -> None:
-    """Then it is read without another wake-up."""
+def test_a_read_that_needs_a_write_waits_for_room(rig: TransportHarness) -> None:
+    """The read is repeated when the socket is writable."""
     rig.sock.reads = [WANT_WRITE, b"answer"]
     rig.loop.readable()
     assert rig.loop.writer is not None
@@ -192,8 +194,10 @@ def test_a_read_that_needs_a_write_waits_for_room(rig: Rig) -> None:
     assert rig.loop.writer is None
 
 
-def test_what_is_refused_is_offered_again_with_what_follows(rig: Rig) -> None:
-    """In order, and never twice."""
+def test_what_is_refused_is_offered_again_with_what_follows(
+    rig: TransportHarness,
+) -> None:
+    """Bytes are sent in order, and never twice."""
     rig.sock.sends = [3, WANT_WRITE, 4, WANT_WRITE]
     rig.transport.write(b"one two")
     rig.transport.write(b" three")
@@ -206,19 +210,19 @@ def test_what_is_refused_is_offered_again_with_what_follows(rig: Rig) -> None:
     assert rig.loop.writer is None
 
 
-def test_a_peer_that_takes_nothing_slows_and_resumes(rig: Rig) -> None:
-    """Above the mark the protocol is told once, and once when all is sent."""
+def test_a_peer_that_takes_nothing_slows_and_resumes(rig: TransportHarness) -> None:
+    """The protocol is paused once above the mark, and resumed once when all is sent."""
     rig.sock.sends = [WANT_WRITE]
     rig.transport.write(b"x" * (HIGH_WATER + 1))
     rig.transport.write(b"y")
-    assert rig.protocol.told == ["pause"]
+    assert rig.protocol.callbacks == ["pause"]
 
     rig.loop.writable()
-    assert rig.protocol.told == ["pause", "resume"]
+    assert rig.protocol.callbacks == ["pause", "resume"]
 
 
-def test_a_fault_in_a_flush_is_the_end(rig: Rig) -> None:
-    """What was kept is dropped; the protocol hears of the fault."""
+def test_a_fault_in_a_flush_is_the_end(rig: TransportHarness) -> None:
+    """Kept bytes are dropped, and the protocol gets the error."""
     rig.sock.sends = [WANT_WRITE, BrokenPipeError]
     rig.transport.write(b"hello")
     rig.loop.writable()
@@ -230,8 +234,8 @@ def test_a_fault_in_a_flush_is_the_end(rig: Rig) -> None:
     assert rig.loop.reader is rig.loop.writer is None
 
 
-def test_closing_sends_what_is_kept_first(rig: Rig) -> None:
-    """Then says close_notify."""
+def test_closing_sends_what_is_kept_first(rig: TransportHarness) -> None:
+    """Then close_notify is sent."""
     rig.sock.sends = [WANT_WRITE]
     rig.transport.write(b"hello")
     rig.transport.close()
@@ -242,12 +246,14 @@ def test_closing_sends_what_is_kept_first(rig: Rig) -> None:
     rig.loop.turn()
     assert rig.sock.sent == b"hello"
     assert rig.sock.said_goodbye
-    assert rig.protocol.told == ["lost"]
+    assert rig.protocol.callbacks == ["lost"]
 
 
 @pytest.mark.parametrize("sends", [[WANT_READ], [WANT_WRITE, WANT_READ]])
-def test_closing_in_the_middle_of_a_retry_ends(rig: Rig, sends: list[Outcome]) -> None:
-    """A write that needs a read is not waited for when nobody reads any more."""
+def test_closing_in_the_middle_of_a_retry_ends(
+    rig: TransportHarness, sends: list[Outcome]
+) -> None:
+    """close() does not wait for a write that needs a read."""
     rig.sock.sends = sends
     rig.transport.write(b"hello")
     rig.transport.close()
@@ -255,20 +261,20 @@ def test_closing_in_the_middle_of_a_retry_ends(rig: Rig, sends: list[Outcome]) -
     rig.settle()
 
     assert rig.sock.closed
-    assert rig.protocol.told == ["lost"]
+    assert rig.protocol.callbacks == ["lost"]
 
 
-def test_closing_twice_in_one_turn_is_once(rig: Rig) -> None:
-    """Closed, then aborted before its end came: the protocol hears of one end."""
+def test_closing_twice_in_one_turn_is_once(rig: TransportHarness) -> None:
+    """After close() and abort(), `connection_lost` is called once."""
     rig.transport.close()
     rig.transport.abort()
     rig.settle()
 
-    assert rig.protocol.told == ["lost"]
+    assert rig.protocol.callbacks == ["lost"]
 
 
-def test_decrypted_bytes_are_read_after_a_pause(rig: Rig) -> None:
-    """They make no socket readable: a resumed transport looks for them itself."""
+def test_decrypted_bytes_are_read_after_a_pause(rig: TransportHarness) -> None:
+    """Decrypted bytes make no socket readable: a resumed transport reads them itself."""
     rig.transport.pause_reading()
     rig.sock.reads = [b"answer"]
     rig.transport.resume_reading()
@@ -277,8 +283,8 @@ def test_decrypted_bytes_are_read_after_a_pause(rig: Rig) -> None:
     assert rig.protocol.received == b"answer"
 
 
-def test_a_pause_holds_against_a_wake_up_under_way(rig: Rig) -> None:
-    """What was about to be read waits."""
+def test_a_pause_holds_against_a_wake_up_under_way(rig: TransportHarness) -> None:
+    """A scheduled read does nothing while reading is paused."""
     rig.sock.reads = [b"answer"]
     rig.transport.pause_reading()
     rig.transport.resume_reading()
@@ -288,12 +294,12 @@ def test_a_pause_holds_against_a_wake_up_under_way(rig: Rig) -> None:
     assert rig.protocol.received == b""
 
 
-def test_a_protocol_may_write_after_the_peers_end(rig: Rig) -> None:
-    """Half open: the end of reading is not the end of writing."""
+def test_a_protocol_may_write_after_the_peers_end(rig: TransportHarness) -> None:
+    """The protocol may keep the connection half open and still write."""
     rig.sock.reads = [b""]
     rig.loop.readable()
     rig.transport.write(b"hello")
 
-    assert rig.protocol.told == ["eof"]
+    assert rig.protocol.callbacks == ["eof"]
     assert rig.sock.sent == b"hello"
     assert rig.loop.reader is None

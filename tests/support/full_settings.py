@@ -1,4 +1,4 @@
-"""Settings for the tests of the assembly, every one of an upstream other than its default."""
+"""Settings for the tests of the wiring; those of an upstream differ from their defaults."""
 
 from pathlib import Path
 

@@ -18,6 +18,7 @@ from sidecar.core.http.target import BaseUrl
 from sidecar.core.keylife.messages import PassThrough, Replay, Verdict
 from sidecar.core.secrecy.masking import KeyMatcher
 from sidecar.core.secrecy.secret import Credential, Secret, SecretRules, header_line
+from sidecar.credential.manager import CredentialManager
 from sidecar.errors import Code
 from sidecar.metrics.hot import UpstreamStats
 from sidecar.proxy.connect import Connector
@@ -228,9 +229,9 @@ class World:
                 credential=CredentialSettings(secret_id="key"),
                 limits=LimitSettings(**limits),
             ),
-            guard=GuardSettings(),
+            guards=GuardSettings(),
             access="errors",
-            keys=self.keys,
+            keys=cast("CredentialManager", self.keys),
             operations=OPERATIONS,
             rules=RequestRules(),
             connector=cast("Connector", _Opener(self)),
@@ -239,7 +240,7 @@ class World:
             monotonic=lambda: self.now,
             group=cast("asyncio.TaskGroup", _Group(self)),
         )
-        self.server.bug = self._bug  # type: ignore[method-assign]  # bugs are raised, not logged
+        self.server.context.log.internal_error = self._bug  # type: ignore[method-assign]  # raised, not logged
         self.server.learn(NEEDLES)
 
     @staticmethod
@@ -266,9 +267,6 @@ class World:
     def wait(self, seconds: float) -> None:
         """Let time pass, as the sweep sees it."""
         self.now += seconds
-        self.server.now = self.now
-        for service in tuple(self.server.services):
-            if service.deadline <= self.now:
-                service.expired()
-        self.server.pool.sweep(self.now)
+        self.server.context.deadlines.advance(self.now)
+        self.server.expire(self.now)
         self.settle()

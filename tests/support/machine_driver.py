@@ -11,6 +11,7 @@ from sidecar.core.keylife.commands import (
     Fetch,
     Probe,
     RefreshFinished,
+    ReportUnexpected,
     ResolveCalls,
     SetCurrent,
     StartTimer,
@@ -72,9 +73,10 @@ class Living:
         self.alarms: dict[Timer, float] = {}
         self.verdicts: dict[int, Verdict] = {}
         self.records: list[Cutover] = []
-        self.looks: list[RefreshResult] = []
+        self.results: list[RefreshResult] = []
         self.used: list[Credential | None] = []
         self.tickets = 0
+        self.unexpected: list[ReportUnexpected] = []
         self.moves: set[Move] = set()
 
     @property
@@ -100,24 +102,32 @@ class Living:
         commands = self.life.handle(event)
         self.moves.add((state, type(event), self.state))
         for command in commands:
-            match command:
-                case Describe() | Fetch() | Probe():
-                    self.open.append(command)
-                    self.asked.append(command)
-                case StartTimer():
-                    self.alarms[command.timer] = self.at + command.seconds
-                case CancelTimer():
-                    self.alarms.pop(command.timer, None)
-                case ResolveCalls():
-                    for ticket in command.tickets:
-                        assert ticket not in self.verdicts
-                        self.verdicts[ticket] = command.verdict
-                case CountCutover():
-                    self.records.append(command.cutover)
-                case RefreshFinished():
-                    self.looks.append(command.result)
-                case SetCurrent():
-                    self.used.append(command.credential)
+            self._keep(command)
+
+    def _keep(self, command: Command) -> None:
+        match command:
+            case Describe() | Fetch() | Probe():
+                self.open.append(command)
+                self.asked.append(command)
+            case StartTimer():
+                self.alarms[command.timer] = self.at + command.seconds
+            case CancelTimer():
+                self.alarms.pop(command.timer, None)
+            case ResolveCalls():
+                self._resolve(command)
+            case CountCutover():
+                self.records.append(command.cutover)
+            case RefreshFinished():
+                self.results.append(command.result)
+            case SetCurrent():
+                self.used.append(command.credential)
+            case ReportUnexpected():
+                self.unexpected.append(command)
+
+    def _resolve(self, command: ResolveCalls) -> None:
+        for ticket in command.tickets:
+            assert ticket not in self.verdicts
+            self.verdicts[ticket] = command.verdict
 
     def begin(self) -> None:
         """The process starts."""

@@ -2,7 +2,7 @@
 Both protocols of the proxy without a socket: what a call costs in Python alone.
 
 `make` gives the two ends of a proxy with all defaults on, over transports that drop what
-is written; a call is `service.data_received(request)`, `connection.data_received(ANSWER)`.
+is written; a call is `client.data_received(request)`, `connection.data_received(ANSWER)`.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ class Wire:
 
 
 class Keys:
-    """A keeper with one key."""
+    """A credential manager with one key."""
 
     wants_outcomes = False
 
@@ -89,7 +89,7 @@ def make() -> tuple[ClientConnection, UpstreamConnection]:
     server = ProxyServer(
         "api",
         upstream,
-        guard=GuardSettings(),
+        guards=GuardSettings(),
         access="errors",
         keys=cast("Any", Keys()),
         operations=Operations(None, ["* /service-accounts/**"]),
@@ -101,10 +101,10 @@ def make() -> tuple[ClientConnection, UpstreamConnection]:
         group=cast("asyncio.TaskGroup", None),
     )
     server.learn(KeyMatcher([Secret(KEY)]))
-    service = server()
-    service.connection_made(cast("Any", Wire()))
+    client = server()
+    client.connection_made(cast("Any", Wire()))
     rules = ResponseRules()
     connection = UpstreamConnection(server.pool, rules, LineCache(rules))
     connection.connection_made(cast("Any", Wire()))
     server.pool._idle.append(connection)
-    return service, connection
+    return client, connection

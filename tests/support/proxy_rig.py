@@ -12,7 +12,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 from sidecar.core.access.operations import Operations
 from sidecar.core.http.request_head import RequestRules
@@ -21,6 +21,7 @@ from sidecar.core.http.target import BaseUrl
 from sidecar.core.keylife.messages import PassThrough, Verdict
 from sidecar.core.secrecy.masking import KeyMatcher
 from sidecar.core.secrecy.secret import Credential, Secret, SecretRules, header_line
+from sidecar.credential.manager import CredentialManager
 from sidecar.errors import Code
 from sidecar.metrics import Metrics
 from sidecar.proxy.connect import Connector
@@ -39,7 +40,7 @@ SECONDS = 10.0
 
 
 def credential(key: str = KEY, generation: int = 1) -> Credential:
-    """Return a credential as the keeper would make it."""
+    """Return a credential as the credential manager makes it."""
     secret = Secret(key)
     return Credential(
         secret=secret,
@@ -51,7 +52,7 @@ def credential(key: str = KEY, generation: int = 1) -> Credential:
 
 
 class FakeKeys:
-    """A keeper whose verdicts the test chooses."""
+    """A credential manager whose verdicts the test chooses."""
 
     def __init__(self) -> None:
         self.current: Credential | None = credential()
@@ -79,7 +80,7 @@ class FakeKeys:
         replayable: bool = True,
         call: bytes = b"",
     ) -> Verdict | asyncio.Future[Verdict]:
-        """Give the test's verdict."""
+        """Return the test's verdict."""
         if self.challenges and self.later:
             self.verdict = self.later.pop(0)
         self.challenges.append(used)
@@ -92,7 +93,7 @@ class FakeKeys:
         proved: bool | None,
         call: bytes = b"",
     ) -> None:
-        """Keep it."""
+        """Record it."""
         self.calls.append(call)
         self.trials.append((credential, proved))
 
@@ -273,7 +274,7 @@ class Harness:
         self.runner: ProxyRunner
 
     def always(self, *answers: bytes) -> Script:
-        """Give these answers in turn, the last one for ever; keep the requests."""
+        """Return these answers in turn, the last one repeatedly; record the requests."""
         left = list(answers)
 
         async def script(peer: Peer) -> None:
@@ -341,9 +342,9 @@ async def running(
         server = ProxyServer(
             "api",
             upstream,
-            guard=guards,
+            guards=guards,
             access=access,
-            keys=harness.keys,
+            keys=cast("CredentialManager", harness.keys),
             operations=Operations(
                 None if allow is None else [(entry, ()) for entry in allow], deny
             ),

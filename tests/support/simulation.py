@@ -132,7 +132,7 @@ class FakeMetrics:
     """What was told last, and how often."""
 
     states: list[str] = field(default_factory=list)
-    burned: list[bool] = field(default_factory=list)
+    unexpected: int = 0
     named: list[tuple[str, str]] = field(default_factory=list)
     times: dict[str, float | None] = field(default_factory=dict)
     refreshes: Counter[str] = field(default_factory=Counter)
@@ -142,9 +142,9 @@ class FakeMetrics:
         """Set the state."""
         self.states.append(state)
 
-    def refused(self, *, refused: bool) -> None:
-        """Set whether every key draws a 401."""
-        self.burned.append(refused)
+    def unexpected_event(self) -> None:
+        """Count an event that the rules do not expect."""
+        self.unexpected += 1
 
     def info(self, source: str, fingerprint: str) -> None:
         """Name the key in use."""

@@ -135,7 +135,7 @@ def test_spellings_are_remembered_up_to_a_bound() -> None:
     for number in range(2000):
         fields.of([(b"X-%d" % number, b"")], DELIVERY)
 
-    assert len(fields._actions) == 1024
+    assert len(fields._table.actions) == 1024
 
 
 @given(st.lists(st.tuples(st.binary(max_size=24), st.binary(max_size=24)), max_size=8))

@@ -1,8 +1,8 @@
 """
-What a 401 and a 403 of the API mean, in the words of a log line.
+What a 401 and a 403 of the API mean, for the log.
 
-The two are not the same: 401 is about who we are, 403 about what we may do. The API's
-404 is neither: absent, or not visible to us.
+A 401 is about the key, a 403 about the permissions of its owner. A 404 of the API is
+neither: the resource does not exist, or is not visible to the service account.
 """
 
 from collections.abc import Sequence
@@ -10,39 +10,21 @@ from typing import Final
 
 from sidecar.core.access.operations import ANY
 
-_STATES: Final = {
-    "stale": " The secret source has not answered for a while: a newer key may wait"
-    " there.",
-    "rolled_back": " The newest key does not work either: the one before it was in use.",
-    "rejected": " The newest key does not work either.",
-}
-
-
-def explain_401(fingerprint: str | None = None, state: str | None = None) -> str:
-    """
-    Say what it means that the service saw a 401, and what to do.
-
-    Args:
-        fingerprint: Of the key that the call carried.
-        state: Of that credential, see `sidecar.core.keylife.machine`.
-    """
-    which = f" (fingerprint {fingerprint})" if fingerprint else ""
-    return (
-        f"The API did not accept who we are: the key{which} is unknown there, malformed,"
-        " expired or revoked, and no other stored key was accepted in its place."
-        f"{_STATES.get(state or '', '')}"
-        " Store a working key in the secret source; running sidecars take it by"
-        " themselves. Permissions are another matter: those are a 403."
-    )
+EXPLAIN_401: Final = (
+    "The API did not accept the key: it is unknown there, malformed, expired or revoked,"
+    " and no other stored key was accepted in its place. Store a working key in the"
+    " secret source; running sidecars load it by themselves. Missing permissions are not"
+    " the cause: the API would return 403"
+)
 
 
 def explain_403(operation: str, scopes: Sequence[str] = ()) -> str:
     """
-    Say what it means that the service saw a 403, and what to do.
+    Return what a 403 means, and what to do.
 
     Args:
-        operation: The label of the operation, `*` when the settings name none.
-        scopes: What the settings say that the API asks for.
+        operation: The label of the operation; `*` if the settings name none.
+        scopes: The scopes that the settings note for it.
     """
     what = "this call" if operation == ANY else f"the operation {operation}"
     if scopes:
@@ -62,6 +44,6 @@ def explain_403(operation: str, scopes: Sequence[str] = ()) -> str:
             " scope for it, or stop calling it."
         )
     return (
-        f"The API knows who we are, but does not allow us {what}. {remedy}"
-        " The key is fine: replacing it does not help."
+        f"The API accepted the key, but does not allow {what}. {remedy}"
+        " The key works: replacing it does not help"
     )

@@ -1,16 +1,15 @@
 """
-Who must not call us: pages in a browser, and proxies that expose our port.
+Signs that a request does not come from the service: a browser or another proxy sent it.
 
-The listener has no password, so what a request says about itself is the only sign that
-it does not come from the service:
+The listener has no password. So these signs in the head are all there is:
 
 - `Host` is a name that is not this machine: DNS rebinding (CVE-2025-66414,
-  CVE-2026-34742). Only encodings that every parser reads in one way are accepted: no
-  decimal, octal or short IPv4, no mapped IPv6, no user-info.
-- `Origin`, `Sec-Fetch-*`: a browser. A page cannot leave these out or forge them.
-- `Forwarded`, `X-Forwarded-*`, `Via`...: somebody put our port behind another proxy.
+  CVE-2026-34742). Only spellings that every parser reads in the same way are accepted:
+  no decimal, octal or short IPv4, no mapped IPv6, no user-info.
+- `Origin`, `Sec-Fetch-*`: a browser. A page can neither omit nor forge these fields.
+- `Forwarded`, `X-Forwarded-*`, `Via` and others: the port is behind another proxy.
 
-The names are classes of fields here; `headers.py` acts on them in its one pass.
+`request_head.py` acts on the classes of fields that are defined here.
 """
 
 import re
@@ -27,7 +26,7 @@ _LOOPBACK: Final = re.compile(
     rb"(?:[lL][oO][cC][aA][lL][hH][oO][sS][tT]|127(?:\.%b){3}|\[::1\])%b"
     % (_OCTET, _PORT)
 )
-# Clients of Unix sockets that have no host to name send none, or the socket's own path.
+# Clients of Unix sockets send no host, or the path of the socket.
 _SOCKET: Final = re.compile(rb"(?:%2[fF][0-9A-Za-z._~%\-]*)?")
 
 _BROWSER: Final = frozenset({b"origin"})
@@ -54,45 +53,45 @@ _OVERRIDES: Final = frozenset(
 
 NODE_FETCH_MODES: Final = frozenset({b"cors", b"no-cors", b"same-origin"})
 """
-`Sec-Fetch-Mode` values that do not betray a browser. Node's `fetch` sends this field
-(nodejs/undici#1305), and it alone: a browser never sends it without `Sec-Fetch-Site`,
-and never says `navigate` or `websocket` from a program.
+`Sec-Fetch-Mode` values that are no sign of a browser. Node's `fetch` sends this field
+(nodejs/undici#1305), without the others. A browser never sends it without
+`Sec-Fetch-Site`, and Node never sends `navigate` or `websocket`.
 """
 
 HostCheck = Callable[[bytes], bool]
 
 
 def is_loopback_host(host: bytes) -> bool:
-    """Say whether a `Host` value is this machine: localhost, 127.0.0.0/8 or `[::1]`."""
+    """Return whether `Host` is this machine: localhost, 127.0.0.0/8 or `[::1]`."""
     return _LOOPBACK.fullmatch(host) is not None
 
 
 def is_socket_host(host: bytes) -> bool:
     """
-    Say whether a `Host` value belongs to a call over the Unix socket.
+    Return whether `Host` is valid on a Unix socket.
 
-    Besides the loopback names: nothing at all, or the percent-encoded path. A public
-    name is refused here too: it means a web server in front of the socket.
+    Besides the loopback names these are an empty value and the percent-encoded path. A
+    public name is refused: it shows that a web server is in front of the socket.
     """
     return is_loopback_host(host) or _SOCKET.fullmatch(host) is not None
 
 
 def is_browser_field(name: bytes) -> bool:
-    """Say whether a canonical field name is sent by browsers only."""
+    """Return whether only browsers send a field of this canonical name."""
     return name in _BROWSER or name.startswith(
         (b"sec-fetch-", b"access-control-request-")
     )
 
 
 def is_forwarded_field(name: bytes) -> bool:
-    """Say whether a canonical field name is added by proxies only."""
+    """Return whether only proxies add a field of this canonical name."""
     return name in _FORWARDED or name.startswith(b"x-forwarded-")
 
 
 def is_override_field(name: bytes) -> bool:
     """
-    Say whether a canonical field name asks the API to read another method or path.
+    Return whether a field of this canonical name overrides the method or the path.
 
-    Such a field would slip past `allow` and `deny`, which see the request line.
+    Such a field would evade `allow` and `deny`, which check the request line.
     """
     return name in _OVERRIDES

@@ -1,10 +1,9 @@
 """
-RevokeReason the parser refused a head: the sentence and the code for the answer.
+Why llhttp refused a request head: the error code and the message for the answer.
 
-llhttp says no in its own words, some of them for requests that have a better answer
-than 400: an unknown transfer coding, another version, a method it does not know. This
-file reads the head again, slowly and strictly, to find that answer. It never makes a
-refused head good: whatever it finds, it returns a refusal.
+llhttp refuses some requests that deserve a better answer than 400: an unknown transfer
+coding, another version, an unknown method. This file reads the head again, slowly and
+strictly, to find that answer. It never accepts a head: it always returns a refusal.
 """
 
 import re
@@ -24,7 +23,7 @@ _REQUEST_LINE: Final = re.compile(
 _FIELD_LINE: Final = re.compile(
     rb"(?P<name>%b):[ \t]*(?P<value>[^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*" % TOKEN.pattern
 )
-# These cannot be why; methods have case (RFC 9110, 9.1), and all known ones are upper.
+# llhttp knows these methods; methods are case-sensitive (RFC 9110, 9.1).
 _USUAL: Final = frozenset(
     {b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"}
 )
@@ -35,21 +34,23 @@ def explain(head: bytes, rules: RequestRules) -> Refused:
     Return the refusal for a request head that llhttp did not accept.
 
     Args:
-        head: All bytes of it that came, whole or not.
-        rules: Those that a head of the upstream is read by.
+        head: The bytes of the head, complete or not.
+        rules: The rules of the upstream for request heads.
     """
     line, _, rest = head.partition(b"\r\n")
     parts = _REQUEST_LINE.fullmatch(line)
     if not parts:
-        return Refused(Code.BAD_REQUEST, "The request line is malformed.")
+        return Refused(Code.BAD_REQUEST, "The request line is malformed")
     method, target = parts["method"], parts["target"]
     if parts["version"] not in (b"1.0", b"1.1"):
-        return Refused(Code.VERSION_UNSUPPORTED, "Only HTTP/1.1 and 1.0 are spoken.")
+        return Refused(
+            Code.VERSION_UNSUPPORTED, "Only HTTP/1.1 and HTTP/1.0 are supported"
+        )
     fields: list[Field] = []
     for field_line in rest.removesuffix(b"\r\n\r\n").split(b"\r\n"):
         field = _FIELD_LINE.fullmatch(field_line)
         if field_line and not field:
-            return Refused(Code.BAD_HEADER, "A field is malformed.")
+            return Refused(Code.BAD_HEADER, "A field is malformed")
         if field:
             fields.append((field["name"], field["value"]))
     try:
@@ -58,5 +59,5 @@ def explain(head: bytes, rules: RequestRules) -> Refused:
     except Refused as refused:
         return refused
     if method in _USUAL or method != method.upper():
-        return Refused(Code.BAD_REQUEST, "The head is malformed.")
-    return Refused(Code.METHOD_REFUSED, "This method is not forwarded.")
+        return Refused(Code.BAD_REQUEST, "The head is malformed")
+    return Refused(Code.METHOD_REFUSED, "This method is not forwarded")

@@ -1,19 +1,19 @@
 """
-The heads of requests: what goes on, what stays here, how long the body is.
+Request heads: which fields are forwarded, and how long the body is.
 
-Rule 1: strip first, then add ours (golang/go#50580): exactly one credential leaves, and
-    no field of the caller's, in any spelling, can name, remove or double it.
-Rule 2: framing is decided here, once, from fields that can be read in one way only; all
-    others are refused (RFC 9112, 6.3; request smuggling).
-Rule 3: fields that go on keep their bytes and their order, repeated ones too.
+Rule 1: strip first, then add ours (golang/go#50580). Exactly one credential is sent, and
+no field of the client, in any spelling, can name, remove or repeat it.
+Rule 2: framing is decided here, once, from fields that can be read in one way only. All
+others are refused (RFC 9112, 6.3; request smuggling).
+Rule 3: fields that are forwarded keep their bytes and their order, also repeated ones.
 
-The head was parsed by llhttp, which holds the line structure: strict CRLF, no folded
-lines, tokens as names, no control bytes but HTAB in values. The tests hold llhttp to
-that; everything it leaves open (THREATS.md, fact 10) is closed here.
+llhttp has parsed the head and enforces the line structure: strict CRLF, no folded lines,
+tokens as names, no control bytes but HTAB in values. Tests check that llhttp does so;
+everything that it permits beyond that is refused here.
 
-The loop runs for every call: one table lookup per field, the branches in order of
-frequency and inline, because a function call costs as much as the rest of a field.
-`answers.py` is the other direction.
+The loop runs for every call that is not in the cache. It has one table lookup per field,
+and the branches are inline in order of frequency, because a function call costs as much
+as the rest of a field. `response_head.py` is the other direction.
 """
 
 import re
@@ -28,8 +28,8 @@ from sidecar.core.http.fields import (
     KEEP,
     MAX_FIELDS,
     REMEMBERED,
-    TOKEN,
     Field,
+    FieldTable,
     canonical,
     inspectable,
     is_proxy,
@@ -40,9 +40,9 @@ from sidecar.core.http.fields import (
 from sidecar.errors import Code, Refused
 
 ACCEPT_JSON: Final = b"Accept: application/json\r\n"
-"""Added to a call that has no Accept: the API's owner wants it on every request."""
+"""Added to a request without Accept: the API expects it on every request."""
 
-# What is done with a request's field, besides KEEP and DROP.
+# Actions for a field of a request, besides KEEP and DROP.
 _HOST: Final = 2
 _ACCEPT: Final = 3
 _ENCODING: Final = 4
@@ -56,27 +56,27 @@ _UPGRADE: Final = 11
 _BROWSER: Final = 12
 _FORWARDED: Final = 13
 _OVERRIDE: Final = 14
-# Fields that Connection may nominate: it changes nothing for all others.
+# Connection may nominate these fields; for others it changes nothing.
 _END_TO_END: Final = frozenset({KEEP, _ACCEPT, _ENCODING, _RANGE, _FETCH_MODE})
 
 _REFUSALS: Final = {
-    _UPGRADE: (Code.UPGRADE_UNSUPPORTED, "Upgrade is not supported."),
+    _UPGRADE: (Code.UPGRADE_UNSUPPORTED, "Upgrade is not supported"),
     _BROWSER: (
         Code.BROWSER_REQUEST,
-        "This looks like a page in a browser; only local services may call.",
+        "This request comes from a browser; only local services may call",
     ),
     _FORWARDED: (
         Code.FORWARDED_REQUEST,
-        "This came through another proxy; the sidecar serves its own host only.",
+        "This request came through another proxy; only local services may call",
     ),
     _OVERRIDE: (
         Code.OPERATION_DENIED,
-        "Fields that override the method or path are refused: they evade the rules.",
+        "Fields that override the method or the path are refused: they evade the rules",
     ),
 }
 
 _REFUSED_METHODS: Final = frozenset({b"CONNECT", b"TRACE", b"TRACK"})
-"""TRACE would echo the credential (RFC 9110, 9.3.8); TRACK is its other name."""
+"""TRACE would return the credential (RFC 9110, 9.3.8); TRACK is its alias."""
 
 _HANDLED: Final = dict.fromkeys(
     HOP_BY_HOP | {b"authorization", b"cookie", b"cookie2"}, DROP
@@ -106,48 +106,42 @@ _VERSION: Final = re.compile(rb"(?: HTTP/[0-9]\.[0-9])?\r\n")
 
 
 class RequestHead(NamedTuple):
-    """What a request head says, and what of it goes on."""
+    """What a request head says, and what is forwarded of it."""
 
     forward: bytes
     """
-    Whole lines with CRLF: the end-to-end fields, and Content-Length where there is one;
+    Whole lines with CRLF: the end-to-end fields, and Content-Length if there is one;
     never Host, a credential or Transfer-Encoding.
     """
     framing: int | None
-    """None: no body was announced; else its length, or `CHUNKED`."""
+    """The length of the body in bytes, or `CHUNKED`; None: no body was announced."""
     close: bool
-    """The service wants the connection closed after this call."""
+    """The client wants the connection closed after this call."""
     expect_continue: bool
-    """It waits for `100 Continue` before it sends the body."""
+    """The client waits for `100 Continue` before it sends the body."""
     has_accept: bool
-    """If not, `ACCEPT_JSON` is to be added."""
+    """If not, `ACCEPT_JSON` must be added."""
     http_1_0: bool
-    """The service cannot read chunks, and must be told `Connection: keep-alive`."""
+    """The client cannot read chunks."""
 
 
 class RequestRules:
     """
-    How requests are read for one upstream; made once, from its settings.
+    The rules for the request heads of one upstream.
 
     Args:
-        header: The name of the credential's header field.
-        inspect: Offer only codings that the reflection guard can look into.
-        plain: Offer no coding at all: what is compressed can be looked into, but not
-            masked, so a service that may create keys would get its answers cut.
-        browser: Refuse what a browser sends.
-        forwarded: What to do with the marks of another proxy.
+        header: The name of the field that carries the credential.
+        inspect: Offer only content codings that the reflection guard can decode.
+        plain: Offer no content coding: a compressed response can be inspected but not
+            masked, so a service that may create keys would get its responses cut.
+        browser: Refuse requests of a browser.
+        forwarded: What to do with the fields of another proxy.
         socket: The listener is a Unix socket.
     """
 
     __slots__ = (
-        "_actions",
-        "_browser",
-        "_encodings",
-        "_forwarded",
-        "_hosts",
-        "_inspect",
-        "_is_ours",
-        "_table",
+        *("_browser", "_encodings", "_forwarded", "_handled", "_hosts", "_inspect"),
+        *("_is_local", "_table"),
     )
 
     def __init__(
@@ -160,16 +154,20 @@ class RequestRules:
         forwarded: Literal["block", "strip"] = "block",
         socket: bool = False,
     ) -> None:
-        self._table = _HANDLED | {canonical(header.encode("ascii")): DROP}
+        self._handled = _HANDLED | {canonical(header.encode("ascii")): DROP}
         if not inspect:
-            del self._table[b"accept-encoding"]
+            del self._handled[b"accept-encoding"]
         elif plain:
-            self._table[b"accept-encoding"] = DROP
+            self._handled[b"accept-encoding"] = DROP
         self._inspect = inspect
         self._browser = browser
         self._forwarded = _FORWARDED if forwarded == "block" else DROP
-        self._is_ours = guards.is_socket_host if socket else guards.is_loopback_host
-        self._actions: dict[bytes, int] = {}
+        self._is_local = guards.is_socket_host if socket else guards.is_loopback_host
+        self._table = FieldTable(
+            self._action_of,
+            Refused(Code.BAD_HEADER, "A field name is not a token"),
+            frozenset({KEEP, *_REFUSALS}),
+        )
         self._encodings: dict[bytes, bytes] = {}
         self._hosts: set[bytes] = set()
 
@@ -180,26 +178,28 @@ class RequestRules:
         Read one request head.
 
         Args:
-            head: The whole head as it came, from the method to the empty line.
-            method: As the parser found it in `head`; so are the next two.
+            head: The whole head as received, from the method to the empty line.
+            method: As the parser found it in `head`, like the next two.
             target: The request target; `check_target` judges it.
             fields: Names and values in order.
 
         Raises:
-            Refused: The head breaks a rule; nothing of it may go on.
+            Refused: The head breaks a rule; nothing of it may be forwarded.
         """
-        # llhttp leaves these two to us; both go at memory speed.
+        # llhttp permits these two; both checks run at memory speed.
         if not head.isascii() or _HTAB in head:
             raise _bad_bytes(target)
         if len(fields) > MAX_FIELDS:
-            raise Refused(Code.HEAD_TOO_LARGE, f"More than {MAX_FIELDS} fields.")
+            raise Refused(
+                Code.HEAD_TOO_LARGE, f"There are more than {MAX_FIELDS} fields"
+            )
         after_target = len(method) + len(target) + 1
         version = head[after_target : after_target + 11]
         http_1_0 = version != b" HTTP/1.1\r\n"
         if http_1_0 and version != b" HTTP/1.0\r\n":
             raise _bad_line(head, method, target)
         if method in _REFUSED_METHODS:
-            raise Refused(Code.METHOD_REFUSED, "This method is not forwarded.")
+            raise Refused(Code.METHOD_REFUSED, "This method is not forwarded")
 
         lines: list[bytes] = []
         framing: int | None = None
@@ -208,17 +208,17 @@ class RequestRules:
         persistence: bool | None = None
         options: frozenset[bytes] = frozenset()
         has_accept = expect = ranged = False
-        actions = self._actions
+        actions = self._table.actions
         for field in fields:
             try:
                 action = actions[field[0]]
             except KeyError:
-                action = self._learn(field[0])
+                action = self._table.learn(field[0])
             if action == KEEP:
                 lines.append(_line(field))
             elif action == _HOST:
                 if has_host:
-                    raise Refused(Code.BAD_REQUEST, "Host is repeated.")
+                    raise Refused(Code.BAD_REQUEST, "Host is repeated")
                 has_host = True
                 if field[1] not in self._hosts:
                     self._check_host(field[1])
@@ -235,20 +235,26 @@ class RequestRules:
                     persistence = persistence or plain
             elif action == _LENGTH:
                 if framing is not None:
-                    raise Refused(Code.BAD_REQUEST, "Two fields frame the body.")
+                    raise Refused(Code.BAD_REQUEST, "Two fields frame the body")
                 framing = parse_length(field[1], Code.BAD_REQUEST)
                 lines.append(b"Content-Length: %d" % framing)
             elif action == DROP:
                 pass
             elif action == _CODING:
                 if framing is not None:
-                    raise Refused(Code.BAD_REQUEST, "Two fields frame the body.")
+                    raise Refused(Code.BAD_REQUEST, "Two fields frame the body")
                 if field[1].rstrip(b" ").lower() != b"chunked":
-                    raise Refused(Code.CODING_UNSUPPORTED, "Only chunked is known.")
+                    raise Refused(
+                        Code.CODING_UNSUPPORTED,
+                        "The only supported transfer coding is chunked",
+                    )
                 framing = CHUNKED
             elif action == _EXPECT:
                 if field[1].rstrip(b" ").lower() != b"100-continue":
-                    raise Refused(Code.EXPECTATION_FAILED, "Unknown expectation.")
+                    raise Refused(
+                        Code.EXPECTATION_FAILED,
+                        "The only supported expectation is 100-continue",
+                    )
                 expect = True
             elif action == _RANGE:
                 ranged = True
@@ -260,10 +266,10 @@ class RequestRules:
                 raise Refused(code, detail)
 
         if not has_host and not http_1_0:
-            raise Refused(Code.BAD_REQUEST, "Host is missing.")
+            raise Refused(Code.BAD_REQUEST, "Host is missing")
         if http_1_0 and framing == CHUNKED:
             # RFC 9112, 6.1: "a faulty message"; some peers would ignore the field.
-            raise Refused(Code.BAD_REQUEST, "HTTP/1.0 has no transfer codings.")
+            raise Refused(Code.BAD_REQUEST, "HTTP/1.0 has no transfer codings")
         if options:
             if b"close" in options:
                 persistence = True
@@ -276,7 +282,7 @@ class RequestRules:
                     close=http_1_0 if persistence is None else persistence
                 )
         if self._inspect:
-            # A part of a compressed body cannot be decoded, so it cannot be inspected.
+            # A part of a compressed body cannot be decoded, so not inspected either.
             if offered is None or ranged:
                 lines.append(_IDENTITY)
             else:
@@ -288,33 +294,15 @@ class RequestRules:
                 b"\r\n".join(lines),
                 framing,
                 http_1_0 if persistence is None else persistence,
-                # RFC 9110, 10.1.1: ignored in 1.0, and where no body will come.
+                # RFC 9110, 10.1.1: ignored in HTTP/1.0, and without a body.
                 expect and framing != 0 and framing is not None and not http_1_0,
                 has_accept,
                 http_1_0,
             ),
         )
 
-    def _learn(self, name: bytes) -> int:
-        """Judge a spelling of a name that was not seen yet."""
-        if not TOKEN.fullmatch(name):
-            raise Refused(Code.BAD_HEADER, "A field name is not a token.")
-        action = self._classify(name)
-        if len(self._actions) < REMEMBERED:
-            self._actions[name] = action
-        return action
-
-    def _classify(self, name: bytes) -> int:
-        """Say what is done with a field of this name, spelled so."""
-        plain = canonical(name)
-        action = self._class_of(plain)
-        if plain != name.lower() and action not in (KEEP, *_REFUSALS):
-            # An alias such as Content_Length: no parser may ever take it for ours.
-            return DROP
-        return action
-
-    def _class_of(self, name: bytes) -> int:
-        """Say what is done with a field of this canonical name."""
+    def _action_of(self, name: bytes) -> int:
+        """Return the action for a field of this canonical name."""
         if is_proxy(name):
             return DROP
         if guards.is_forwarded_field(name):
@@ -325,23 +313,23 @@ class RequestRules:
             if not self._browser:
                 return KEEP
             return _FETCH_MODE if name == b"sec-fetch-mode" else _BROWSER
-        return self._table.get(name, KEEP)
+        return self._handled.get(name, KEEP)
 
     def _may_go(self, name: bytes) -> bool:
-        """Say whether Connection may nominate this field."""
-        return self._classify(name) in _END_TO_END
+        """Return whether Connection may nominate this field."""
+        return self._table.classify(name) in _END_TO_END
 
     def _check_host(self, host: bytes) -> None:
-        """Judge a Host that was not seen yet."""
-        if not self._is_ours(host.rstrip(b" ")):
+        """Check a Host that is not remembered."""
+        if not self._is_local(host.rstrip(b" ")):
             raise Refused(
-                Code.WRONG_HOST, "Host must be localhost or a loopback address."
+                Code.WRONG_HOST, "Host must be localhost or a loopback address"
             )
         if len(self._hosts) < REMEMBERED:
             self._hosts.add(host)
 
     def _offer(self, value: bytes) -> bytes:
-        """Rewrite an Accept-Encoding that was not seen yet."""
+        """Rewrite an Accept-Encoding that is not remembered."""
         line = b"Accept-Encoding: " + inspectable(value)
         if len(self._encodings) < REMEMBERED:
             self._encodings[value] = line
@@ -349,17 +337,17 @@ class RequestRules:
 
 
 def _bad_bytes(target: bytes) -> Refused:
-    """Say which part of a head has a byte outside visible ASCII and space."""
+    """Return the refusal of a head with a byte outside visible ASCII and space."""
     if not target.isascii() or _HTAB in target:
-        return Refused(Code.BAD_TARGET, "The target has bytes outside visible ASCII.")
-    return Refused(
-        Code.BAD_HEADER, "A field has bytes outside visible ASCII and space."
-    )
+        return Refused(Code.BAD_TARGET, "The target has bytes outside visible ASCII")
+    return Refused(Code.BAD_HEADER, "A field has bytes outside visible ASCII and space")
 
 
 def _bad_line(head: bytes, method: bytes, target: bytes) -> Refused:
-    """Say what is wrong with a request line that is not HTTP/1.1 or 1.0."""
+    """Return the refusal of a request line that is not of HTTP/1.1 or HTTP/1.0."""
     start = method + b" " + target
     if head.startswith(start) and _VERSION.match(head, len(start)):
-        return Refused(Code.VERSION_UNSUPPORTED, "Only HTTP/1.1 and 1.0 are spoken.")
-    return Refused(Code.BAD_REQUEST, "The request line is malformed.")
+        return Refused(
+            Code.VERSION_UNSUPPORTED, "Only HTTP/1.1 and HTTP/1.0 are supported"
+        )
+    return Refused(Code.BAD_REQUEST, "The request line is malformed")

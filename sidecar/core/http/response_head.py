@@ -1,13 +1,13 @@
 """
-The heads of answers: what goes back, what stays here, how long the body is.
+Response heads: which fields go to the client, and how long the body is.
 
-Rule 1: an answer that breaks the grammar or frames its body twice is an error of the
-    API's, `upstream_protocol`, and nothing of it goes back (RFC 9112, 6.3).
-Rule 2: fields that go back keep their bytes (obs-text too) and their order.
-Rule 3: cookies and proofs of authentication are the sidecar's business, not the
-    service's: they never go back. `WWW-Authenticate` does: it explains a 401.
+Rule 1: a response that breaks the grammar or frames its body twice is an error of the
+API, `upstream_protocol`, and nothing of it goes to the client (RFC 9112, 6.3).
+Rule 2: fields that go to the client keep their bytes (obs-text too) and their order.
+Rule 3: cookies and proofs of authentication belong to the sidecar and never go to the
+client. `WWW-Authenticate` does: it explains a 401.
 
-As in `headers.py` the loop is inline, and llhttp holds the line structure.
+As in `request_head.py` the loop is inline, and llhttp enforces the line structure.
 """
 
 import re
@@ -20,11 +20,9 @@ from sidecar.core.http.fields import (
     HOP_BY_HOP,
     KEEP,
     MAX_FIELDS,
-    REMEMBERED,
-    TOKEN,
     UNTIL_CLOSE,
     Field,
-    canonical,
+    FieldTable,
     is_proxy,
     parse_connection,
     parse_length,
@@ -33,9 +31,9 @@ from sidecar.core.http.fields import (
 from sidecar.errors import Code, Refused
 
 PERSISTENCE: Final = 2
-"""What is done with a field, besides KEEP and DROP: `Connection`."""
+"""Action for `Connection`."""
 LENGTH: Final = 3
-"""`Content-Length`."""
+"""Action for `Content-Length`."""
 _CODING: Final = 4
 _CONTENT: Final = 5
 _LOCATION: Final = 6
@@ -48,8 +46,8 @@ _HANDLED: Final = dict.fromkeys(
         b"set-cookie",
         b"set-cookie2",
         b"authentication-info",
-        b"alt-svc",  # would send the service past us, to a port that has no key
-        b"x-sidecar-error",  # only our own answers have one
+        b"alt-svc",  # would lead the client past the sidecar, to a port without a key
+        b"x-sidecar-error",  # only the sidecar's own answers have one
     },
     DROP,
 ) | {
@@ -60,13 +58,13 @@ _HANDLED: Final = dict.fromkeys(
     b"location": _LOCATION,
 }
 
-# RFC 9112, 4: status-line. The space before an absent reason may be missing: some
-# servers do so, and it can be read in one way only. Statuses end at 599: RFC 9110, 15.
+# RFC 9112, 4: status-line. Some servers omit the space before an absent reason, and
+# that can be read in one way only. A status is at most 599 (RFC 9110, 15).
 _STATUS_LINE: Final = re.compile(
     rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?"
 )
 _REMEMBERED_LINES: Final = 64
-"""Status lines that are judged once: an API has few."""
+"""Status lines that are remembered: an API has few."""
 
 _SWITCHING: Final = 101
 _OK: Final = 200
@@ -85,44 +83,44 @@ _CODINGS: Final = {b"x-gzip": b"gzip", b"identity": b""}
 
 
 class ResponseHead(NamedTuple):
-    """What an answer's head says, and what of it goes back."""
+    """What a response head says, and what of it goes to the client."""
 
     status: int
     line: bytes
-    """The status line as it goes back, with CRLF; the reason phrase is the API's."""
+    """The status line for the client, with CRLF and the reason phrase of the API."""
     forward: bytes
     """
-    Whole lines with CRLF: the end-to-end fields, and Content-Length where there is one;
+    Whole lines with CRLF: the end-to-end fields, and Content-Length if there is one;
     never Location (see `location`) or Transfer-Encoding.
     """
     framing: int | None
-    """None: no body follows, whatever the fields say; a length, `CHUNKED`, `UNTIL_CLOSE`."""
+    """The length of the body, `CHUNKED` or `UNTIL_CLOSE`; None: no body follows."""
     keep_alive: bool
-    """The upstream connection may be used again after this answer."""
+    """The connection to the API may be used again after this response."""
     coding: bytes
-    """Content codings: empty for none, `gzip`, `deflate`, or else their text."""
+    """Content codings: empty for none, `gzip`, `deflate`, or the text of others."""
     location: bytes | None
-    """The value of Location, to be localised and put back."""
+    """The value of Location; `target.localise` rewrites it."""
 
 
 class ResponseRules:
-    """How answers are read; one for all upstreams, for it only remembers encodings."""
+    """The rules for the response heads of an API."""
 
-    __slots__ = ("_actions", "_lines")
+    __slots__ = ("_lines", "_table")
 
     def __init__(self) -> None:
-        self._actions: dict[bytes, int] = {}
+        self._table = FieldTable(_action_of, _refusal("a field name is not a token"))
         self._lines: dict[bytes, tuple[int, bytes, bool]] = {}
 
     def read(  # noqa: C901, PLR0912, PLR0915 - the hot loop, see the module's head
         self, head: bytes, method: bytes, fields: Sequence[Field]
     ) -> ResponseHead:
         """
-        Read one answer's head; interim ones (1xx) have no body and `keep_alive`.
+        Read one response head; an interim one (1xx) has no body and `keep_alive`.
 
         Args:
-            head: The whole head as it came, from `HTTP/` to the empty line.
-            method: Of the request: an answer to HEAD has no body.
+            head: The whole head as received, from `HTTP/` to the empty line.
+            method: Of the request: the response to HEAD has no body.
             fields: Names and values in order, as the parser found them in `head`.
 
         Raises:
@@ -139,12 +137,12 @@ class ResponseRules:
         options: frozenset[bytes] = frozenset()
         coding = b""
         location: bytes | None = None
-        actions = self._actions
+        actions = self._table.actions
         for field in fields:
             try:
                 action = actions[field[0]]
             except KeyError:
-                action = self._learn(field[0])
+                action = self._table.learn(field[0])
             if action == KEEP:
                 lines.append(_line(field))
             elif action == LENGTH:
@@ -182,7 +180,7 @@ class ResponseRules:
                 persistence = False
             elif b"keep-alive" in options and persistence is None:
                 persistence = True
-            remaining = without_nominated(fields, options, _may_go)
+            remaining = without_nominated(fields, options, self._may_go)
             if remaining is not None:
                 again = self.read(head, method, remaining)
                 if again.framing == UNTIL_CLOSE:
@@ -211,7 +209,7 @@ class ResponseRules:
 
     def start_of(self, line: bytes) -> tuple[int, bytes, bool]:
         """
-        Judge a status line: the status, the line to send, whether it is HTTP/1.0.
+        Return the status, the line for the client, and whether it is of HTTP/1.0.
 
         Raises:
             Refused: `upstream_protocol`.
@@ -220,55 +218,44 @@ class ResponseRules:
 
     def action_of(self, name: bytes) -> int:
         """
-        Say what is done with a field of this name: KEEP, DROP, `LENGTH` and the like.
+        Return the action for a field of this name: KEEP, DROP, `LENGTH` and others.
 
         Raises:
-            Refused: `upstream_protocol`, when it is not a token.
+            Refused: `upstream_protocol`: the name is not a token.
         """
-        action = self._actions.get(name)
-        return self._learn(name) if action is None else action
+        action = self._table.actions.get(name)
+        return self._table.learn(name) if action is None else action
 
-    def _learn(self, name: bytes) -> int:
-        """Judge a spelling of a name that was not seen yet."""
-        if not TOKEN.fullmatch(name):
-            _broken("a field name is not a token")
-        action = _classify(name)
-        if len(self._actions) < REMEMBERED:
-            self._actions[name] = action
-        return action
+    def _may_go(self, name: bytes) -> bool:
+        """Return whether Connection may nominate this field."""
+        return self._table.classify(name) in _END_TO_END
 
     def _read_line(self, line: bytes) -> tuple[int, bytes, bool]:
-        """Judge a status line that was not seen yet: status, line to send, HTTP/1.0."""
+        """Judge a status line that is not remembered; see `start_of`."""
         match = _STATUS_LINE.fullmatch(line)
         if not match:
             _broken("the status line is malformed")
         minor, digits, reason = match.groups(default=b"")
         status = int(digits)
         if status == _SWITCHING:
-            # We never ask for it: bytes after it would be another protocol's
+            # No request asks for it: the bytes after it would be of another protocol
             # (CVE-2026-2833, CVE-2026-73548).
-            _broken("101 was not asked for")
+            _broken("no request asks for a 101")
         read = (status, b"HTTP/1.1 %b %b\r\n" % (digits, reason), minor == b"0")
         if len(self._lines) < _REMEMBERED_LINES:
             self._lines[line] = read
         return read
 
 
-def _classify(name: bytes) -> int:
-    """Say what is done with a field of this name, spelled so."""
-    plain = canonical(name)
-    if is_proxy(plain):
-        return DROP
-    action = _HANDLED.get(plain, KEEP)
-    # An alias such as Content_Length is never taken for the real one.
-    return action if action == KEEP or plain == name.lower() else DROP
+def _action_of(name: bytes) -> int:
+    """Return the action for a field of this canonical name."""
+    return DROP if is_proxy(name) else _HANDLED.get(name, KEEP)
 
 
-def _may_go(name: bytes) -> bool:
-    """Say whether Connection may nominate this field."""
-    return _classify(name) in _END_TO_END
+def _refusal(rule: str) -> Refused:
+    """Return the refusal of a response; it names the broken rule, never the bytes."""
+    return Refused(Code.UPSTREAM_PROTOCOL, f"The API's answer is malformed: {rule}")
 
 
-def _broken(what: str) -> Never:
-    """Refuse an answer and name the rule that it breaks; never its bytes."""
-    raise Refused(Code.UPSTREAM_PROTOCOL, f"The API's answer is malformed: {what}.")
+def _broken(rule: str) -> Never:
+    raise _refusal(rule)

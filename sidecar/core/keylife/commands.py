@@ -6,7 +6,7 @@ Each `Describe`, `Fetch` and `Probe` is answered by exactly one event, however i
 
 from dataclasses import dataclass
 
-from sidecar.core.keylife.messages import Cutover, Timer, Verdict, VersionStage
+from sidecar.core.keylife.messages import Cutover, State, Timer, Verdict, VersionStage
 from sidecar.core.secrecy.secret import Credential
 from sidecar.errors import RefreshResult
 
@@ -78,6 +78,15 @@ class CountCutover:
     credential: Credential
 
 
+@dataclass(frozen=True, slots=True)
+class ReportUnexpected:
+    """Log and count an event or a change of state that the table does not list."""
+
+    event: str
+    before: State
+    after: State
+
+
 Command = (
     Describe
     | Fetch
@@ -88,4 +97,5 @@ Command = (
     | CancelTimer
     | RefreshFinished
     | CountCutover
+    | ReportUnexpected
 )

@@ -53,14 +53,14 @@ class Cutovers:
     def is_lost(self) -> bool:
         """Tell whether the key in use is worth nothing, so that any other may try."""
         keys = self.keys
-        return keys.in_use is None or keys.refused or self.recovery.round is not None
+        return keys.in_use is None or keys.refused or self.recovery.attempt is not None
 
     def promote(self, credential: Credential) -> Sequence[Command]:
         """Put a key into use, and send again what waits for one."""
         commands = self.keys.promote(credential)
         self.probing = None
         self.misses = 0
-        return (*commands, CancelTimer(Timer.PROBE), *self.recovery.won())
+        return (*commands, CancelTimer(Timer.PROBE), *self.recovery.key_changed())
 
     def probe_again(self) -> Sequence[Command]:
         """Probe the candidate, or else the key in use when the API refuses it."""
@@ -90,7 +90,7 @@ class Cutovers:
         commands: Sequence[Command] = ()
         if event.credential is keys.candidate:
             commands = self._judge(event)
-        elif same(event.credential, keys.in_use) and recovery.round is None:
+        elif same(event.credential, keys.in_use) and recovery.attempt is None:
             return self._probed_in_use(event)
         told = recovery.probed(event.at, event.credential, event.proved)
         return (*commands, *told)
@@ -101,7 +101,7 @@ class Cutovers:
         self.probing = None
         # In a round the key in use is refused: without an answer, try the new one.
         hopeful = event.proved is None and not keys.candidate_rejected
-        if event.proved or (hopeful and self.recovery.round is not None):
+        if event.proved or (hopeful and self.recovery.attempt is not None):
             return self.promote(event.credential)
         self.misses += 1
         if hopeful:
@@ -122,7 +122,7 @@ class Cutovers:
             keys.refused = False
             self.misses = 0
             self.recovery.circuit.reset()
-            self.recovery.own.proven = True
+            self.recovery.unauthorized_endpoints.proven = True
             return ()
         if keys.refused:
             self.misses += 1
@@ -130,5 +130,5 @@ class Cutovers:
             return (StartTimer(Timer.PROBE, seconds, 0.1),)
         if event.proved is False:
             # A candidate that was promoted while its probe was under way.
-            return self.recovery.challenged(Unauthorized(event.at, event.credential))
+            return self.recovery.unauthorized(Unauthorized(event.at, event.credential))
         return ()

@@ -1,16 +1,16 @@
 """
 The life of one credential.
 
-Rule 1: every change of state is in `TRANSITIONS`. Nothing else assigns `state`.
-Rule 2: this file does not know the time, the network or how a secret is fetched. It
+Rule 1: only `handle` assigns `state`, and `_judge` derives it from the facts.
+Rule 2: this file knows neither the time nor the network nor how a secret is fetched. It
     turns events into commands; `sidecar.credential.manager` obeys them.
+Rule 3: an event that `TRANSITIONS` does not list is obeyed all the same, logged and
+    counted. A forgotten case must never cost calls that a working key could serve.
 
-FRESH, STALE, ROLLED_BACK and REJECTED serve. STALE: a key that could not be looked
-up for a while is usually right. EXPIRED fails closed: it may have been revoked.
-A pair that is not in the table cannot happen: it raises and changes nothing.
-
-Where the table allows several states, the facts decide, in the order of `_judge`.
-What is done about a 401 is in `sidecar.core.keylife.recovery`.
+In every state but MISSING and EXPIRED, calls get a key. STALE: a key that could not be
+refreshed for a while is usually right. REFUSED: the API's own 401 reaches the service.
+EXPIRED fails closed: the key may have been revoked.
+`sidecar.core.keylife.recovery` handles 401s.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,7 @@ from sidecar.core.keylife.commands import (
     Command,
     Fetch,
     RefreshFinished,
+    ReportUnexpected,
     ResolveCalls,
     SetCurrent,
     StartTimer,
@@ -61,12 +62,15 @@ from sidecar.core.keylife.table import TRANSITIONS
 from sidecar.core.secrecy.secret import Credential
 from sidecar.errors import Code, RefreshResult
 
-__all__ = ["TRANSITIONS", "IllegalTransition", "LifePolicy", "Lifecycle"]
-__all__ += ["PassThrough", "Replay", "State", "Verdict"]
-
-
-class IllegalTransition(Exception):
-    """An event that cannot happen in this state; nothing was changed."""
+__all__ = [
+    "TRANSITIONS",
+    "LifePolicy",
+    "Lifecycle",
+    "PassThrough",
+    "Replay",
+    "State",
+    "Verdict",
+]
 
 
 @dataclass(slots=True)
@@ -76,7 +80,7 @@ class Lifecycle:
     policy: LifePolicy
     state: State = State.MISSING
     keys: HeldKeys = field(default_factory=HeldKeys)
-    looks: RefreshSchedule = field(default_factory=RefreshSchedule)
+    refresh_schedule: RefreshSchedule = field(default_factory=RefreshSchedule)
     recovery: Recovery = field(init=False)
     cutovers: Cutovers = field(init=False)
     away: bool = False
@@ -90,7 +94,7 @@ class Lifecycle:
 
     def __post_init__(self) -> None:
         probing = self.policy.probing
-        self.recovery = Recovery(self.keys, self.looks, probing)
+        self.recovery = Recovery(self.keys, self.refresh_schedule, probing)
         self.cutovers = Cutovers(self.keys, self.recovery, probing)
 
     @property
@@ -101,29 +105,33 @@ class Lifecycle:
         return Code.CREDENTIAL_UNAVAILABLE
 
     def handle(self, event: Event) -> Sequence[Command]:
-        """
-        Take in what happened and return what to do, in order.
-
-        Raises:
-            IllegalTransition: The event cannot happen in this state.
-        """
-        allowed = TRANSITIONS.get((self.state, type(event)))
-        if allowed is None:
-            message = f"{type(event).__name__} in state {self.state}"
-            raise IllegalTransition(message)
+        """Take in what happened and return what to do, in order."""
+        before = self.state
         commands = self._obey(event)
-        state = self._judge()
-        if state not in allowed:
-            message = f"{type(event).__name__} from {self.state} to {state}"
-            raise IllegalTransition(message)
-        self.state = state
+        self.state = self._judge()
         commands = [c for c in commands if not isinstance(c, ResolveCalls) or c.tickets]
+        if self.state not in TRANSITIONS.get((before, type(event)), ()):
+            name = type(event).__name__
+            commands.append(ReportUnexpected(name, before, self.state))
         given = None if self.expired else self.keys.in_use
         if given is self._used:
             return commands
         # Before any answer: a call that is sent again must find the key in use.
         self._used = given
         return (SetCurrent(given), *commands)
+
+    def restart(self) -> Sequence[Command]:
+        """
+        Return what puts the machine back to work after an error of ours.
+
+        The keys stay. Waiting calls get the API's 401, and the source is read again soon.
+        """
+        commands = self.recovery.abandon()
+        self.refresh_schedule.end(failed=True)
+        self.refresh_schedule.again = False
+        having = self.keys.in_use is not None
+        following = self.refresh_schedule.next(self.policy, having, again=False)
+        return (*commands, following)
 
     def _judge(self) -> State:
         """Say what the facts amount to; what needs a person most comes first."""
@@ -133,7 +141,7 @@ class Lifecycle:
         if self.expired:
             return State.EXPIRED
         if keys.refused:
-            return State.REJECTED
+            return State.REFUSED
         if keys.rolled_back:
             return State.ROLLED_BACK
         if keys.candidate_rejected or keys.newest_spoiled:
@@ -144,9 +152,9 @@ class Lifecycle:
         """Turn an event into commands."""
         match event:
             case Started() | RefreshDue():
-                return self.looks.begin()
+                return self.refresh_schedule.begin()
             case RefreshRequested():
-                return (*self.looks.want()[1], *self.cutovers.probe_again())
+                return (*self.refresh_schedule.want()[1], *self.cutovers.probe_again())
             case Described():
                 return self._described(event)
             case Loaded():
@@ -162,10 +170,10 @@ class Lifecycle:
             case Unauthorized():
                 return self._challenged(event)
             case CallAbandoned():
-                self.recovery.withdrawn(event.ticket)
+                self.recovery.call_abandoned(event.ticket)
                 return ()
             case OutcomeReported():
-                return self.recovery.tried(event)
+                return self.recovery.outcome_reported(event)
             case RecoveryDue():
                 return self.recovery.due(event.at)
             case LimitReached():
@@ -256,17 +264,23 @@ class Lifecycle:
             RefreshResult.CHANGED,
             RefreshResult.INVALID,
         }
-        self.looks.end(failed=failed)
-        told: list[Command] = [*commands, RefreshFinished(self.looks.number, result)]
+        self.refresh_schedule.end(failed=failed)
+        told: list[Command] = [
+            *commands,
+            RefreshFinished(self.refresh_schedule.number, result),
+        ]
         if not failed:
             self.away = self.expired = False
             self.contact = at
             told.append(CancelTimer(Timer.LIMIT))
-        told += self.recovery.looked(at, self.looks.number, result)
-        if self.looks.again:
-            told += self.looks.begin()
+        told += self.recovery.refresh_finished(at, self.refresh_schedule.number, result)
+        if self.refresh_schedule.again:
+            told += self.refresh_schedule.begin()
         policy, having = self.policy, self.keys.in_use is not None
-        return (*told, self.looks.next(policy, having, again=self.older is not None))
+        return (
+            *told,
+            self.refresh_schedule.next(policy, having, again=self.older is not None),
+        )
 
     def _challenged(self, event: Unauthorized) -> Sequence[Command]:
         """Take in a 401 on a live call."""
@@ -275,13 +289,13 @@ class Lifecycle:
             tickets = () if event.ticket is None else (event.ticket,)
             return (ResolveCalls(tickets, PassThrough()),)
         promoted = self.cutovers.challenged(at, event.used)
-        told = self.recovery.challenged(event)
+        told = self.recovery.unauthorized(event)
         return (*promoted, *told)
 
     def _limit(self, at: float) -> Sequence[Command]:
         """Give out no key any more, if the source is still away."""
         limit = self.policy.max_stale_seconds
-        if not self.away or self.contact is None:
+        if not limit or not self.away or self.contact is None:
             return ()
         if at - self.contact < limit:
             return (StartTimer(Timer.LIMIT, self.contact + limit - at),)

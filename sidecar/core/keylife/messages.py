@@ -27,8 +27,9 @@ class State(StrEnum):
     ROLLED_BACK = "rolled_back"
     """The source's newest key is refused: the key before it serves, proven."""
     REJECTED = "rejected"
-    """The newest key is refused, by our rules or by the API, and what serves is an
-    older one, or the refused one itself when there is no other."""
+    """The newest key is refused, by our rules or by the API; an older key is in use."""
+    REFUSED = "refused"
+    """No key works: the service receives the API's own 401."""
     EXPIRED = "expired"
     """The source was away for longer than allowed: no key is given out."""
 

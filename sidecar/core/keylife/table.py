@@ -1,10 +1,11 @@
 """
-Every change of state that can happen in the life of a credential.
+Every change of state that is expected in the life of a credential.
 
-One row for each event, one column for each state it can happen in; a cell lists the
-states that may follow. Where it lists several, the facts decide (`Lifecycle._judge`).
-An empty cell cannot happen. A test walks the machine at random and holds the table to
-what it finds: no change is missing here, and none is listed that never happens.
+A row is an event, a column is the state before it, and a cell lists the states that may
+follow. Where it lists several, the facts decide (`Lifecycle._judge`). An empty cell is not
+expected: the machine obeys the event all the same and reports it (`ReportUnexpected`).
+A test drives the machine at random and compares: every move that happens is listed here,
+and every move that is listed happens.
 """
 
 from collections.abc import Mapping
@@ -36,26 +37,27 @@ _COLUMNS: Final = {
     "S": State.STALE,
     "B": State.ROLLED_BACK,
     "R": State.REJECTED,
+    "N": State.REFUSED,
     "X": State.EXPIRED,
 }
 
 # fmt: off
-_ROWS: Final[Mapping[type[Event], tuple[str, str, str, str, str, str]]] = {
-    #              M     F      S      B       R       X
-    Started:      ("M",  "",    "",    "",     "",     ""),
-    RefreshDue:      ("M",  "F",   "S",   "B",    "R",    "X"),
-    RefreshRequested:        ("M",  "F",   "S",   "B",    "R",    "X"),
-    Described:    ("M",  "FR",  "FSR", "FBR",  "FR",   "FBRX"),
-    Loaded:       ("FB", "FR",  "FSR", "FBR",  "FR",   "FBRX"),
-    InvalidValue:      ("M",  "FR",  "SR",  "BR",   "R",    "BRX"),
-    Failed:       ("M",  "FSR", "SR",  "BR",   "R",    "X"),
-    ProbeDue:     ("",   "F",   "S",   "B",    "R",    "X"),
-    Probed:       ("",   "FBR", "SBR", "FSBR", "FSBR", "X"),
-    Unauthorized:   ("",   "FR",  "SR",  "FSBR", "R",    "X"),
-    CallAbandoned:    ("",   "F",   "S",   "B",    "R",    ""),
-    OutcomeReported:        ("",   "FBR", "SBR", "FSBR", "FSBR", "X"),
-    RecoveryDue:     ("",   "FR",  "SR",  "BR",   "R",    "X"),
-    LimitReached: ("",   "",    "SX",  "BX",   "RX",   "X"),
+_ROWS: Final[Mapping[type[Event], tuple[str, str, str, str, str, str, str]]] = {
+    #                  missing fresh    stale    rolled_back rejected refused  expired
+    Started:          ("M",    "",      "",      "",         "",      "",      ""),
+    RefreshDue:       ("M",    "F",     "S",     "B",        "R",     "N",     "X"),
+    RefreshRequested: ("M",    "F",     "S",     "B",        "R",     "N",     "X"),
+    Described:        ("M",    "FN",    "FSN",   "FBN",      "FRN",   "N",     "FBRNX"),
+    Loaded:           ("FB",   "FN",    "FSN",   "FBN",      "FRN",   "FN",    "FBRNX"),
+    InvalidValue:     ("M",    "FRN",   "SRN",   "BN",       "RN",    "N",     "BRNX"),
+    Failed:           ("M",    "FSN",   "SN",    "BN",       "RN",    "N",     "X"),
+    ProbeDue:         ("",     "F",     "S",     "B",        "R",     "N",     "X"),
+    Probed:           ("",     "FBRN",  "SBRN",  "FSBN",     "FSBRN", "FSBRN", "X"),
+    Unauthorized:     ("",     "FN",    "SN",    "FSBN",     "RN",    "FSN",   "X"),
+    CallAbandoned:    ("",     "F",     "S",     "B",        "R",     "N",     ""),
+    OutcomeReported:  ("",     "FBN",   "SBN",   "FSBN",     "BRN",   "FSBRN", "X"),
+    RecoveryDue:      ("",     "FN",    "SN",    "BN",       "RN",    "N",     "X"),
+    LimitReached:     ("",     "",      "SX",    "BX",       "RX",    "NX",    "X"),
 }
 # fmt: on
 

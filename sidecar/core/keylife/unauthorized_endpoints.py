@@ -50,14 +50,14 @@ class UnauthorizedEndpoints:
             del self._until[call]
         return self.proven and call in self._until
 
-    def take_news(self, call: bytes, at: float) -> bool:
+    def take_attempt(self, call: bytes, at: float) -> bool:
         """Tell whether a 401 is worth a round, though the last one found nothing; once."""
         if not (self.proven and call and at >= self.news_at):
             return False
         self.news_at = at + NEWS_SECONDS
         return True
 
-    def works(self, call: bytes) -> None:
+    def succeeded(self, call: bytes) -> None:
         """Take in that the key in use has worked for a call."""
         self.proven = True
         self._until.pop(call, None)

@@ -1,60 +1,42 @@
 """
-The reflection guard for compressed answers: looked into, never changed.
+The reflection guard for compressed answers: it decodes a copy and changes no byte.
 
-Rule 1: no compressed byte leaves before what it decodes to was searched; and while what
-    was decoded ends with what may be the beginning of a key, the last bytes wait.
-Rule 2: what cannot be looked into does not pass: another coding, a broken stream.
-Rule 3: bounded. Decoding goes in steps of `STEP` bytes, nothing decoded is kept, and a
-    stream that grows beyond all reason is refused (a bomb would block the event loop).
+Rule 1: no compressed byte leaves before its decoded bytes were searched. While the decoded
+    bytes end with a possible beginning of a key, the last compressed bytes wait.
+Rule 2: an answer that cannot be decoded is refused: another coding, a broken stream.
+Rule 3: memory and time are bounded. Decoding goes in steps of `STEP` bytes, decoded bytes
+    are not kept, and a stream that grows too much is refused (a compression bomb would
+    block the event loop).
 
 The compressed bytes are searched too: a gzip header has a name and a comment in plain
-text, and bytes after the end of a stream are nobody's.
+text, and bytes may follow the end of a stream.
 """
 
 import zlib
-from typing import Final, Never, Protocol
+from typing import Final, Never
 
 from sidecar.core.secrecy.key_matcher import KeyMatcher
 from sidecar.errors import Code, Refused
 
 STEP: Final = 65536
-"""Decoded bytes that exist at a time."""
+"""Decoded bytes in memory at a time."""
 
 MAX_RATIO: Final = 200
 """
-Decoded bytes per compressed one, beyond `FREE`. Text is 5 to 20; deflate cannot pass
-1032 (zlib's technical details).
+Decoded bytes per compressed byte, beyond `FREE`. Text has 5 to 20; the limit of deflate
+is 1032 (zlib, "Technical Details").
 """
 
 FREE: Final = 16 * 1024 * 1024
-"""Decoded bytes that any answer may have, however well it compresses."""
+"""Decoded bytes that every answer may have, whatever its ratio."""
 
 MAX_HELD: Final = 1024 * 1024
-"""Compressed bytes that may wait; only a stream made for it gets there."""
+"""Compressed bytes that may wait; only a hostile stream reaches this."""
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _ZLIB: Final = zlib.MAX_WBITS
 _RAW: Final = -zlib.MAX_WBITS
 _ZLIB_HEADER: Final = 2
-
-
-class _Engine(Protocol):
-    """What we use of `zlib.decompressobj`."""
-
-    @property
-    def eof(self) -> bool:
-        """The stream has ended."""
-
-    @property
-    def unused_data(self) -> bytes:
-        """What follows its end."""
-
-    @property
-    def unconsumed_tail(self) -> bytes:
-        """What was not decoded yet, for the limit."""
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        """Decode up to so many bytes."""
 
 
 def _block(why: str) -> Never:
@@ -63,39 +45,39 @@ def _block(why: str) -> Never:
 
 
 class _Search:
-    """Searches a stream for keys, across the borders of its pieces."""
+    """Searches a stream for keys; a key may be split over its pieces."""
 
-    __slots__ = ("_needles", "_tail")
+    __slots__ = ("_matcher", "_tail")
 
-    def __init__(self, needles: KeyMatcher) -> None:
-        self._needles = needles
+    def __init__(self, matcher: KeyMatcher) -> None:
+        self._matcher = matcher
         self._tail = b""
 
     def feed(self, data: bytes) -> int:
-        """Search the next bytes; return `doubt`."""
+        """Search the next bytes; return `doubt`. Raises Refused."""
         data = self._tail + data
-        if self._needles.within(data):
+        if self._matcher.within(data):
             _block("it holds the API key")
-        doubt = self._needles.tail(data)
+        doubt = self._matcher.tail(data)
         self._tail = data[-doubt:] if doubt else b""
         return doubt
 
     @property
     def doubt(self) -> int:
-        """Bytes at the end that may be the beginning of a key."""
+        """How many bytes at the end may be the beginning of a key."""
         return len(self._tail)
 
 
 class Inspector:
     """
-    RefreshSchedule into the compressed body of one answer.
+    Searches the compressed body of one answer.
 
     Args:
-        needles: What must not be in it.
+        matcher: The keys that must not be in it.
         coding: `gzip` or `deflate`, as `ResponseHead.coding` has it.
 
     Raises:
-        Refused: `reflection_blocked`, for a coding that cannot be looked into.
+        Refused: `reflection_blocked`: the coding cannot be decoded.
     """
 
     __slots__ = (
@@ -103,17 +85,17 @@ class Inspector:
         *("_in", "_out"),
     )
 
-    def __init__(self, needles: KeyMatcher, coding: bytes) -> None:
+    def __init__(self, matcher: KeyMatcher, coding: bytes) -> None:
         if coding not in (b"gzip", b"deflate"):
-            _block("its coding cannot be looked into")
+            _block("its coding cannot be decoded")
         self._gzip = coding == b"gzip"
-        self._engine: _Engine | None = None
+        self._engine: zlib._Decompress | None = None
         self._ended = False
         """A stream has ended; another may follow."""
         self._begun = b""
-        """Of a deflate stream: the first byte, until the second tells the format."""
-        self._coded = _Search(needles)
-        self._decoded = _Search(needles)
+        """The first byte of a deflate stream, until the second one decides the format."""
+        self._coded = _Search(matcher)
+        self._decoded = _Search(matcher)
         self._held = b""
         self._in = 0
         self._out = 0
@@ -123,7 +105,7 @@ class Inspector:
         Take the next compressed bytes; return those that may leave.
 
         Raises:
-            Refused: `reflection_blocked`; nothing that was not returned may leave.
+            Refused: `reflection_blocked`; bytes that were not returned must not leave.
         """
         self._in += len(data)
         before = self._out
@@ -146,16 +128,16 @@ class Inspector:
             self._held = b""
             held += data
         if len(self._held) > MAX_HELD:
-            _block("it hides what it holds")
+            _block("too much of it may be the beginning of a key")
         return held
 
     def flush(self) -> bytes:
-        """Return what waited: the answer has ended, so it is no beginning of a key."""
+        """Return the waiting bytes: the answer has ended, so no key can follow."""
         released, self._held = self._held, b""
         return released
 
     def _decode(self, data: bytes) -> None:
-        """Decode and search the next bytes, through the end of a stream if it comes."""
+        """Decode and search the next bytes, and those of a stream that follows."""
         more = False
         while data or more:
             if self._engine is None:
@@ -166,7 +148,7 @@ class Inspector:
             out = engine.decompress(data, STEP)
             self._out += len(out)
             if self._out > max(FREE, MAX_RATIO * self._in):
-                _block("it grows out of all proportion")
+                _block("it grows too much")
             self._decoded.feed(out)
             data = engine.unconsumed_tail
             more = len(out) == STEP
@@ -180,8 +162,8 @@ class Inspector:
                 elif data:
                     _block("something follows its end")
 
-    def _start(self, data: bytes) -> "tuple[_Engine | None, bytes]":
-        """Return a decoder for the stream that begins here, or None: not yet known."""
+    def _start(self, data: bytes) -> "tuple[zlib._Decompress | None, bytes]":
+        """Return a decoder for the stream that begins here; None until it is known."""
         if self._gzip:
             if self._ended:
                 data = data.lstrip(b"\0")
@@ -190,6 +172,7 @@ class Inspector:
         if len(data) < _ZLIB_HEADER:
             self._begun = data
             return None, b""
-        # RFC 9110, 8.4.1.2: "deflate" is zlib's format; some send it without (RFC 1950).
+        # RFC 9110, 8.4.1.2: "deflate" is the zlib format (RFC 1950); some servers send raw
+        # deflate.
         zlibs = data[0] & 0x8F == zlib.DEFLATED and int.from_bytes(data[:2]) % 31 == 0
         return zlib.decompressobj(_ZLIB if zlibs else _RAW), data

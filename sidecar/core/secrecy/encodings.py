@@ -1,9 +1,8 @@
 """
 The encodings of a key: what encoders make of it on its way into an answer.
 
-The list is DESIGN section 6: plain; base64 at its three offsets, in both alphabets, which
-holds whatever stands before the key (`Bearer `, `user:`); percent-encoded; escaped as
-JSON. HTML entities are added: for most keys they change nothing, so they cost nothing.
+They are: plain; base64 at its three offsets, in both alphabets, whatever stands before
+the key (`Bearer `, `user:`); percent-encoded; escaped as JSON; escaped as HTML.
 """
 
 import base64
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
 
-# What encoders leave alone of the characters that are not letters or digits.
+# Characters other than letters and digits that an encoder leaves as they are.
 _SAFE: Final = (
     "-_.~",  # RFC 3986; PHP, Go, Python's quote_plus
     "-_.~/",  # Python's quote
@@ -25,7 +24,7 @@ _SAFE: Final = (
     "$&+=:@-_.~",  # Go's PathEscape
     "!$%&'()*+,-./:;=@[\\]^_|~",  # a path, WHATWG URL 1.3
 )
-# What JSON encoders escape for HTML's sake: none, Go, Gson, PHP, .NET, and all of it.
+# Characters that JSON encoders escape for HTML: none, Go, Gson, PHP, .NET, and all.
 _HTML_IN_JSON: Final = ("", "<>&", "<>&'=", "<>&'\"", "<>&'\"+`", "<>&'\"=+")
 _IN_JSON: Final = {'"': '\\"', "\\": "\\\\"}
 
@@ -36,7 +35,7 @@ def encodings(key: bytes) -> frozenset[bytes]:
     return frozenset(
         (
             key,
-            *_base64_cores(key),
+            *base64_cores(key),
             *(each.encode("ascii") for each in _percent_encoded(text)),
             *(each.encode("ascii") for each in _json_escaped(text)),
             *(each.encode("ascii") for each in _html_escaped(text)),
@@ -44,12 +43,12 @@ def encodings(key: bytes) -> frozenset[bytes]:
     )
 
 
-def _base64_cores(raw: bytes) -> Iterator[bytes]:
+def base64_cores(raw: bytes) -> Iterator[bytes]:
     """
-    Yield what base64 makes of these bytes whatever stands around them (RFC 4648, 4, 5).
+    Yield the part of base64 that depends on these bytes only (RFC 4648, 4 and 5).
 
-    At each of the three offsets the first and last characters also depend on the
-    neighbours; they are left out. What they tell is 4 bits of a byte at most.
+    Their offset in the encoded value may be 0, 1 or 2. At each offset the first and last
+    characters also depend on the neighbours and are left out: they hold at most 4 bits.
     """
     for offset, skip in ((0, 0), (1, 2), (2, 3)):
         whole = (offset + len(raw)) * 8 // 6
@@ -60,7 +59,7 @@ def _base64_cores(raw: bytes) -> Iterator[bytes]:
 def _percent_encoded(text: str) -> Iterator[str]:
     """Yield the key as URLs hold it (RFC 3986, 2.1), with hex of either case."""
     encoded = {
-        # Python's `quote` leaves ~ alone whatever it is told (RFC 3986, 2.3).
+        # Python's `quote` never encodes ~ (RFC 3986, 2.3).
         quoted if "~" in safe else quoted.replace("~", "%7E")
         for safe in _SAFE
         for quoted in (quote(text, safe=safe),)

@@ -1,9 +1,9 @@
 """
-Escapes that a text may wear, taken off in layers: percent, JSON, Python, HTML.
+Decodes the escapes of a text layer by layer: percent, JSON, Python, HTML.
 
-A library that fails likes to quote what it was given, and a log likes to quote that once
-more. Every character keeps its place in the text that it came from, so that what is found
-under the escapes can be masked above them.
+An error message may quote its input, and a log may quote the error message. Every
+decoded character keeps its offset in the original text, so that a secret found in a
+layer can be masked in the text itself.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 LAYERS: Final = 4
-"""How many are taken off: more is nobody's accident."""
+"""How many layers are decoded; more do not arise by accident."""
 
 _ESCAPE: Final = re.compile(
     r"%([0-9A-Fa-f]{2})"  # RFC 3986, 2.1
@@ -24,14 +24,15 @@ _ENTITIES: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
 def layers(text: str) -> Iterator[tuple[str, list[int] | None]]:
     """
-    The text, and the text with one layer of escapes taken off after the other.
+    Yield the text, then the text after each decoded layer of escapes.
 
-    With each comes, for every index, the offset in the text that it came from.
+    Each layer comes with the offset of every character in the original text.
     """
     yield text, None
     layer, origin = text, None
     for _ in range(LAYERS):
-        if not _ESCAPE.search(layer):
+        # The first test costs 0.1 us, the search of a line 1.7 us.
+        if not any(map(layer.__contains__, "%\\&")) or not _ESCAPE.search(layer):
             return
         decoded, starts = unescaped(layer)
         origin = starts if origin is None else [origin[start] for start in starts]
@@ -40,7 +41,7 @@ def layers(text: str) -> Iterator[tuple[str, list[int] | None]]:
 
 
 def unescaped(text: str) -> tuple[str, list[int]]:
-    """Take one layer of escapes off; with the offset of every character, and the end."""
+    """Decode one layer; return it with the offset of every character and of the end."""
     pieces: list[str] = []
     starts: list[int] = []
     position = 0
@@ -55,7 +56,7 @@ def unescaped(text: str) -> tuple[str, list[int]]:
 
 
 def _character(match: re.Match[str]) -> str:
-    """The one character that an escape stands for."""
+    """The character that an escape stands for."""
     percent, unicode, byte, itself, entity, decimal, name = match.groups()
     if itself:
         return _CONTROLS.get(itself, itself)

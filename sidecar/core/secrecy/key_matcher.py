@@ -1,13 +1,13 @@
 """
-What must not be seen in an answer, and the search for it, which every call pays for.
+Searches answers for keys. Every call pays for it.
 
-Rule 1: every spelling of every key is looked for in one pass: `ahocorasick_rs`, whose
-    vectorised search (AVX2, SSSE3, NEON) reads 11 GB/s however many needles there are.
+Rule 1: one pass searches for every encoding of every key: `ahocorasick_rs`, whose
+    vectorised search (AVX2, SSSE3, NEON) reads 11 GB/s whatever the number of needles.
     Measured over 1.2 KB of JSON and one key: 0.4 us; one `bytes.partition` for each
     needle 2.4 us. Over 256 KiB: 23 us; memmem(3) for each 54 us, `bytes.find` 170 us.
-    Beyond 64 needles it falls to an automaton (1,150 us), so more are looked for in turn.
-    Data made to look like a needle takes 1 to 3 ns a byte, and no more.
-Rule 2: a needle never shows itself: not in `repr`, not in a refusal.
+    More than 64 needles would use an automaton (1,150 us), so they are searched for in
+    groups. Hostile data costs 1 to 3 ns a byte at most.
+Rule 2: a needle is never shown: not in `repr`, not in a refusal.
 """
 
 import re
@@ -21,17 +21,17 @@ from sidecar.core.secrecy.secret import Secret, Unpicklable
 
 MIN_NEEDLE: Final = 8
 """
-Bytes. A shorter needle would be found in words, and masking it would spoil answers; a
-key that short is not guarded, and is no secret.
+Bytes. A shorter needle occurs in ordinary words, and masking it would spoil answers. A
+key that short is not guarded: it is no secret.
 """
 
 MIN_TOKEN: Final = 16
 """
-Characters after the prefix that make a key of it: APIs show the first few, to tell keys
-apart, and manuals show `fln_live_...`.
+Characters after the prefix from which a token is a key: APIs show the first few to
+identify a key, and manuals show `fln_live_...`.
 """
 
-# RFC 6750, 2.1: what a bearer token is made of.
+# RFC 6750, 2.1: the characters of a bearer token.
 _TOKEN_BYTES: Final = (
     b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-._~+/="
 )
@@ -42,20 +42,20 @@ _AT_ONCE: Final = 64
 """Patterns of one vectorised search (the Rust crate's `packed` module)."""
 
 Span = tuple[int, int, int]
-"""Where a match begins, and the start and end of what is masked of it."""
+"""Where a match begins, and the start and end of its masked part."""
 
 Searches = tuple[Callable[[bytes], Sequence[object]], ...]
-"""Each returns what it finds: whether anything is exact, which of several is not."""
+"""Each returns matches: an empty result is exact, the choice among several is not."""
 
 
 class KeyMatcher(Unpicklable):
     """
-    What must not be seen in an answer; made once per set of keys, never per call.
+    Finds keys in answers; made once per set of keys, never per call.
 
     Args:
         secrets: The known keys: current, previous, candidate.
-        key_prefix: How keys begin. What follows it is masked too, for it is a key that
-            was just made and is shown once; the prefix itself is no secret and stays.
+        key_prefix: The beginning of every key. A token that follows it is masked too:
+            it is a new key, shown once. The prefix itself is no secret and stays.
     """
 
     __slots__ = (
@@ -65,14 +65,14 @@ class KeyMatcher(Unpicklable):
 
     def __init__(self, secrets: Iterable[Secret], key_prefix: str = "") -> None:
         found = {
-            spelling
+            encoding
             for secret in secrets
             if len(secret.reveal()) >= MIN_NEEDLE
-            for spelling in encodings(secret.reveal().encode("ascii"))
-            if len(spelling) >= MIN_NEEDLE
+            for encoding in encodings(secret.reveal().encode("ascii"))
+            if len(encoding) >= MIN_NEEDLE
         }
         self.all = tuple(sorted(found, key=lambda needle: (-len(needle), needle)))
-        """Every spelling of the known keys, longest first."""
+        """Every encoding of the known keys, longest first."""
         self.prefix = key_prefix.encode("ascii")
         used = frozenset(self.prefix.join(self.all) + self.prefix)
         self.mask_byte = next((byte for byte in _MASKS if byte not in used), _MASKS[0])
@@ -82,7 +82,7 @@ class KeyMatcher(Unpicklable):
         self._anything = _searches(self._beginnings) if self.prefix else self._known
         whole = len(self.prefix) + MIN_TOKEN if self.prefix else 1
         self.reach = max(whole, *map(len, self.all), 1) - 1
-        """Bytes: a key that was cut in two begins within so many before the cut."""
+        """Bytes: a key that is split begins at most this far before the split."""
         self._firsts = frozenset(one[:1] for one in self._beginnings)
         ends: dict[bytes, list[tuple[int, bytes]]] = {}
         for one in self._beginnings:
@@ -92,28 +92,28 @@ class KeyMatcher(Unpicklable):
             pair: tuple(sorted(some, key=lambda end: -end[0]))
             for pair, some in ends.items()
         }
-        """Two bytes -> where in a needle they stand, the longest beginning first."""
+        """Two bytes -> the beginnings of needles that end with them, longest first."""
 
     def __repr__(self) -> str:
-        """Never a needle."""
+        """Show the number of needles, never one of them."""
         return f"KeyMatcher({len(self.all)} encodings)"
 
     def knows(self, data: bytes) -> bool:
-        """Say whether a known key is in the data: what a tripwire is for."""
-        for find in self._known:  # noqa: SIM110 - `any` costs twice, and every call pays
+        """Return whether a known key is in the data (for the tripwire)."""
+        for find in self._known:  # noqa: SIM110 - `any` costs twice as much, and every call pays
             if find(data):
                 return True
         return False
 
     def within(self, data: bytes) -> bool:
-        """Say whether there is anything in the data to be masked."""
+        """Return whether a known or a new key is in the data."""
         for find in self._anything:
             if find(data):
                 return self.knows(data) or any(True for _ in self.tokens(data))
         return False
 
     def mask(self, data: bytes) -> bytes:
-        """Mask something that came whole, such as a head."""
+        """Mask data that is complete, such as a head."""
         if not self.within(data):
             return data
         out = bytearray(data)
@@ -130,27 +130,27 @@ class KeyMatcher(Unpicklable):
                 start = data.find(needle, start + 1)
 
     def tokens(self, data: bytes) -> Iterator[Span]:
-        """Yield where new keys stand, without the prefix."""
+        """Yield every place of a new key, without its prefix."""
         for at, start, end in self._runs(data):
             if end - start >= MIN_TOKEN:
                 yield at, start, end
 
     def _runs(self, data: bytes) -> Iterator[Span]:
-        """Yield the tokens after the prefix, however short."""
+        """Yield every token after the prefix, of any length."""
         prefix = self.prefix
         at = data.find(prefix) if prefix else -1
         while at >= 0:
             start = at + len(prefix)
             end = token_end(data, start)
             yield at, start, end
-            # A prefix that is wholly within the token is judged with it.
+            # A prefix inside the token belongs to the token.
             at = data.find(prefix, max(at + 1, end - len(prefix) + 1))
 
     def tail(self, data: bytes) -> int:
         """Return how many bytes at the end may be the beginning of a key."""
         best = 1 if data[-1:] in self._firsts else 0
-        # Beginnings are cut from the needles when they are compared, not kept: each
-        # would be one more object in memory with most of a key in it.
+        # Beginnings are cut when they are compared: a stored one would be another object
+        # in memory that holds most of a key.
         for size, needle in self._ends.get(data[-2:], ()):
             if data.endswith(needle[:size]):
                 best = size
@@ -164,9 +164,9 @@ class KeyMatcher(Unpicklable):
 
 
 def _searches(needles: Sequence[bytes]) -> Searches:
-    """Make the searches for any of these."""
+    """Return searches that together find every needle."""
     # Leftmost: the only kind that is vectorised. The automaton itself then hardly runs,
-    # so it is the one that is made fastest: 70 us in place of 500.
+    # so the kind that is built fastest is used: 70 us instead of 500.
     kind, automaton = MatchKind.LeftmostFirst, Implementation.NoncontiguousNFA
     return tuple(
         BytesAhoCorasick(
@@ -177,6 +177,6 @@ def _searches(needles: Sequence[bytes]) -> Searches:
 
 
 def token_end(data: bytes, start: int) -> int:
-    """Return where the token that begins at `start` ends; it may be empty."""
+    """Return the end of the token that begins at `start`; it may be empty."""
     match = _TOKEN.match(data, start)
     return match.end() if match else start

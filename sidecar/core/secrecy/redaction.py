@@ -2,38 +2,34 @@
 Masks secrets in text that leaves the process.
 
 Rule 1: a learned key never survives: plain, in base64 at any offset or in hexadecimal,
-each under up to `LAYERS` layers of percent, JSON, Python or HTML escapes. When masking
-one thing makes another appear, we go round again; when that does not end, the whole text
-is masked.
-Rule 2: what looks like a secret (`patterns.py`) is masked though nobody knows it.
+each under up to `LAYERS` layers of percent, JSON, Python or HTML escapes. If masking one
+secret makes another one appear, the text is searched again; after `_ROUNDS` rounds the
+whole text is masked.
+Rule 2: text that looks like a secret (`secret_patterns.py`) is masked even if the key is
+not known.
 Rule 3: no input takes more than linear time, and a plain line takes microseconds.
-Rule 4: a key that nobody holds any more is forgotten in the end (`forget`): what it opens
-was revoked long ago, and memory that has no key in it can be shown to anybody.
+Rule 4: old keys stay known for the life of the process, because an old line may still be
+rendered and an old answer may still be quoted. Their number is bounded by `KEPT`.
 """
 
-import base64
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from sidecar.core.secrecy.encodings import base64_cores
 from sidecar.core.secrecy.escapes import LAYERS, layers, unescaped
 from sidecar.core.secrecy.secret import MASK, Secret, Unpicklable
-from sidecar.core.secrecy.secret_patterns import PATTERNS, WORDS
+from sidecar.core.secrecy.secret_patterns import PATTERNS, words_in
 
-# Keys that nobody holds, or nobody told of: at one rotation a day a month of keys.
-# Bounded, because a source may change its value at every look and this set is searched
-# for every line. Keys that are held are never dropped.
 KEPT: Final = 32
-
-REMEMBERED_SECONDS: Final = 86_400.0
 """
-A key that nobody holds is masked for another day: an old line may still be rendered,
-and an old answer may still hold it.
+Keys without an owner that stay known: a month of daily rotations. A source may change
+its value at every refresh, and every line is searched for all known keys.
 """
 
 _ROUNDS: Final = 4
 
-# Shorter pieces of an encoded key would be found in words.
+# Shorter pieces of an encoded key occur in ordinary words.
 _MIN_ENCODED: Final = 8
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_\-]{0,3}={0,2}")
@@ -43,30 +39,23 @@ Span = tuple[int, int]
 
 
 class LearnedKey(Unpicklable):
-    """One learned key in the encodings that are searched for."""
+    """One known key in the encodings that a text is searched for."""
 
-    __slots__ = ("hexadecimal", "needles", "owned", "retired", "value")
+    __slots__ = ("hexadecimal", "needles", "value")
 
     def __init__(self, value: str) -> None:
         self.value = value
-        self.owned = False
-        """Somebody held it, or holds it."""
-        self.retired: float | None = None
-        """Since when nobody holds it; None: somebody does, or nobody told."""
         raw = value.encode()
         self.hexadecimal = raw.hex() if len(raw) * 2 >= _MIN_ENCODED else ""
-        encoded = [core for core in _base64_cores(raw) if len(core) >= _MIN_ENCODED]
+        cores = {core.decode() for core in base64_cores(raw)}
         self.needles = (
-            *((one, False) for one in _unescaped_forms(value)),
-            *((one, True) for one in encoded),
+            *((form, False) for form in _unescaped_forms(value)),
+            *((core, True) for core in cores if len(core) >= _MIN_ENCODED),
         )
-
-    def encodings(self) -> list[str]:
-        """Every form of it that is kept."""
-        return [*(needle for needle, _ in self.needles), self.hexadecimal]
+        """Each with True if it is a part of base64."""
 
     def is_in(self, text: str, lower: str) -> bool:
-        """Whether the text holds this key in any spelling; `lower` is its lower case."""
+        """Whether the text holds this key in any encoding; `lower` is its lower case."""
         for needle, _ in self.needles:
             if needle in text:
                 return True
@@ -94,75 +83,51 @@ class LearnedKey(Unpicklable):
 
 
 class Redactor(Unpicklable):
-    """Masks the keys it has learned, and whatever looks like one."""
+    """
+    Masks the keys it has learned, and text that looks like a secret.
+
+    Safe while another thread redacts.
+
+    Args:
+        on_hits: Called with the number of secrets that were masked in a text.
+    """
 
     def __init__(self, on_hits: Callable[[int], None] | None = None) -> None:
         self._on_hits = on_hits
         self._known: tuple[LearnedKey, ...] = ()
-        self._held: dict[str, tuple[str, ...]] = {}
+        """Oldest first."""
+        self._owned: dict[str, frozenset[str]] = {}
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._known)} known)"
 
     def learn(self, secret: Secret) -> None:
-        """
-        Mask this key from now on, and keep it: an old line may still be rendered.
-
-        The last `KEPT` keys are kept, besides those that are held. Safe while another
-        thread redacts.
-        """
+        """Mask this key from now on; the last `KEPT` keys without an owner stay known."""
         value = secret.reveal()
         if not value.strip("*"):
-            return  # nothing to hide, and masking it would never end
+            return  # there is nothing to hide, and masking it would never end
         same = [known for known in self._known if known.value == value]
         others = [known for known in self._known if known.value != value]
-        self._known = _bounded([*others, *(same or [LearnedKey(value)])])
+        self._known = self._bounded([*others, *(same or [LearnedKey(value)])])
 
-    def hold(self, owner: str, secrets: Sequence[Secret], now: float) -> None:
+    def hold(self, owner: str, secrets: Sequence[Secret]) -> None:
         """
-        Mask these keys as long as their owner holds them, and a while longer.
+        Mask these keys, and never drop one of them while its owner holds it.
 
         Args:
-            owner: Whose keys they are, all of them: those held before are let go.
-            secrets: What it holds now.
-            now: Seconds that never step, for `forget`.
+            owner: A name; its keys of the call before are held no longer.
+            secrets: All keys that it holds now.
         """
-        self._held[owner] = tuple(secret.reveal() for secret in secrets)
-        held = {value for values in self._held.values() for value in values}
-        for known in self._known:
-            if known.value in held:
-                known.owned, known.retired = True, None
+        self._owned[owner] = frozenset(secret.reveal() for secret in secrets)
         for secret in secrets:
             self.learn(secret)
-        for known in self._known:
-            if known.value in held:
-                known.owned, known.retired = True, None
-            elif known.owned and known.retired is None:
-                known.retired = now
 
-    def retired(self, before: float) -> list[str]:
-        """Return the keys that nobody has held since before this time."""
-        return [
-            known.value
-            for known in self._known
-            if known.retired is not None and known.retired <= before
-        ]
-
-    def forget(self, now: float) -> list[str]:
-        """Drop what nobody has held for long; return it, in every spelling kept."""
-        limit = now - REMEMBERED_SECONDS
-        gone = [k for k in self._known if k.retired is not None and k.retired <= limit]
-        self._known = tuple(known for known in self._known if known not in gone)
-        return [text for known in gone for text in known.encodings() if text]
-
-    def is_part(self, text: str) -> bool:
-        """Tell whether a text stands in another key that is known, in any spelling."""
-        return any(
-            text in form
-            for known in self._known
-            if known.value != text
-            for form in known.encodings()
-        )
+    def _bounded(self, known: list[LearnedKey]) -> tuple[LearnedKey, ...]:
+        """Drop the oldest keys without an owner if there are too many."""
+        owned = frozenset[str]().union(*self._owned.values())
+        loose = [one.value for one in known if one.value not in owned]
+        surplus = loose[:-KEPT]
+        return tuple(one for one in known if one.value not in surplus)
 
     def redact(self, text: str) -> str:
         """Return the text with `MASK` for every secret; idempotent."""
@@ -171,7 +136,7 @@ class Redactor(Unpicklable):
         return text
 
     def masked(self, text: str) -> tuple[str, int]:
-        """Like `redact`, but tell the number of secrets instead of reporting it."""
+        """Like `redact`, but return the number of secrets instead of reporting it."""
         hits = 0
         for _ in range(_ROUNDS):
             spans = self._spans(text)
@@ -182,12 +147,12 @@ class Redactor(Unpicklable):
         return MASK, hits
 
     def report(self, hits: int) -> None:
-        """Tell the callback, if there was anything to tell."""
+        """Report masked secrets to the callback, if there are any."""
         if hits and self._on_hits is not None:
             self._on_hits(hits)
 
     def _spans(self, text: str) -> list[Span]:
-        """Where the secrets are: sorted, apart from each other, in every layer."""
+        """Where the secrets are, in every layer: sorted, without overlaps."""
         found: list[Span] = []
         known = self._known
         for layer, origin in layers(text):
@@ -195,19 +160,12 @@ class Redactor(Unpicklable):
             for one in known:
                 if one.is_in(layer, lower):
                     found += _traced(one.find(layer), origin)
-            words = [word for word in WORDS if word in lower]
+            words = words_in(lower)
             if words:
                 for pattern in PATTERNS:
                     if not pattern.words.isdisjoint(words):
                         found += _traced(_matches(pattern.regex, layer), origin)
         return _merged(text, found)
-
-
-def _bounded(known: list[LearnedKey]) -> tuple[LearnedKey, ...]:
-    """Leave out the oldest of those that nobody holds, when there are too many."""
-    loose = [one for one in known if one.retired is not None or not one.owned]
-    surplus = loose[: max(0, len(loose) - KEPT)]
-    return tuple(one for one in known if one not in surplus)
 
 
 def _matches(regex: re.Pattern[str], text: str) -> Iterator[Span]:
@@ -216,14 +174,14 @@ def _matches(regex: re.Pattern[str], text: str) -> Iterator[Span]:
 
 
 def _traced(spans: Iterator[Span], origin: list[int] | None) -> Iterator[Span]:
-    """Take spans of a layer back to the text that it was decoded from."""
+    """Map spans of a layer to the text that it was decoded from."""
     if origin is None:
         return spans
     return ((origin[start], origin[end]) for start, end in spans)
 
 
 def _occurrences(text: str, needle: str) -> Iterator[Span]:
-    """Every place of a needle, also where they overlap."""
+    """Every place of a needle; they may overlap."""
     start = text.find(needle)
     while start >= 0:
         yield start, start + len(needle)
@@ -232,9 +190,9 @@ def _occurrences(text: str, needle: str) -> Iterator[Span]:
 
 def _unescaped_forms(value: str) -> list[str]:
     """
-    The key, and what is left of it under every layer.
+    The key, and the key without its own escapes, layer by layer.
 
-    A key that holds escapes itself (`a%41"b`) loses them together with those around it.
+    A key may hold escapes (`a%41"b`); they are decoded together with those of the text.
     """
     forms = [value]
     for _ in range(LAYERS):
@@ -244,23 +202,8 @@ def _unescaped_forms(value: str) -> list[str]:
     return forms
 
 
-def _base64_cores(raw: bytes) -> set[str]:
-    """
-    What base64 makes of these bytes whatever stands around them (RFC 4648, 4 and 5).
-
-    At each of the three offsets the first and last characters depend on the
-    neighbours; they are left out here.
-    """
-    cores = set()
-    for offset, skip in ((0, 0), (1, 2), (2, 3)):
-        whole = (offset + len(raw)) * 8 // 6
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            cores.add(encode(bytes(offset) + raw)[skip:whole].decode())
-    return cores
-
-
 def _merged(text: str, spans: list[Span]) -> list[Span]:
-    """Join spans that touch; leave out empty ones and what is masked already."""
+    """Join spans that touch; leave out empty and masked ones."""
     merged: list[Span] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:
@@ -273,7 +216,7 @@ def _merged(text: str, spans: list[Span]) -> list[Span]:
 
 
 def _masked(text: str, spans: list[Span]) -> str:
-    """Put `MASK` in the place of every span."""
+    """Replace every span by `MASK`."""
     pieces: list[str] = []
     position = 0
     for start, end in spans:

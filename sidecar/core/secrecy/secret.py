@@ -1,13 +1,13 @@
 """
 What a secret is in memory, and how a value becomes one.
 
-Rule 1: only `reveal()` gives the value; every other way to look at a secret shows
+Rule 1: only `reveal()` returns the value; every other way to show a secret shows
 `********`. `grep reveal(` is the audit list.
-Rule 2: a value is checked once, when it is loaded, as the header value it will be;
+Rule 2: a value is checked once, when it is loaded, as the header value that it becomes;
 never per call.
-Rule 3: a value is refused, not repaired, but for one newline at its end: files and
-the AWS console leave one there, and no key has one. A refusal names the rule that is
-broken, never the value or a part of it.
+Rule 3: a value is refused, not repaired, except for one newline at its end: files and the
+AWS console leave one there, and no key has one. A refusal names the broken rule, never the
+value or a part of it.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ MAX_VALUE_BYTES: Final = 65536
 """The longest value of a source: the limit of AWS Secrets Manager for a secret."""
 
 FINGERPRINT_LENGTH: Final = 8
-"""Characters of a version that are shown: enough to tell two apart, useless to guess."""
+"""Characters of a version that are shown: they distinguish versions and help no guess."""
 
 
 class Unpicklable:
-    """The base of whatever holds a key: it cannot be pickled or copied away."""
+    """Base of every class that holds a key: it cannot be pickled or copied."""
 
     __slots__ = ()
 
@@ -64,7 +64,7 @@ class Secret(Unpicklable):
         return format(MASK, spec)
 
     def __eq__(self, other: object) -> bool:
-        """Compare in constant time, so that a comparison tells nothing."""
+        """Compare in constant time."""
         if not isinstance(other, Secret):
             return NotImplemented
         return hmac.compare_digest(self.__value.encode(), other.reveal().encode())
@@ -81,30 +81,30 @@ class Credential(Unpicklable):
     header_line: bytes = field(repr=False)
     """`Authorization: Bearer <key>` with CRLF, as it leaves."""
     generation: int
-    """Grows with every key that this process accepts; a 401 on an older one is no news."""
+    """Grows with every key that this process accepts."""
     version_id: str
     fingerprint: str
     """The first 8 characters of the VersionId, or of the SHA-256 of a file's key."""
     created: float | None = None
-    """Unix seconds at which the source made this version, where it tells."""
+    """Unix seconds at which this version was created, if the source reports it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecretRules:
-    """What the value of a source must look like, and how it is sent."""
+    """The rules for the value of a source, and how the key is sent."""
 
     json_key: str | None = None
     """The value is a JSON object and the key is this member; `a.b` is `b` within `a`."""
     key_prefix: str = ""
-    """The beginning that keys of this environment share; anything else is refused."""
+    """The beginning of every key of this environment; any other key is refused."""
     scheme: str = "Bearer"
     """The word before the key; empty for the bare key."""
     header: str = "Authorization"
     """The field that carries the key."""
 
 
-# What people leave in a secret that was made before its key: the console's samples,
-# the usual words, text in angle brackets, and what a masked page gives when copied.
+# Values of a secret that was created before its key: samples of the console, common
+# words, text in angle brackets, and asterisks that were copied from a masked page.
 _PLACEHOLDER: Final = re.compile(
     r"replace[_-]?(with|me)|change[_-]?me|your[_-]?(api[_-]?)?(key|token|secret)"
     r"|<[^>]*>|\A[*]{3,}\Z",
@@ -123,14 +123,13 @@ def parse_secret(raw: str | bytes, rules: SecretRules) -> Secret:
 
     Args:
         raw: The value; bytes when the source holds a binary value.
-        rules: What is expected of it.
+        rules: The rules that it must keep.
 
     Raises:
-        SecretRejected: The value breaks a rule; the message names it, and nothing
-            of the value.
+        SecretRejected: The value breaks a rule; the message names the rule only.
     """
     value, broken = _take_key(raw, rules)
-    # One newline is what `echo` and the editors of consoles leave behind.
+    # `echo` and the editors of consoles add one newline.
     value = value.removesuffix("\n").removesuffix("\r")
     broken = broken or next(_broken_rules(value, rules), None)
     if broken:
@@ -145,7 +144,7 @@ def header_line(rules: SecretRules, secret: Secret) -> bytes:
 
 
 def fingerprint_of(version_id: str) -> str:
-    """Return what may be shown of a version: the first 8 characters of its id."""
+    """Return the part of a version id that may be shown: its first 8 characters."""
     return version_id[:FINGERPRINT_LENGTH]
 
 
@@ -153,17 +152,17 @@ def digest_of(value: str) -> str:
     """
     Return the first 8 hex digits of the SHA-256 of a value that has no version id.
 
-    32 bits of a digest of a random key tell nothing about the key.
+    32 bits of a digest of a random key reveal nothing about the key.
     """
     return hashlib.sha256(value.encode()).hexdigest()[:FINGERPRINT_LENGTH]
 
 
 _Broken = tuple[str, str]
-"""A rule and what to do about it."""
+"""A rule and its remedy."""
 
 
 def _take_key(raw: str | bytes, rules: SecretRules) -> tuple[str, _Broken | None]:
-    """Take the key out of the value of a source."""
+    """Return the key in the value of a source, or the broken rule."""
     if isinstance(raw, bytes):
         return "", ("the secret is binary", "store the key as text (SecretString)")
     if len(raw) > MAX_VALUE_BYTES:
@@ -175,11 +174,11 @@ def _take_key(raw: str | bytes, rules: SecretRules) -> tuple[str, _Broken | None
 
 
 def _take_member(found: object, json_key: str) -> tuple[str, _Broken | None]:
-    """Take the string at `json_key` out of what was decoded."""
+    """Return the string at `json_key` of the decoded value, or the broken rule."""
     remedy = "store a JSON object with that member, or remove json_key"
     if not isinstance(found, dict):
         return "", ("json_key is set but the secret is no JSON object", remedy)
-    # A member whose own name has a dot wins over the path.
+    # A member whose own name has a dot takes precedence over the path.
     path = [json_key] if json_key in found else json_key.split(".")
     for name in path:
         if not isinstance(found, dict) or name not in found:
@@ -191,9 +190,9 @@ def _take_member(found: object, json_key: str) -> tuple[str, _Broken | None]:
 
 
 def _decode(raw: str) -> object:
-    """Decode JSON; None when it is none."""
-    # Nothing is raised from within the handler: JSONDecodeError holds the whole
-    # value, and would live on as the context of what is raised.
+    """Decode JSON; None if it is invalid."""
+    # Nothing is raised inside the handler: JSONDecodeError holds the whole value and would
+    # become the context of that exception.
     try:
         decoded: object = json.loads(raw)
     except (ValueError, RecursionError):
@@ -202,7 +201,7 @@ def _decode(raw: str) -> object:
 
 
 def _broken_rules(value: str, rules: SecretRules) -> Iterator[_Broken]:
-    """Check a key as the header value that it will be; what to tell comes first."""
+    """Yield the rules that a key breaks, the most helpful one first."""
     prefix = rules.key_prefix
     if not value:
         yield "the key is empty", "store the key in the secret"
@@ -223,14 +222,14 @@ def _broken_rules(value: str, rules: SecretRules) -> Iterator[_Broken]:
 
 
 def _begins_with_scheme(value: str, scheme: str) -> bool:
-    """Tell whether the header would read `Bearer Bearer ...`."""
+    """Return whether the header would read `Bearer Bearer ...`."""
     if not scheme or value[: len(scheme)].lower() != scheme.lower():
         return False
     return _AFTER_SCHEME.match(value[len(scheme) :]) is not None
 
 
 def _bad_character(value: str) -> str:
-    """Name what is no visible ASCII: it could end the header or be changed."""
+    """Name the character that is not visible ASCII: it could end the header field."""
     if "\r" in value or "\n" in value:
         return "the key contains a line break"
     if "\0" in value:

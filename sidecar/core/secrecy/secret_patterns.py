@@ -1,18 +1,20 @@
 r"""
-What a secret looks like to somebody who does not know it.
+The forms of secrets that are recognised without being known.
 
-Rule 1: over-masking is cheap, a leaked key is not; but a setting's *name* (`secret_id`,
-`key_prefix`) stays readable, because remedies name settings.
+Rule 1: masking too much is cheap, a leaked key is not. But the *name* of a setting
+(`secret_id`, `key_prefix`) stays readable, because remedies name settings.
 Rule 2: every pattern is linear on any input. A repetition is bounded, or its text cannot
-begin another match, or it is possessive (`*+`); nothing is nested.
-Rule 3: the group that took part in a match is the secret, all around it stays. `*` fits
-the groups, so that masked text is found again and masked to the same text.
+begin another match, or it is possessive (`*+`). Repetitions are not nested.
+Rule 3: the group of a match is the secret, the rest of the match stays. The groups match
+`*`, so that masked text is found again and masked to the same text.
 
-A value ends at a quote, because these patterns also run over rendered JSON.
+A value ends at a quote, because the patterns also search rendered JSON.
 """
 
 import re
 from typing import Final, NamedTuple
+
+from ahocorasick_rs import BytesAhoCorasick, MatchKind
 
 
 class SecretPattern(NamedTuple):
@@ -22,11 +24,11 @@ class SecretPattern(NamedTuple):
     regex: re.Pattern[str]
 
 
-# A name, perhaps quoted, and what parts it from its value: `k=v`, `k: v`, `"k": "v"`.
+# The separator of a name and its value: `k=v`, `k: v`, `"k": "v"`.
 _IS: Final = r"""["']?[ \t]{0,4}(?::|=>?)[ \t]{0,4}"""
 # A pair in a rendered tuple or list: `(b'Authorization', b'...')`.
 _PAIRED: Final = r"""["'][ \t]{0,4},[ \t]{0,4}(?=b?["'])"""
-# No closing quote is asked for: a line may have been cut before it.
+# The closing quote is not required: a line may be cut before it.
 _QUOTED: Final = (
     r"""b?"(?P<double>(?:[^"\\\r\n]|\\.)*+)|b?'(?P<single>(?:[^'\\\r\n]|\\.)*+)"""
 )
@@ -48,16 +50,16 @@ _NAMES: Final = (
 def _pattern(
     words: str, regex: str, flags: re.RegexFlag = re.IGNORECASE
 ) -> SecretPattern:
-    """Compile one; ASCII, so that no look-alike letter widens a class."""
+    """Compile a pattern; with ASCII, a class matches no letter of another script."""
     return SecretPattern(frozenset(words.split()), re.compile(regex, flags | re.ASCII))
 
 
 _CASED: Final = re.RegexFlag(0)
 
 PATTERNS: Final = (
-    # RFC 9110, 11.6.2. Whatever follows the scheme, also when it is no token68.
+    # RFC 9110, 11.6.2. Any text after the scheme, even if it is no token68.
     _pattern("bearer", r"""bearer[\s:=+]{1,8}(?P<v>[^\s"'<>,;\\]+)"""),
-    # "basic" is also a word: ask for one character that prose has not.
+    # "basic" is also a word: require a character that prose does not have.
     _pattern(
         "basic",
         r"basic[\s:=+]{1,8}(?P<v>(?-i:(?=[a-z/+_\-]{0,64}[A-Z0-9=]))[\w+/\-]{6,}={0,2})",
@@ -70,7 +72,7 @@ PATTERNS: Final = (
         "key secret token pass pwd sig plaintext credential",
         rf"(?:{_NAMES}){_IS}(?:{_QUOTED}|{_WORD})",
     ),
-    # In a query even a bare `key` is one.
+    # In a query a bare `key` names a secret, too.
     _pattern(
         "key auth code= sig", r"""[?&](?:key|auth|code|sig)=(?P<v>[^&\s"'<>#;\\]+)"""
     ),
@@ -78,7 +80,7 @@ PATTERNS: Final = (
     _pattern("fln_", r"fln_(?:[a-z]{2,12}_)?+(?P<v>[\w.~+/=\-]{6,})"),
     # Standard Webhooks: symmetric secrets and private keys. `whpk_` is a public key.
     _pattern("whs", r"wh(?:sec|sk)_(?P<v>[\w+/=\-]{6,})"),
-    # AWS: access key ids, and session tokens by the way they begin.
+    # AWS: access key ids, and session tokens by their first characters.
     _pattern(
         "akia asia aroa aida", r"(?P<v>(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,124})", _CASED
     ),
@@ -97,4 +99,16 @@ PATTERNS: Final = (
 )
 
 WORDS: Final = tuple(sorted(frozenset().union(*(one.words for one in PATTERNS))))
-"""Text without any of these matches no pattern."""
+"""A text without any of these words matches no pattern."""
+
+_find_word: Final = BytesAhoCorasick(
+    [word.encode() for word in WORDS], MatchKind.LeftmostFirst
+).find_matches_as_indexes
+
+
+def words_in(lower: str) -> list[str]:
+    """Return those of `WORDS` that are in a text, given in lower case."""
+    # One search for all: 0.3 us for a line instead of 3.4 us.
+    if not _find_word(lower.encode("utf-8", "surrogatepass")):
+        return []
+    return [word for word in WORDS if word in lower]

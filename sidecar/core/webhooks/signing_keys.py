@@ -229,12 +229,17 @@ def _public_material(encoded: str) -> bytes:
     return material
 
 
-def _decode(encoded: str) -> bytes:
-    """Read base64 strictly: alphabet, padding and the unused bits must be right."""
+def strict_base64(text: bytes) -> bytes | None:
+    """Decode base64; None if alphabet, padding or an unused bit is wrong (RFC 4648, 4)."""
     try:
-        material = binascii.a2b_base64(encoded.encode(), strict_mode=True)
-    except (binascii.Error, UnicodeEncodeError):
-        material = b""
-    if not material or base64.b64encode(material) != encoded.encode():
+        decoded = binascii.a2b_base64(text, strict_mode=True)
+    except binascii.Error:
+        return None
+    return decoded if base64.b64encode(decoded) == text else None
+
+
+def _decode(encoded: str) -> bytes:
+    material = strict_base64(encoded.encode("utf-8", "replace"))
+    if not material:
         raise SecretRejected(*_NOT_BASE64)
     return material

@@ -12,14 +12,13 @@ answer of `bad_signature` also says that the rest was right.
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from sidecar.core.webhooks.signing_keys import Key
+from sidecar.core.webhooks.signing_keys import Key, strict_base64
 from sidecar.errors import SidecarError
 
 MAX_SIGNATURES: Final = 16
@@ -202,7 +201,7 @@ def _read_signatures(field: bytes, id_: str) -> _Signatures:
     malformed = 0
     for entry in field.split(b" "):
         parts = _ENTRY.fullmatch(entry)
-        signature = _decode(parts[2]) if parts else None
+        signature = strict_base64(parts[2]) if parts else None
         if parts is None or signature is None:
             malformed += 1
             continue
@@ -218,12 +217,3 @@ def _read_signatures(field: bytes, id_: str) -> _Signatures:
             id_,
         )
     return _Signatures(by_version, malformed)
-
-
-def _decode(text: bytes) -> bytes | None:
-    """Read base64 strictly, padding and unused bits included."""
-    try:
-        decoded = binascii.a2b_base64(text, strict_mode=True)
-    except binascii.Error:
-        return None
-    return decoded if base64.b64encode(decoded) == text else None

@@ -7,7 +7,12 @@ import urllib.parse
 import pytest
 from hypothesis import example, given, strategies as st
 
-from sidecar.core.access.operations import ANY, Operation, Operations
+from sidecar.core.access.operations import (
+    ANY,
+    Operation,
+    OperationPattern,
+    Operations,
+)
 from sidecar.core.http.target import check_target
 from sidecar.errors import Code, Refused
 
@@ -43,7 +48,7 @@ def refusal(operations: Operations, method: bytes, target: bytes) -> Code:
     ],
 )
 def test_without_allow_everything_passes_but_what_is_denied(target: bytes) -> None:
-    """Under one label, so that metrics stay bounded."""
+    """All calls have one label, so metrics stay bounded."""
     assert DEFAULT.match(b"GET", target) == Operation(ANY)
     assert DEFAULT.match(b"PROPFIND", target) == Operation(ANY)
 
@@ -82,7 +87,7 @@ def test_without_allow_everything_passes_but_what_is_denied(target: bytes) -> No
 )
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"DELETE", b"PURGE"])
 def test_no_spelling_evades_deny(target: bytes, evasion: str, method: bytes) -> None:
-    """What some server could take for a denied operation is denied."""
+    """A path that some server could read as a denied operation is denied."""
     assert refusal(DEFAULT, method, target) is Code.OPERATION_DENIED, evasion
     assert refusal(ALLOW, method, target) is Code.OPERATION_DENIED, evasion
 
@@ -128,7 +133,7 @@ def test_no_spelling_evades_deny(target: bytes, evasion: str, method: bytes) -> 
 def test_an_allowed_operation_is_named(
     method: bytes, target: bytes, label: str, scopes: tuple[str, ...]
 ) -> None:
-    """By the entry's own text, with its scopes."""
+    """The label is the text of the entry, and its scopes are kept."""
     assert ALLOW.match(method, target) == Operation(label, scopes)
 
 
@@ -155,12 +160,12 @@ def test_an_allowed_operation_is_named(
     ],
 )
 def test_what_is_not_allowed_is_refused(method: bytes, target: bytes) -> None:
-    """Also what only some server would take for an allowed operation."""
+    """A path that only some servers read as an allowed operation is refused."""
     assert refusal(ALLOW, method, target) is Code.OPERATION_DENIED
 
 
 def test_deny_wins_over_allow() -> None:
-    """Whatever the order of the settings."""
+    """Deny wins in any order of the settings."""
     operations = Operations([("* /**", ())], ["GET /a/{id}", "DELETE /**"])
 
     assert operations.match(b"GET", b"/a").label == "/**"
@@ -171,7 +176,7 @@ def test_deny_wins_over_allow() -> None:
 
 
 def test_an_escape_of_punctuation_does_not_evade_deny() -> None:
-    """Where an entry has some, the fast way is not taken for it."""
+    """If deny names punctuation, escapes of it are denied too."""
     operations = Operations(deny=["* /keys@x/**", "* /a%20b"])
 
     for target in (b"/keys@x/1", b"/keys%40x/1", b"/keys%2540x", b"/a%20b", b"/ab"):
@@ -180,7 +185,7 @@ def test_an_escape_of_punctuation_does_not_evade_deny() -> None:
 
 
 def test_the_first_entry_names_the_operation() -> None:
-    """Put the narrow one first."""
+    """The first entry that matches names the operation."""
     operations = Operations([("GET /a/{id}", ()), ("GET /a/b", ()), ("GET /a/**", ())])
 
     assert operations.match(b"GET", b"/a/b").label == "/a/{id}"
@@ -188,7 +193,7 @@ def test_the_first_entry_names_the_operation() -> None:
 
 
 def test_nothing_is_allowed_by_an_empty_list() -> None:
-    """An empty `allow` is not an absent one."""
+    """An empty `allow` allows nothing; an absent one allows everything."""
     assert refusal(Operations([]), b"GET", b"/") is Code.OPERATION_DENIED
 
 
@@ -202,13 +207,13 @@ def test_nothing_is_allowed_by_an_empty_list() -> None:
     ],
 )
 def test_the_target_is_judged_with_it(target: bytes, code: Code) -> None:
-    """One call judges the request line."""
+    """`match` checks the target too."""
     assert refusal(ALLOW, b"GET", target) is code
     assert refusal(DEFAULT, b"GET", target) is code
 
 
 def test_labels_are_known_from_the_start() -> None:
-    """Series of metrics exist before the first call."""
+    """The labels are known before the first call, for metrics."""
     assert DEFAULT.labels == (ANY,)
     assert ALLOW.labels == (
         *(ANY, "/contacts", "/contacts/{id}", "/files/**", "/tags/a@b"),
@@ -218,7 +223,7 @@ def test_labels_are_known_from_the_start() -> None:
 
 @pytest.mark.parametrize("text", ["", "GET", "/contacts", "GET contacts", " /contacts"])
 def test_an_entry_that_is_none_is_refused(text: str) -> None:
-    """The settings say so before; nothing is guessed here."""
+    """An entry that is not `METHODS /path` raises ValueError."""
     with pytest.raises(ValueError, match="METHOD /path"):
         Operations(deny=[text])
 
@@ -255,8 +260,8 @@ def flat(path: str) -> str:
 
 @given(targets)
 @example(b"/%2fservice-accounts")
-def test_what_passes_reads_as_denied_to_nobody(target: bytes) -> None:
-    """An independent reader decodes it again and again, and never finds it denied."""
+def test_what_passes_is_denied_in_no_reading(target: bytes) -> None:
+    """An independent reader decodes repeatedly and never finds a denied path."""
     for operations in (DEFAULT, ALLOW):
         with contextlib.suppress(Refused):
             operations.match(b"POST", target)
@@ -269,27 +274,85 @@ def test_what_passes_reads_as_denied_to_nobody(target: bytes) -> None:
 
 @given(targets)
 def test_the_fast_way_and_the_slow_way_agree(target: bytes) -> None:
-    """The expressions are made from the patterns; here they are held to them."""
+    """The compiled expressions and the patterns give the same result."""
     for operations, method in itertools.product(
         (DEFAULT, ALLOW), (b"GET", b"POST", b"LOCK")
     ):
-        judge = operations._judges.get(method, operations._other)
-        fast = judge.plain.fullmatch(target) or judge.escaped.fullmatch(target)
+        rules = operations._rules.get(method, operations._other)
+        fast = rules.plain.fullmatch(target) or rules.escaped.fullmatch(target)
         if not fast:
             continue
         check_target(target)
         segments = target.partition(b"?")[0][1:].split(b"/")
 
-        assert not any(pattern.denies(segments) for pattern in judge.deny)
-        if judge.allow is not None:
-            first = next(op for pattern, op in judge.allow if pattern.allows(segments))
+        assert not any(pattern.denies(segments) for pattern in rules.deny)
+        if rules.allow is not None:
+            first = next(op for pattern, op in rules.allow if pattern.allows(segments))
             assert operations.match(method, target) == first
 
 
 @given(targets)
 def test_what_is_allowed_passes_without_a_list_too(target: bytes) -> None:
-    """`allow` only ever narrows."""
+    """`allow` never permits what is refused without it."""
     with contextlib.suppress(Refused):
         ALLOW.match(b"POST", target)
 
         assert DEFAULT.match(b"POST", target).label == ANY
+
+
+# Entries.
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        pytest.param(
+            "POST /contacts",
+            OperationPattern(frozenset({b"POST"}), (b"contacts",), rest=False),
+            id="one",
+        ),
+        pytest.param(
+            "GET,PATCH /contacts/{id}",
+            OperationPattern(
+                frozenset({b"GET", b"HEAD", b"PATCH"}), (b"contacts", None), rest=False
+            ),
+            id="get-is-head-too",
+        ),
+        pytest.param(
+            "* /service-accounts/**",
+            OperationPattern(frozenset(), (b"service-accounts",), rest=True),
+            id="any-method-and-rest",
+        ),
+        pytest.param(
+            "PUT /a%20b/{x}y/**/",
+            OperationPattern(
+                frozenset({b"PUT"}), (b"a b", b"{x}y", b"**", b""), rest=False
+            ),
+            id="decoded-once-and-nothing-guessed",
+        ),
+        pytest.param(
+            "* /**", OperationPattern(frozenset(), (), rest=True), id="everything"
+        ),
+    ],
+)
+def test_an_entry_says_what_it_matches(text: str, pattern: OperationPattern) -> None:
+    """An entry has methods, segments and whether more may follow."""
+    assert OperationPattern.parse(text) == pattern
+
+
+def test_an_entry_is_for_its_methods() -> None:
+    """Methods are case-sensitive; `*` is any method, known or not."""
+    assert OperationPattern.parse("GET /a").is_for(b"HEAD")
+    assert not OperationPattern.parse("GET /a").is_for(b"get")
+    assert OperationPattern.parse("* /a").is_for(b"QUERY")
+
+
+def test_in_doubt_it_denies_and_does_not_allow() -> None:
+    """A segment that some servers read as two is denied and not allowed."""
+    pattern = OperationPattern.parse("* /a/{id}")
+
+    assert pattern.allows([b"a", b"b"])
+    assert not pattern.allows([b"a", b"b%2Fc"])
+    assert not pattern.allows([b"a", b""])
+    assert pattern.denies([b"", b"A", b"", b"b"])
+    assert not pattern.denies([b"a", b"b", b"c"])

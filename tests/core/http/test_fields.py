@@ -28,18 +28,18 @@ from sidecar.errors import Code, Refused
     ],
 )
 def test_names_that_a_gateway_could_confuse_are_one(name: bytes, plain: bytes) -> None:
-    """CGI and WSGI make the same variable of them."""
+    """CGI and WSGI map these names to the same variable."""
     assert canonical(name) == plain
 
 
 @given(st.from_regex(TOKEN, fullmatch=True))
 def test_a_canonical_name_is_its_own(name: bytes) -> None:
-    """Judging a judged name changes nothing."""
+    """A canonical name stays the same."""
     assert canonical(canonical(name)) == canonical(name)
 
 
 def test_proxy_fields_are_known_by_their_prefix() -> None:
-    """Those of tomorrow, too."""
+    """Future `Proxy-*` fields are included."""
     assert is_proxy(b"proxy-authorization")
     assert not is_proxy(b"x-proxy-y")
 
@@ -78,7 +78,7 @@ def test_a_length_is_read(value: bytes, length: int) -> None:
     ],
 )
 def test_a_length_that_could_be_read_in_two_ways_is_refused(value: bytes) -> None:
-    """Request smuggling begins with one."""
+    """A length that can be read in two ways allows request smuggling."""
     with pytest.raises(Refused) as caught:
         parse_length(value, Code.UPSTREAM_PROTOCOL)
 
@@ -100,13 +100,13 @@ def test_connection_is_a_list_of_tokens(value: bytes, options: set[bytes]) -> No
 
 @pytest.mark.parametrize("value", [b"a b", b"close; x", b"(x)", b'"close"', b"a\x00"])
 def test_connection_refuses_what_is_no_token(value: bytes) -> None:
-    """Somebody else may see a name in it."""
+    """Another parser may read a name in it."""
     with pytest.raises(Refused):
         parse_connection(value, Code.BAD_HEADER)
 
 
 def test_nominated_fields_vanish_in_any_spelling() -> None:
-    """With Connection itself; all others stay in order."""
+    """Connection is removed too; all other fields keep their order."""
     fields = [
         (b"X-A", b"1"),
         (b"Connection", b"x-b"),
@@ -129,7 +129,7 @@ def test_nominated_fields_vanish_in_any_spelling() -> None:
     ],
 )
 def test_nominating_nothing_removable_changes_nothing(options: set[bytes]) -> None:
-    """Then the fields need not be gone through again."""
+    """None shows that the fields need no second pass."""
     fields = [(b"Host", b"a"), (b"X-A", b"1")]
 
     assert without_nominated(fields, frozenset(options), lambda n: n != b"host") is None
@@ -156,13 +156,13 @@ def test_nominating_nothing_removable_changes_nothing(options: set[bytes]) -> No
     ],
 )
 def test_only_what_can_be_looked_into_is_offered(value: bytes, offered: bytes) -> None:
-    """RFC 9110, 12.5.3, less the codings that hide a key."""
+    """RFC 9110, 12.5.3, without the codings that would hide a key."""
     assert inspectable(value) == offered
 
 
 @given(st.text("gzipdeflatbr*;q=0.1, ", max_size=30).map(str.encode))
 def test_an_offer_never_invites_another_coding(value: bytes) -> None:
-    """Whatever the list looks like; and offering it again changes nothing."""
+    """This holds for any list, and a second rewrite changes nothing."""
     offered = inspectable(value)
 
     names = {part.partition(b";")[0].strip().lower() for part in offered.split(b",")}

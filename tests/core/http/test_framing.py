@@ -115,7 +115,7 @@ def test_a_body_is_decoded_up_to_its_exact_end(
 def test_a_body_that_could_end_in_two_places_is_refused(
     raw: bytes, attack: str
 ) -> None:
-    """Every tolerance of some parser is an error here, in any split."""
+    """Whatever some parser tolerates is an error here, in any split."""
     for pieces in ([raw], [raw[i : i + 1] for i in range(len(raw))]):
         with pytest.raises(Refused) as caught:
             decode(pieces)
@@ -134,20 +134,20 @@ def test_a_body_that_could_end_in_two_places_is_refused(
 )
 @pytest.mark.parametrize("size", [1, 100, 1 << 20])
 def test_lines_and_trailers_are_bounded(raw: bytes, size: int) -> None:
-    """What is read and not data has a limit, however it comes."""
+    """Everything that is not data has a limit, in any split."""
     with pytest.raises(Refused):
         decode([raw[i : i + size] for i in range(0, len(raw), size)])
 
 
 @pytest.mark.parametrize("raw", [b"5\rh", b"5\n", b"5\r\nhelloX", b"0\r\n\x00"])
 def test_what_cannot_become_good_is_refused_at_once(raw: bytes) -> None:
-    """Not only when the rest of the line has come, or the caller was timed out."""
+    """The error does not wait for the rest of the line."""
     with pytest.raises(Refused):
         Chunked().feed(raw)
 
 
 def test_nothing_is_held_but_a_part_of_a_line() -> None:
-    """Data is handed on as it comes; a decoder does not grow with the body."""
+    """Data is returned as it comes; a decoder does not grow with the body."""
     decoder = Chunked()
     decoder.feed(b"ffffff\r\n")
 
@@ -158,7 +158,7 @@ def test_nothing_is_held_but_a_part_of_a_line() -> None:
 
 
 def test_an_end_that_did_not_come_is_not_an_end() -> None:
-    """A cut body is seen to be cut."""
+    """A body that was cut is never `done`."""
     raw = b"5\r\nhello\r\n0\r\nA: b\r\n\r\n"
 
     assert not any(decode([raw[:i]])[2] for i in range(len(raw)))
@@ -177,7 +177,7 @@ chunks = st.lists(st.binary(max_size=40), max_size=6)
 def test_any_split_gives_the_same_body(
     parts: list[bytes], rest: bytes, data: st.DataObject
 ) -> None:
-    """Encoding and decoding round-trip, whatever the pieces that come."""
+    """Encoding and decoding round-trip, in any split."""
     raw = b"".join(b"".join(encode_chunk(part)) for part in parts) + LAST_CHUNK + rest
     cuts = sorted(data.draw(st.lists(st.integers(0, len(raw)), max_size=8)))
     edges = [0, *cuts, len(raw)]
@@ -208,7 +208,7 @@ near = st.lists(fragments, max_size=12).map(b"".join)
 
 
 class _Sink:
-    """What llhttp finds."""
+    """What llhttp found."""
 
     def __init__(self) -> None:
         self.body = b""
@@ -268,7 +268,7 @@ def test_what_is_accepted_ends_where_llhttp_and_h11_say(raw: bytes) -> None:
 def test_a_refusal_does_not_depend_on_the_split(
     raw: bytes, data: st.DataObject
 ) -> None:
-    """What is refused whole is refused in pieces, and the other way round."""
+    """A body is refused as a whole if and only if it is refused in pieces."""
     cut = data.draw(st.integers(0, len(raw)))
 
     def outcome(pieces: list[bytes]) -> tuple[bytes, bytes, bool] | None:
@@ -282,6 +282,6 @@ def test_a_refusal_does_not_depend_on_the_split(
 
 @given(st.binary(max_size=60))
 def test_noise_raises_nothing_else(raw: bytes) -> None:
-    """No bytes make it fail in another way."""
+    """No bytes raise another exception."""
     with contextlib.suppress(Refused):
         decode([raw])

@@ -1,4 +1,4 @@
-"""Who must not call: rebinding names, browsers, other proxies."""
+"""Signs of callers that are refused: rebinding names, browsers, other proxies."""
 
 import ipaddress
 
@@ -22,7 +22,7 @@ from sidecar.core.http import guards
     ],
 )
 def test_names_of_this_machine_are_let_in(host: bytes) -> None:
-    """With any port: a rebinding page has our port anyway."""
+    """Any port is accepted: a rebinding page knows the port anyway."""
     assert guards.is_loopback_host(host)
     assert guards.is_socket_host(host)
 
@@ -67,19 +67,19 @@ def test_names_of_this_machine_are_let_in(host: bytes) -> None:
     ],
 )
 def test_no_other_name_is_let_in(host: bytes, attack: str) -> None:
-    """DNS rebinding makes a page's own name resolve to us."""
+    """DNS rebinding lets a page's own name resolve to this machine."""
     assert not guards.is_loopback_host(host), attack
 
 
 @pytest.mark.parametrize("host", [b"", b"%2Frun%2Fsidecar.sock", b"%2frun%2fs.sock"])
 def test_a_socket_has_no_name(host: bytes) -> None:
-    """Clients of Unix sockets send nothing or the path."""
+    """Clients of Unix sockets send an empty Host or the path."""
     assert guards.is_socket_host(host)
 
 
 @pytest.mark.parametrize("host", [b"api.example", b"10.0.0.1", b"sidecar", b"/run/s"])
 def test_a_public_name_on_a_socket_is_a_web_server_in_front_of_it(host: bytes) -> None:
-    """A web server sends `localhost` to a socket, or the name that it was called by."""
+    """A web server in front of a socket sends its public name."""
     assert not guards.is_socket_host(host)
 
 
@@ -87,7 +87,7 @@ def test_a_public_name_on_a_socket_is_a_web_server_in_front_of_it(host: bytes) -
 def test_addresses_are_judged_as_the_standard_library_does(
     address: ipaddress.IPv4Address,
 ) -> None:
-    """Loopback or not, for every address."""
+    """The result is the same for every address."""
     assert guards.is_loopback_host(str(address).encode()) == address.is_loopback
 
 
@@ -101,7 +101,7 @@ def test_all_of_127_is_this_machine(low: int) -> None:
 
 @given(st.text("localhost127.0:[]@1", max_size=14).map(str.encode))
 def test_what_is_let_in_has_one_reading(host: bytes) -> None:
-    """Near misses of the names."""
+    """Names that are nearly the same are no sign."""
     if guards.is_loopback_host(host):
         name = host.lower().removeprefix(b"[").split(b"]")[0]
         if name != b"::1":
@@ -123,7 +123,7 @@ def test_what_is_let_in_has_one_reading(host: bytes) -> None:
     ],
 )
 def test_fields_of_browsers(name: bytes) -> None:
-    """A page can neither leave them out nor forge them (Fetch standard, 2.2.2)."""
+    """A page can neither omit nor forge them (Fetch standard, 2.2.2)."""
     assert guards.is_browser_field(name)
 
 
@@ -140,13 +140,13 @@ def test_fields_of_browsers(name: bytes) -> None:
     ],
 )
 def test_fields_of_proxies(name: bytes) -> None:
-    """Somebody put our port behind another proxy."""
+    """These fields show that the port is behind another proxy."""
     assert guards.is_forwarded_field(name)
 
 
 @pytest.mark.parametrize("name", [b"x-http-method-override", b"x-original-url"])
 def test_fields_that_evade_the_operations(name: bytes) -> None:
-    """They ask the API for another method or path than the one that was judged."""
+    """They ask the API for another method or path than the rules checked."""
     assert guards.is_override_field(name)
 
 
@@ -154,7 +154,7 @@ def test_fields_that_evade_the_operations(name: bytes) -> None:
     "name", [b"user-agent", b"referer", b"x-request-id", b"traceparent", b"sec-x"]
 )
 def test_other_fields_are_none_of_them(name: bytes) -> None:
-    """What services send."""
+    """Services send these fields."""
     assert not guards.is_browser_field(name)
     assert not guards.is_forwarded_field(name)
     assert not guards.is_override_field(name)

@@ -1,4 +1,4 @@
-"""Request heads that attack: each with its own refusal, and llhttp held to its part."""
+"""Request heads that attack: which refusal each one gets, and what llhttp refuses."""
 
 import contextlib
 
@@ -161,7 +161,7 @@ from tests.support.head_parsing import parse_request
 def test_a_head_that_breaks_a_rule_is_refused(
     lines: bytes, code: Code, attack: str
 ) -> None:
-    """With its own code, when llhttp lets it pass."""
+    """If llhttp accepts the head, the refusal has a code of its own."""
     head = raw(lines)
     try:
         parsed = parse_request(head)
@@ -195,7 +195,7 @@ def test_a_head_that_breaks_a_rule_is_refused(
 def test_request_lines_that_llhttp_accepts_and_we_do_not(
     line: bytes, code: Code
 ) -> None:
-    """THREATS.md, fact 10."""
+    """Llhttp permits these bytes, so the rules must refuse them."""
     lines = b"" if line == b"GET /" else HOST
     with contextlib.suppress(httptools.HttpParserError):
         assert refusal(raw(b"", line, lines)) is code
@@ -212,7 +212,7 @@ def test_request_lines_that_llhttp_accepts_and_we_do_not(
     ],
 )
 def test_a_host_that_is_not_ours_is_refused(host: bytes, code: Code) -> None:
-    """Also the second time: what is remembered are good ones."""
+    """The second attempt is refused too: only valid values are remembered."""
     rules = RequestRules()
 
     assert refusal(raw(b"", host=host), rules) is code
@@ -220,7 +220,7 @@ def test_a_host_that_is_not_ours_is_refused(host: bytes, code: Code) -> None:
 
 
 def test_a_name_that_is_no_token_is_refused_without_llhttp() -> None:
-    """The parser refuses it; so do we, for parsers become tolerant."""
+    """The parser refuses it, and the rules too, because parsers become tolerant."""
     head = raw(b"X Y: z\r\n")
 
     with pytest.raises(Refused) as caught:
@@ -236,7 +236,7 @@ TOKENS = set(
 
 
 def accepted(head: bytes) -> bool:
-    """Say whether a head passes llhttp and the rules."""
+    """Return whether a head passes llhttp and the rules."""
     try:
         read(head)
     except (httptools.HttpParserError, Refused):
@@ -246,7 +246,7 @@ def accepted(head: bytes) -> bool:
 
 @pytest.mark.parametrize("byte", range(256))
 def test_only_visible_ascii_passes(byte: int) -> None:
-    """In a name, a value, and as the end of each: all 256 bytes."""
+    """This holds for all 256 bytes, in a name, in a value, and at the end of each."""
     one = bytes([byte])
     visible = 0x20 <= byte <= 0x7E
 
@@ -274,5 +274,5 @@ def test_only_visible_ascii_passes(byte: int) -> None:
     ],
 )
 def test_llhttp_holds_the_line_structure(lines: bytes) -> None:
-    """Should a version of it become tolerant, this says so."""
+    """The test fails if a version of llhttp becomes tolerant."""
     assert not accepted(raw(lines))

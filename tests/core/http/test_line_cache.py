@@ -1,4 +1,4 @@
-"""Known heads: the short way says what the long way says, or says nothing."""
+"""The cache of response lines: the same result as the rules, or none."""
 
 import httptools
 import pytest
@@ -12,7 +12,7 @@ from tests.support.head_parsing import parse_response
 
 
 def long_way(head: bytes, method: bytes = b"GET") -> ResponseHead | None:
-    """Read a head as the proxy does when a line is not known; None: refused."""
+    """Read a head with llhttp and the rules; None: refused."""
     try:
         parsed = parse_response(head)
         return ResponseRules().read(head, method, parsed.fields)
@@ -54,7 +54,7 @@ LENGTH = b"Content-Length: 5"
     ],
 )
 def test_a_plain_head_is_read_as_the_long_way_reads_it(raw: bytes) -> None:
-    """First seen or remembered, a plain head says the same both ways."""
+    """The result is the same the first time and when the head is remembered."""
     known = LineCache(ResponseRules())
     first, second, third = (known.read(raw, b"GET") for _ in range(3))
     expected = long_way(raw)
@@ -103,7 +103,7 @@ def test_a_plain_head_is_read_as_the_long_way_reads_it(raw: bytes) -> None:
     ],
 )
 def test_anything_else_goes_the_long_way(raw: bytes, method: bytes) -> None:
-    """A head that is not plain is never put together here, seen before or not."""
+    """A head that is not plain is left to the rules, also the second time."""
     known = LineCache(ResponseRules())
 
     assert known.read(raw, method) is None
@@ -111,19 +111,19 @@ def test_anything_else_goes_the_long_way(raw: bytes, method: bytes) -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many lines an API makes up, few are remembered, and no long ones."""
-    monkeypatch.setattr(line_cache, "REMEMBERED_LINES", 8)
+    """The number and the length of remembered lines are bounded."""
+    monkeypatch.setattr(line_cache, "MAX_LINES", 8)
     known = LineCache(ResponseRules())
     for number in range(100):
         known.read(head(b"X-Request-Id: %d" % number, LENGTH), b"GET")
     known.read(head(b"X-Long: " + b"x" * 300, LENGTH), b"GET")
 
     assert len(known._lines) <= 8
-    assert all(len(line) <= line_cache.LONGEST_REMEMBERED for line in known._lines)
+    assert all(len(line) <= line_cache.LONGEST_LINE for line in known._lines)
 
 
 def test_a_long_status_line_is_not_remembered() -> None:
-    """It is read all the same."""
+    """A long line is read, but not remembered."""
     known = LineCache(ResponseRules())
     raw = head(LENGTH, start=b"HTTP/1.1 200 " + b"x" * 300)
 
@@ -132,7 +132,7 @@ def test_a_long_status_line_is_not_remembered() -> None:
 
 
 def test_a_cookie_is_not_remembered() -> None:
-    """What is dropped for being secret does not stay in memory."""
+    """A line that is dropped because it is secret is not remembered."""
     known = LineCache(ResponseRules())
     for _ in range(3):
         known.read(head(b"Set-Cookie: session=secret", LENGTH), b"GET")
@@ -167,7 +167,7 @@ STARTS = st.sampled_from(
     method=st.sampled_from([b"GET", b"HEAD", b"POST"]),
 )
 def test_both_ways_agree(heads: list[tuple[bytes, list[bytes]]], method: bytes) -> None:
-    """Whatever lines were seen before: what is put together is what parsing gives."""
+    """For any lines seen before, the cache gives what parsing gives."""
     known = LineCache(ResponseRules())
     for start, lines in heads:
         raw = head(*lines, start=start)
@@ -191,7 +191,7 @@ def test_both_ways_agree(heads: list[tuple[bytes, list[bytes]]], method: bytes) 
 
 
 def test_a_whole_head_is_remembered_once_every_line_of_it_is_known() -> None:
-    """One with a line of its own, as a request's id, is not worth a place."""
+    """A head with a unique line, such as a request id, is not remembered."""
     known = LineCache(ResponseRules())
     raw = head(b"Server: a", LENGTH)
     known.read(raw, b"GET")
@@ -203,8 +203,8 @@ def test_a_whole_head_is_remembered_once_every_line_of_it_is_known() -> None:
 
 
 def test_whole_heads_are_few_and_not_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever an API sends."""
-    monkeypatch.setattr(line_cache, "REMEMBERED_HEADS", 4)
+    """The bounds hold for any heads."""
+    monkeypatch.setattr(line_cache, "MAX_RESPONSES", 4)
     known = LineCache(ResponseRules())
     lines = [b"X-%d: %b" % (number, b"x" * 200) for number in range(12)]
     for _ in range(2):
@@ -212,4 +212,4 @@ def test_whole_heads_are_few_and_not_long(monkeypatch: pytest.MonkeyPatch) -> No
             known.read(head(*lines[:count], LENGTH), b"GET")
 
     assert 0 < len(known._heads) <= 4
-    assert all(len(raw) <= line_cache.LONGEST_HEAD for raw in known._heads)
+    assert all(len(raw) <= line_cache.LONGEST_RESPONSE for raw in known._heads)

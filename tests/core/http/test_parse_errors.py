@@ -1,4 +1,4 @@
-"""Why llhttp refused a head: the code of the answer."""
+"""The code of the answer to a head that llhttp refused."""
 
 import httptools
 import pytest
@@ -61,7 +61,7 @@ HOST = b"Host: localhost\r\n"
     ],
 )
 def test_a_refused_head_gets_the_code_that_says_why(head: bytes, code: Code) -> None:
-    """Better than 400 for everything; and llhttp did refuse it."""
+    """The code is more precise than 400, and llhttp did refuse the head."""
     whole = head + (HOST if head.endswith(b"\r\n") else b"") + b"\r\n"
 
     assert explain(whole, RULES).code is code
@@ -70,7 +70,7 @@ def test_a_refused_head_gets_the_code_that_says_why(head: bytes, code: Code) -> 
 
 
 def test_a_head_without_a_fault_that_we_know_is_malformed() -> None:
-    """Should llhttp refuse what we would not; so is one without any field."""
+    """The answer is a refusal even if the rules would accept the head."""
     assert explain(b"FOO / HTTP/1.1\r\n\r\n", RULES).code is Code.BAD_REQUEST
     assert (
         explain(b"GET / HTTP/1.1\r\n" + HOST + b"\r\n", RULES).code is Code.BAD_REQUEST
@@ -107,7 +107,7 @@ def test_a_head_without_a_fault_that_we_know_is_malformed() -> None:
     ).map(b"".join)
 )
 def test_it_always_finds_a_refusal_of_the_service_kind(head: bytes) -> None:
-    """Whatever the bytes; never a fault of ours, never a value in the sentence."""
+    """For any bytes the result is a refusal, and its message has no value."""
     refused = explain(head, RULES)
 
     assert isinstance(refused, Refused)

@@ -1,4 +1,4 @@
-"""Request heads, through llhttp as the proxy does it: what goes on, what is refused."""
+"""Request heads, parsed by llhttp: what is forwarded, and what is refused."""
 
 import itertools
 
@@ -98,7 +98,7 @@ IDENTITY = b"Accept-Encoding: identity\r\n"
     ],
 )
 def test_end_to_end_fields_go_on_as_they_came(lines: bytes, forward: bytes) -> None:
-    """Ours are not among them."""
+    """The injected fields are not among them."""
     assert read(raw(lines)).forward == forward
 
 
@@ -119,7 +119,7 @@ CREDENTIALS = [
 @pytest.mark.parametrize("name", CREDENTIALS)
 @pytest.mark.parametrize("around", [b"", b"X: y\r\n"])
 def test_no_credential_of_the_service_goes_on(name: bytes, around: bytes) -> None:
-    """In any spelling, alone or twice, the injected header's name too."""
+    """Credentials are dropped in any spelling, also the injected field's name."""
     rules = RequestRules(header="X-Api-Key")
 
     forward = read(raw(around + (name + b": Bearer x\r\n") * 2), rules).forward
@@ -140,7 +140,7 @@ def test_no_credential_of_the_service_goes_on(name: bytes, around: bytes) -> Non
     ],
 )
 def test_the_body_is_framed_once(lines: bytes, framing: int | None) -> None:
-    """By one field that can be read in one way; an alias does not go on."""
+    """One field frames the body, in one reading; an alias is dropped."""
     head = read(raw(lines))
 
     assert head.framing == framing
@@ -201,7 +201,7 @@ def test_persistence_is_read(version: bytes, lines: bytes, close: bool) -> None:
     ],
 )
 def test_continue_is_awaited_only_before_a_body(lines: bytes, waits: bool) -> None:
-    """RFC 9110, 10.1.1; the field itself is answered here and goes no further."""
+    """RFC 9110, 10.1.1; the field itself is not forwarded."""
     head = read(raw(lines + b"Expect: 100-Continue\r\n"))
 
     assert head.expect_continue is waits
@@ -209,7 +209,7 @@ def test_continue_is_awaited_only_before_a_body(lines: bytes, waits: bool) -> No
 
 
 def test_accept_is_noticed() -> None:
-    """Without it the proxy adds one; nominated away, it is not there."""
+    """Without Accept the proxy adds one; a nominated Accept does not count."""
     assert read(raw(b"Accept: text/csv\r\n")).has_accept
     assert not read(raw(b"")).has_accept
     assert not read(raw(b"Accept: a/b\r\nConnection: accept\r\n")).has_accept
@@ -247,14 +247,14 @@ def test_a_guard_that_is_off_lets_its_fields_pass() -> None:
 
 
 def test_where_answers_must_be_masked_no_coding_is_offered() -> None:
-    """A compressed answer could only be cut."""
+    """A compressed response with a key could only be cut."""
     rules = RequestRules(plain=True)
 
     assert read(raw(b"Accept-Encoding: gzip\r\n"), rules).forward == IDENTITY
 
 
 def test_a_socket_has_its_own_hosts() -> None:
-    """A client of a Unix socket may have no host to name."""
+    """A client of a Unix socket may send an empty Host."""
     rules = RequestRules(socket=True)
 
     assert read(raw(b"", host=b"Host:\r\n"), rules)
@@ -262,8 +262,9 @@ def test_a_socket_has_its_own_hosts() -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller cannot fill the memory with encodings."""
-    monkeypatch.setattr("sidecar.core.http.request_head.REMEMBERED", 20)
+    """A client cannot fill the memory with new values."""
+    for module in ("fields", "request_head"):
+        monkeypatch.setattr(f"sidecar.core.http.{module}.REMEMBERED", 20)
     rules = RequestRules()
     for at in range(100):
         head = raw(
@@ -272,7 +273,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
         assert b"X-%d: y" % at in read(head, rules).forward
-    assert len(rules._actions) == 20
+    assert len(rules._table.actions) == 20
     assert len(rules._encodings) == 20
     assert len(rules._hosts) == 20
 
@@ -319,7 +320,7 @@ NEVER = {
 
 
 def lines_of(forward: bytes) -> list[tuple[bytes, bytes]]:
-    """Take pieces apart again."""
+    """Split lines into names and values."""
     assert not forward or forward.endswith(b"\r\n")
     pairs = [line.partition(b": ") for line in forward.split(b"\r\n")[:-1]]
     return [(name, value) for name, _, value in pairs]
@@ -328,7 +329,7 @@ def lines_of(forward: bytes) -> list[tuple[bytes, bytes]]:
 @given(heads)
 @example(raw(b"Connection: X-A\r\nX-A: 1\r\nAuthorization: x\r\n"))
 def test_whatever_the_service_sends_no_field_of_ours_is_among_it(head: bytes) -> None:
-    """So exactly one credential leaves, and it is the one that we add."""
+    """Exactly one credential reaches the API: the injected one."""
     rules = RequestRules(header="X-Api-Key")
     try:
         parsed = parse_request(head)
@@ -356,7 +357,7 @@ def test_whatever_the_service_sends_no_field_of_ours_is_among_it(head: bytes) ->
 
 @given(heads)
 def test_framing_agrees_with_an_independent_parser(head: bytes) -> None:
-    """What we accept, h11 frames in the same way."""
+    """h11 frames every accepted head in the same way."""
     try:
         result = read(head)
     except (httptools.HttpParserError, Refused):
@@ -383,7 +384,7 @@ def test_framing_agrees_with_an_independent_parser(head: bytes) -> None:
 
 @given(heads, heads)
 def test_what_came_before_does_not_matter(first: bytes, second: bytes) -> None:
-    """The rules remember encodings, and nothing else."""
+    """What the rules remember changes no result."""
     rules = RequestRules()
 
     def outcome(head: bytes, by: RequestRules) -> RequestHead | Code | None:

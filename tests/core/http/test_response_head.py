@@ -1,4 +1,4 @@
-"""The heads of answers, through llhttp: what goes back, what is an error of the API's."""
+"""Response heads, parsed by llhttp: what the client gets, and what is an error."""
 
 import h11
 import httptools
@@ -27,7 +27,7 @@ def read(
 
 
 def test_a_usual_answer_goes_back() -> None:
-    """As it came, less what is for one connection."""
+    """The head is unchanged, without the hop-by-hop fields."""
     head = read(
         raw(
             b"Server: nginx\r\nDate: Tue, 24 Nov 2026 02:41:00 GMT\r\n"
@@ -85,7 +85,7 @@ def test_a_usual_answer_goes_back() -> None:
 def test_fields_go_back_as_they_came_or_not_at_all(
     lines: bytes, forward: bytes
 ) -> None:
-    """No byte of a value is changed or lost."""
+    """Values keep all of their bytes."""
     assert read(raw(lines)).forward == forward
 
 
@@ -121,7 +121,7 @@ def test_fields_go_back_as_they_came_or_not_at_all(
 def test_bodies_are_framed_by_the_book(
     method: bytes, status: int, lines: bytes, framing: int | None, forward: bool
 ) -> None:
-    """RFC 9112, 6.3, and 9110, 8.6 for what Content-Length says without a body."""
+    """RFC 9112, 6.3, and RFC 9110, 8.6 for Content-Length without a body."""
     head = read(raw(lines, b"HTTP/1.1 %d X" % status), method)
 
     assert head.framing == framing
@@ -200,7 +200,7 @@ def test_a_connection_is_used_again_only_by_the_book(
     ],
 )
 def test_the_content_coding_is_read(lines: bytes, coding: bytes) -> None:
-    """The guard must know what it can look into; the field goes back as it came."""
+    """The guard must know the coding; the field goes to the client unchanged."""
     head = read(raw(lines))
 
     assert head.coding == coding
@@ -208,7 +208,7 @@ def test_the_content_coding_is_read(lines: bytes, coding: bytes) -> None:
 
 
 def test_location_is_handed_over_apart() -> None:
-    """It may have to be localised."""
+    """Location is returned apart, because it may be localised."""
     head = read(raw(b"Location: https://api.example/v1/a\r\nA: b\r\n"))
 
     assert head.location == b"https://api.example/v1/a"
@@ -228,7 +228,7 @@ def test_location_is_handed_over_apart() -> None:
     ],
 )
 def test_the_status_line_goes_back(line: bytes, sent: bytes, status: int) -> None:
-    """With the API's reason, also the second time."""
+    """The reason phrase is the API's, also when the line is remembered."""
     rules = ResponseRules()
     for _ in range(2):
         head = read(raw(b"", line), b"GET", rules)
@@ -291,7 +291,7 @@ def test_the_status_line_goes_back(line: bytes, sent: bytes, status: int) -> Non
     ],
 )
 def test_a_malformed_answer_is_the_apis_error(head: bytes, fault: str) -> None:
-    """502 with a code, never 500; also where llhttp would not mind."""
+    """The refusal is `upstream_protocol`, also for what llhttp accepts."""
     fields = [tuple(line.split(b": ", 1)) for line in head[:-4].split(b"\r\n")[1:]]
     with pytest.raises(Refused) as caught:
         RULES.read(head, b"GET", fields)  # type: ignore[arg-type]  # what no parser gives
@@ -301,14 +301,14 @@ def test_a_malformed_answer_is_the_apis_error(head: bytes, fault: str) -> None:
 
 
 def test_a_name_that_is_no_token_is_an_error_without_llhttp() -> None:
-    """The parser refuses it; so do we."""
+    """The parser refuses it, and the rules too."""
     with pytest.raises(Refused):
         RULES.read(raw(b"X Y: z\r\n"), b"GET", [(b"X Y", b"z")])
 
 
 @pytest.mark.parametrize("byte", [*range(0x20), 0x7F])
 def test_no_control_byte_comes_back(byte: int) -> None:
-    """The parser holds fields to it, we the reason; HTAB is a blank (RFC 9110, 5.5)."""
+    """Llhttp checks fields, the rules the reason; HTAB is allowed (RFC 9110, 5.5)."""
     one = bytes([byte])
     for head in (
         raw(b"X: a" + one + b"b\r\n"),
@@ -325,15 +325,15 @@ def test_no_control_byte_comes_back(byte: int) -> None:
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An API cannot fill the memory."""
-    monkeypatch.setattr("sidecar.core.http.response_head.REMEMBERED", 20)
+    """An API cannot fill the memory with new values."""
+    monkeypatch.setattr("sidecar.core.http.fields.REMEMBERED", 20)
     monkeypatch.setattr("sidecar.core.http.response_head._REMEMBERED_LINES", 5)
     rules = ResponseRules()
     for at in range(50):
         head = raw(b"X-%d: y\r\n" % at, b"HTTP/1.1 200 reason %d" % at)
 
         assert read(head, b"GET", rules).forward == b"X-%d: y\r\n" % at
-    assert len(rules._actions) == 20
+    assert len(rules._table.actions) == 20
     assert len(rules._lines) == 5
 
 
@@ -378,7 +378,7 @@ NEVER = {
 def test_whatever_the_api_sends_its_framing_is_not_guessed(
     head: bytes, method: bytes
 ) -> None:
-    """What we accept, h11 frames in the same way; and nothing of ours is in it."""
+    """h11 frames every accepted head in the same way; no private field passes."""
     try:
         result = read(head, method)
     except (httptools.HttpParserError, Refused):

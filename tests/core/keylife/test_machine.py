@@ -28,7 +28,7 @@ def test_the_first_key_serves_at_once() -> None:
     assert living.version == "v2"
     assert living.current.generation == 1
     assert living.records == []
-    assert living.looks == [RefreshResult.CHANGED]
+    assert living.results == [RefreshResult.CHANGED]
 
 
 def test_an_unchanged_version_is_not_fetched() -> None:
@@ -38,7 +38,7 @@ def test_an_unchanged_version_is_not_fetched() -> None:
     living.describe("v2", "v1")
 
     assert living.count(Fetch(CURRENT)) == 1
-    assert living.looks[-1] is RefreshResult.UNCHANGED
+    assert living.results[-1] is RefreshResult.UNCHANGED
     assert living.alarms[Timer.REFRESH] == living.at + 300
 
 
@@ -197,7 +197,7 @@ def test_a_spoiled_value_never_replaces_a_key() -> None:
 
     assert spoiled is living.state is State.REJECTED
     assert living.version == "v2"
-    assert living.looks[-2:] == [RefreshResult.INVALID, RefreshResult.INVALID]
+    assert living.results[-2:] == [RefreshResult.INVALID, RefreshResult.INVALID]
     assert living.count(Fetch(CURRENT)) == 2
 
 
@@ -278,7 +278,7 @@ def test_a_fetch_that_gives_the_version_in_use_changes_nothing() -> None:
     living.describe("v3", "v2")
     living.load(key("v2"))
 
-    assert living.looks[-1] is RefreshResult.UNCHANGED
+    assert living.results[-1] is RefreshResult.UNCHANGED
     assert living.version == "v2"
 
 

@@ -98,7 +98,7 @@ def test_a_changed_version_is_put_into_use_and_the_call_sent_again() -> None:
 def test_another_key_restores_what_an_outage_spent() -> None:
     """The next emergency finds every look that it may need."""
     living = serving()
-    allowance = living.life.recovery.allowance
+    allowance = living.life.recovery.token_bucket
     allowance.spent = allowance.size - 1.0
     allowance.counted_at = living.at
     living.challenge()
@@ -215,7 +215,7 @@ def test_a_failed_trial_lets_the_401_through() -> None:
     living.tried(trial_of(living, first), False)
 
     assert living.verdicts[second] == PASS
-    assert living.state is State.REJECTED
+    assert living.state is State.REFUSED
     assert living.version == "v2"
 
 
@@ -271,7 +271,7 @@ def test_a_trial_that_nobody_ends_is_given_up() -> None:
     living.ring(Timer.RECOVERY)
 
     assert handed
-    assert living.state is State.REJECTED
+    assert living.state is State.REFUSED
 
 
 def test_a_trial_that_outlives_its_round_still_counts() -> None:
@@ -318,7 +318,7 @@ def test_with_no_other_key_the_401_goes_through() -> None:
     living.describe("v1", None)
 
     assert living.verdicts[ticket] == PASS
-    assert living.state is State.REJECTED
+    assert living.state is State.REFUSED
 
 
 def test_a_spoiled_previous_value_is_no_other_key() -> None:
@@ -469,7 +469,7 @@ def test_an_innocent_key_is_not_given_up_for_an_unproven_candidate() -> None:
     living.look("v3", "v2")
     living.probe(None, "v3")
     living.pass_time(6)
-    living.at = min(living.at, living.life.recovery.innocent_until - 1)
+    living.at = min(living.at, living.life.recovery.proven_until - 1)
     ticket = living.challenge()
     living.probe(True, "v2")
 
@@ -514,7 +514,7 @@ def test_when_the_candidate_gives_no_answer_either_it_is_put_into_use() -> None:
     living.ring(Timer.REFRESH)
     living.look("v3", "v2")
     living.probe(None, "v3")
-    living.at = living.life.recovery.innocent_until - 1
+    living.at = living.life.recovery.proven_until - 1
     ticket = living.challenge()
     living.probe(False, "v2")
     living.describe("v3", "v2")
@@ -535,7 +535,7 @@ def test_a_refused_key_is_probed_until_it_works_again() -> None:
     living.ring(Timer.PROBE)
     living.probe(True)
 
-    assert still is State.REJECTED
+    assert still is State.REFUSED
     assert living.state is State.FRESH
 
 
@@ -605,7 +605,7 @@ def test_a_call_that_fails_tells_nothing_new(proved: bool | None) -> None:
     living = refused()
     living.tried(living.current, proved)
 
-    assert living.state is State.REJECTED
+    assert living.state is State.REFUSED
 
 
 # Calls that draw a 401 whatever the key.
@@ -651,9 +651,9 @@ def test_a_401_on_another_call_is_news(probing: bool) -> None:
 
     assert living.verdicts[ticket] == Replay(living.current, "replay")
     # With another key everything is open again.
-    assert living.life.recovery.round is None
+    assert living.life.recovery.attempt is None
     living.challenge(call=b"GET /admin")
-    assert living.life.recovery.round is not None
+    assert living.life.recovery.attempt is not None
 
 
 def test_a_second_401_before_another_call_succeeds_forgets_nothing() -> None:
@@ -667,7 +667,7 @@ def test_a_second_401_before_another_call_succeeds_forgets_nothing() -> None:
         living.tried(living.current, True, b"GET /x")
         living.challenge(call=b"GET /admin")
 
-    assert living.life.recovery.round is None
+    assert living.life.recovery.attempt is None
     assert living.count(Describe()) == looks
 
 
@@ -728,7 +728,7 @@ def test_what_was_at_fault_is_asked_anew_after_a_while() -> None:
     living.pass_time(301)
     living.challenge(call=b"GET /admin")
 
-    assert living.life.recovery.round is not None
+    assert living.life.recovery.attempt is not None
 
 
 def test_few_calls_are_remembered() -> None:
@@ -741,7 +741,7 @@ def test_few_calls_are_remembered() -> None:
     assert not own.explains(b"GET /0", 1.0)
     assert own.knows(b"GET /%d" % MOST)
     assert own.explains(b"GET /%d" % MOST, 1.0)
-    assert not own.take_news(b"", 1.0)
+    assert not own.take_attempt(b"", 1.0)
 
 
 def test_an_older_key_is_not_replayed_with_a_burned_one() -> None:
@@ -769,7 +769,7 @@ def test_a_source_that_says_no_is_asked_once(result: RefreshResult) -> None:
     living.fail(result)
 
     assert living.verdicts[ticket] == PASS
-    assert living.state is State.REJECTED
+    assert living.state is State.REFUSED
 
 
 @pytest.mark.parametrize("result", [RefreshResult.UNREACHABLE, RefreshResult.THROTTLED])
@@ -931,7 +931,7 @@ def test_a_round_that_waits_for_nothing_holds_no_call() -> None:
     second = living.challenge()
 
     assert living.verdicts == {first: PASS, second: PASS}
-    assert living.life.recovery.round is None
+    assert living.life.recovery.attempt is None
 
 
 # Calls that leave.

@@ -1,4 +1,4 @@
-"""Compressed answers: looked into before a byte of them leaves, bounded, never trusted."""
+"""Compressed answers are searched before a byte leaves, in bounded memory and time."""
 
 import contextlib
 import gzip
@@ -28,7 +28,7 @@ def raw_deflate(data: bytes) -> bytes:
 
 
 def inspect(kind: bytes, pieces: list[bytes]) -> bytes:
-    """Return what leaves."""
+    """Return the bytes that leave."""
     inspector = Inspector(NEEDLES, kind)
     return b"".join([inspector.feed(piece) for piece in pieces]) + inspector.flush()
 
@@ -72,7 +72,7 @@ FORMS = [
 def test_a_clean_answer_leaves_byte_for_byte(
     kind: bytes, compress: Compress, size: int
 ) -> None:
-    """Whole or in pieces, in every form that clients accept."""
+    """This holds for every coding that clients accept, whole or in pieces."""
     data = compress(BODY)
 
     assert inspect(kind, cut(data, size)) == data
@@ -90,13 +90,13 @@ def test_a_clean_answer_leaves_byte_for_byte(
 def test_a_key_in_any_place_ends_the_answer(
     kind: bytes, compress: Compress, size: int, text: str
 ) -> None:
-    """Between other data, and across the borders of pieces and members."""
+    """The key may be split over pieces and members."""
     for body in (text.encode(), BODY + text.encode() + BODY, text.encode() + BODY):
         assert "holds the API key" in refusal(kind, cut(compress(body), size))
 
 
 def leaked(pieces: list[bytes]) -> bytes:
-    """Return what a client could decode of what left before the refusal."""
+    """Return what a client can decode of the bytes before the refusal."""
     inspector = Inspector(NEEDLES, b"gzip")
     engine = zlib.decompressobj(31)
     out = b""
@@ -110,11 +110,11 @@ def leaked(pieces: list[bytes]) -> bytes:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 10, 40, 70, 110, 160])
 def test_not_even_the_beginning_of_a_key_leaves(size: int) -> None:
-    """What could become a key waits, although it is none yet."""
+    """A possible beginning of a key waits."""
     engine = zlib.compressobj(wbits=31)
     data = b""
     for byte in (b'{"a": "b"}\n' * 9 + KEY.encode() + b"\n").decode():
-        # Flushed after each character: a client can decode all that it has.
+        # Flushed after each character: a client can decode every byte at once.
         data += engine.compress(byte.encode()) + engine.flush(zlib.Z_SYNC_FLUSH)
 
     assert b"fln" not in leaked(cut(data, size))
@@ -123,7 +123,7 @@ def test_not_even_the_beginning_of_a_key_leaves(size: int) -> None:
 def test_what_decodes_to_much_is_decoded_to_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also what zlib has taken in and not yet given out."""
+    """Input that zlib has read but not yet decoded is searched, too."""
     monkeypatch.setattr(compressed, "STEP", 10)
     clean = b"a" * 5000
     inspector = Inspector(NEEDLES, b"deflate")
@@ -162,19 +162,19 @@ def test_an_event_leaves_at_once() -> None:
 def test_what_cannot_be_decoded_does_not_pass(
     kind: bytes, data: bytes, reason: str
 ) -> None:
-    """A client may be more tolerant than we are, and see what we did not."""
+    """A more tolerant client might decode it."""
     assert reason in refusal(kind, [data])
     assert reason in refusal(kind, cut(data, 1))
 
 
 @pytest.mark.parametrize("kind", [b"br", b"zstd", b"gzip, gzip", b"compress"])
 def test_other_codings_do_not_pass(kind: bytes) -> None:
-    """They were not offered to the API; it must not send them."""
-    assert "looked into" in refusal(kind, [])
+    """The sidecar did not offer them to the API."""
+    assert "coding cannot be decoded" in refusal(kind, [])
 
 
 def test_plain_text_in_a_gzip_header_is_searched() -> None:
-    """A name or comment in it is never decoded, but a client may show it."""
+    """The decoder ignores its name and comment, but a client may show them."""
     member = gzip.compress(BODY)
     named = member[:3] + b"\x08" + member[4:10] + KEY.encode() + b"\0" + member[10:]
 
@@ -184,7 +184,7 @@ def test_plain_text_in_a_gzip_header_is_searched() -> None:
 
 
 def test_a_cut_stream_keeps_nothing_back() -> None:
-    """The end of the answer sets free what waited."""
+    """The waiting bytes leave at the end of the answer."""
     data = gzip.compress(BODY)[:-20]
 
     assert inspect(b"gzip", cut(data, 11)) == data
@@ -193,7 +193,7 @@ def test_a_cut_stream_keeps_nothing_back() -> None:
 
 
 def test_a_bomb_is_refused_early() -> None:
-    """Ratios beyond all text would block the loop for seconds."""
+    """A higher ratio than that of text would block the loop for seconds."""
     data = zlib.compress(bytes(4 * FREE), 9)
     inspector = Inspector(NEEDLES, b"deflate")
 
@@ -201,14 +201,14 @@ def test_a_bomb_is_refused_early() -> None:
         for piece in cut(data, 4096):
             inspector.feed(piece)
 
-    with pytest.raises(Refused, match="proportion"):
+    with pytest.raises(Refused, match="grows too much"):
         feed_all()
 
     assert inspector._out <= FREE + compressed.STEP
 
 
 def test_a_large_answer_of_text_is_no_bomb() -> None:
-    """Well beyond the free part, at a ratio that text has."""
+    """It exceeds `FREE` at a ratio of text."""
     words = random.Random(7)
     body = b"".join(b'{"id": "%032x"}' % words.getrandbits(128) for _ in range(40_000))
     data = zlib.compress(body * 10, 1)
@@ -217,13 +217,13 @@ def test_a_large_answer_of_text_is_no_bomb() -> None:
 
 
 def test_a_stream_that_only_waits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waits is bounded: empty blocks after the beginning of a key."""
+    """Empty blocks after the beginning of a key make bytes wait: their number is bounded."""
     monkeypatch.setattr(compressed, "MAX_HELD", 1000)
     engine = zlib.compressobj(wbits=31)
     data = engine.compress(b"fln_live_0") + engine.flush(zlib.Z_SYNC_FLUSH)
     data += b"\x00\x00\x00\xff\xff" * 1000  # RFC 1951, 3.2.4: stored, of length 0
 
-    assert "hides" in refusal(b"gzip", cut(data, 50))
+    assert "beginning of a key" in refusal(b"gzip", cut(data, 50))
 
 
 bodies = st.lists(
@@ -256,6 +256,6 @@ def test_any_split_gives_the_same_verdict(
 
 @given(st.binary(max_size=80), st.sampled_from([b"gzip", b"deflate"]))
 def test_noise_raises_nothing_else(data: bytes, kind: bytes) -> None:
-    """No bytes make it fail in another way."""
+    """Arbitrary bytes raise nothing but a refusal."""
     with contextlib.suppress(Refused):
         inspect(kind, cut(data, 9))

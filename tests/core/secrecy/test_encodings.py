@@ -59,15 +59,15 @@ keys = st.text(visible, min_size=8, max_size=40)
     ],
 )
 def test_what_encoders_make_of_a_key_is_known(encoded: str) -> None:
-    """Each encoder's output is one of the encodings, whole."""
+    """The output of each encoder is one of the encodings."""
     assert encoded.encode() in encodings(KEY.encode())
 
 
 @given(keys, st.binary(max_size=9), st.binary(max_size=9))
-def test_base64_of_anything_around_a_key_holds_a_spelling(
+def test_base64_of_anything_around_a_key_holds_a_encoding(
     key: str, before: bytes, after: bytes
 ) -> None:
-    """Wherever the key stands in what is encoded, in both alphabets."""
+    """The key may stand anywhere in the encoded bytes, in both alphabets."""
     known = encodings(key.encode())
     raw = before + key.encode() + after
 
@@ -76,7 +76,7 @@ def test_base64_of_anything_around_a_key_holds_a_spelling(
 
 
 @given(keys)
-def test_base64_of_a_header_value_holds_a_spelling(key: str) -> None:
+def test_base64_of_a_header_value_holds_a_encoding(key: str) -> None:
     """`Bearer <key>` and Basic credentials, as an API may echo them."""
     known = encodings(key.encode())
 
@@ -85,8 +85,8 @@ def test_base64_of_a_header_value_holds_a_spelling(key: str) -> None:
 
 
 @given(keys)
-def test_a_base64_spelling_misses_no_whole_byte_but_the_ends(key: str) -> None:
-    """What stays visible beside a masked spelling tells at most a part of two bytes."""
+def test_a_base64_encoding_misses_no_whole_byte_but_the_ends(key: str) -> None:
+    """The characters beside a masked encoding reveal at most a part of two bytes."""
     raw = key.encode()
     for offset in range(3):
         encoded = base64.b64encode(b"?" * offset + raw)
@@ -98,14 +98,14 @@ def test_a_base64_spelling_misses_no_whole_byte_but_the_ends(key: str) -> None:
 
 
 @given(keys)
-def test_every_key_has_spellings_in_visible_ascii(key: str) -> None:
-    """No key makes it fail, and the key itself is among them."""
+def test_every_key_has_encodings_in_visible_ascii(key: str) -> None:
+    """Every key has encodings, and the key itself is one of them."""
     known = encodings(key.encode())
 
     assert key.encode() in known
     assert all(one.isascii() and one.decode().isprintable() for one in known)
 
 
-def test_a_usual_key_has_few_spellings() -> None:
-    """The search costs by their number: most encoders leave such a key as it is."""
+def test_a_usual_key_has_few_encodings() -> None:
+    """Most encoders do not change such a key. The search costs more with every encoding."""
     assert len(encodings(b"fln_live_0123456789abcdefABCDEF")) == 8

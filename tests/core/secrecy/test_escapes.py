@@ -1,4 +1,4 @@
-"""Escapes come off one layer at a time, and every character keeps its place."""
+"""Escapes are decoded one layer at a time, and every character keeps its offset."""
 
 import json
 from collections.abc import Callable
@@ -38,9 +38,9 @@ PUT_ON: Final[dict[str, Callable[[str], str]]] = {
 
 
 @given(text=st.text(), wear=st.lists(st.sampled_from("pjh"), max_size=LAYERS))
-def test_what_was_put_on_comes_off(text: str, wear: list[str]) -> None:
-    """Whatever was put over what, up to the number of layers."""
-    worn = ascii(text)[1:-1]  # an alphabet of its own, so that quoting is exact
+def test_every_layer_is_decoded(text: str, wear: list[str]) -> None:
+    """This holds for any order of escapes, up to `LAYERS`."""
+    worn = ascii(text)[1:-1]  # ASCII, so that quoting is exact
     bare = worn
     for one in wear:
         worn = PUT_ON[one](worn)
@@ -49,8 +49,8 @@ def test_what_was_put_on_comes_off(text: str, wear: list[str]) -> None:
 
 
 @given(text=st.text("ab%41\\u0&#;x", max_size=30))
-def test_every_character_keeps_its_place(text: str) -> None:
-    """Offsets rise, the end is the end, and what is no escape is itself."""
+def test_every_character_keeps_its_offset(text: str) -> None:
+    """Offsets rise to the end, and a character without an escape is itself."""
     for layer, origin in layers(text):
         if origin is None:
             assert layer == text

@@ -1,4 +1,4 @@
-"""What must not be seen: which encodings are found, and what stands in their place."""
+"""Which encodings of a key are found, and how they are masked."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ AWKWARD = "a/b+c&d<e>'f\"g\\h=i~j%k"
 
 
 def needles(*keys: str, prefix: str = "") -> KeyMatcher:
-    """Make needles of keys."""
+    """Make the matcher of some keys."""
     return KeyMatcher([Secret(key) for key in keys], prefix)
 
 
@@ -38,7 +38,7 @@ def needles(*keys: str, prefix: str = "") -> KeyMatcher:
     ],
 )
 def test_a_key_is_overwritten_with_its_own_length(text: str) -> None:
-    """Nothing of it is left, and Content-Length holds."""
+    """No part of it remains, and Content-Length stays right."""
     found = needles(KEY, OLD, AWKWARD)
 
     masked = found.mask(text.encode())
@@ -49,7 +49,7 @@ def test_a_key_is_overwritten_with_its_own_length(text: str) -> None:
 
 
 def test_a_key_with_the_mask_in_it_is_masked_with_another_byte() -> None:
-    """Else masked bytes could make up a key again."""
+    """Otherwise masked bytes could form a key."""
     found = needles("********a*******a")
     data = b"********a*******a*******a"
 
@@ -58,7 +58,7 @@ def test_a_key_with_the_mask_in_it_is_masked_with_another_byte() -> None:
 
 
 @pytest.mark.parametrize("key", ["test", "1234567", ""])
-def test_a_short_key_is_not_looked_for(key: str) -> None:
+def test_a_short_key_is_not_searched_for(key: str) -> None:
     """Masking `test` everywhere would spoil answers; such a key is no secret."""
     found = needles(key)
 
@@ -67,8 +67,8 @@ def test_a_short_key_is_not_looked_for(key: str) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 100_000])
-def test_keys_that_begin_alike_are_told_apart(size: int) -> None:
-    """They are looked for together, in little data; what they share is no key."""
+def test_keys_with_the_same_beginning_are_distinguished(size: int) -> None:
+    """They are searched for together; their common beginning is no key."""
     found = needles(KEY, OLD, f"{KEY}-longer")
     rest = b"." * size
 
@@ -81,19 +81,19 @@ def test_keys_that_begin_alike_are_told_apart(size: int) -> None:
 
 
 def test_no_keys_mask_nothing() -> None:
-    """Before the first key there is nothing to look for."""
+    """Before the first key there is nothing to search for."""
     assert needles().mask(b"anything") == b"anything"
     assert not needles().within(b"anything")
 
 
-def test_needles_do_not_show_what_they_are() -> None:
-    """A `repr` in a log is no leak."""
+def test_a_matcher_does_not_show_its_keys() -> None:
+    """Its `repr` shows no needle."""
     assert KEY not in repr(needles(KEY))
     assert repr(needles(KEY)) == "KeyMatcher(8 encodings)"
 
 
-def test_the_tripwire_knows_keys_and_not_what_looks_like_one() -> None:
-    """A service may hold keys of others; it must not hold ours."""
+def test_the_tripwire_matches_known_keys_only() -> None:
+    """A service may hold other keys, but not the injected one."""
     found = needles(KEY, prefix="fln_live_")
 
     assert found.within(NEW.encode())
@@ -102,7 +102,7 @@ def test_the_tripwire_knows_keys_and_not_what_looks_like_one() -> None:
 
 
 def test_a_prefix_of_other_characters_is_found_again_after_a_token() -> None:
-    """Where a token may end within a prefix, the next one is not missed."""
+    """A token may end inside a prefix: the next prefix is found."""
     found = needles(prefix="key:")
     data = b"key:" + b"a" * 20 + b"key:" + b"b" * 20
 
@@ -110,14 +110,14 @@ def test_a_prefix_of_other_characters_is_found_again_after_a_token() -> None:
 
 
 def test_many_prefixes_take_linear_time() -> None:
-    """A hostile answer cannot make the guard slow: this took minutes if quadratic."""
+    """A hostile answer cannot slow the guard: quadratic time would take minutes."""
     found = needles(prefix="fln_live_")
 
     assert found.mask(b"fln_live_" * 100_000) == b"fln_live_" + b"*" * 899_991
 
 
 def test_more_needles_than_one_search_takes_are_all_found() -> None:
-    """Keys of awkward characters have many encodings; each is found, and nothing else."""
+    """Keys of special characters have many encodings; each of them is found."""
     keys = [f"fl!n#{number}'()*+,-./:;<=>?@[]^_`{{|}}~$&ab" for number in range(3)]
     needles = KeyMatcher([Secret(key) for key in keys], "fln_")
     assert len(needles.all) > 2 * 64

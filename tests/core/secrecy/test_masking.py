@@ -1,4 +1,4 @@
-"""The reflection guard: no key survives, in any spelling, however an answer comes."""
+"""The reflection guard masks a key in every encoding, however an answer is split."""
 
 import itertools
 import re
@@ -14,19 +14,19 @@ KEY = "fln_live_0123456789abcdefXYZ"
 
 
 def needles(*keys: str, prefix: str = "") -> KeyMatcher:
-    """Make needles of keys."""
+    """Make the matcher of some keys."""
     return KeyMatcher([Secret(key) for key in keys], prefix)
 
 
 def fed(found: KeyMatcher, pieces: list[bytes]) -> tuple[bytes, int]:
-    """Return an answer as it leaves, and the hits."""
+    """Return the answer that leaves, and the number of hits."""
     masker = Masker(found)
     out = b"".join([masker.feed(piece) for piece in pieces]) + masker.flush()
     return out, masker.hits
 
 
 def model(found: KeyMatcher, data: bytes) -> bytes:
-    """Mask in the most stupid way: every place of every needle, then tokens."""
+    """Mask in the simplest way: every place of every needle, then tokens."""
     hidden: set[int] = set()
     for needle in found.all:
         for at in range(len(data)):
@@ -54,13 +54,13 @@ def model(found: KeyMatcher, data: bytes) -> bytes:
         pytest.param(b"", id="nothing"),
     ],
 )
-def test_what_cannot_begin_a_key_leaves_at_once(data: bytes) -> None:
-    """Events do not wait for the next one, and are not copied."""
+def test_data_that_cannot_begin_a_key_leaves_at_once(data: bytes) -> None:
+    """Events do not wait for the next one and are not copied."""
     assert Masker(needles(KEY)).feed(data) is data
 
 
 def test_an_end_that_may_begin_a_key_waits_for_the_next_piece() -> None:
-    """Not a byte of a key leaves before it is known not to be one."""
+    """No byte leaves while it may be part of a key."""
     masker = Masker(needles(KEY))
 
     assert masker.feed(b"see " + KEY[:10].encode()) == b"see "
@@ -71,12 +71,12 @@ def test_an_end_that_may_begin_a_key_waits_for_the_next_piece() -> None:
 
 
 def test_a_whole_key_at_the_end_does_not_wait() -> None:
-    """Only the beginning of one does."""
+    """Only the beginning of a key waits."""
     assert Masker(needles(KEY + "7")).feed(KEY.encode() + b"7") == b"*" * 29
 
 
-def test_the_end_of_the_answer_sets_free_what_waits() -> None:
-    """Half a key at the end is not a key."""
+def test_waiting_bytes_leave_at_the_end_of_the_answer() -> None:
+    """The beginning of a key at the end is no key."""
     masker = Masker(needles(KEY))
 
     assert masker.feed(KEY[:-1].encode()) == b""
@@ -84,8 +84,8 @@ def test_the_end_of_the_answer_sets_free_what_waits() -> None:
     assert masker.flush() == b""
 
 
-def test_at_most_the_longest_spelling_waits() -> None:
-    """What is held is bounded, whatever comes."""
+def test_at_most_the_longest_encoding_waits() -> None:
+    """The number of held bytes is bounded for any data."""
     found = needles(KEY)
     masker = Masker(found)
 
@@ -119,7 +119,7 @@ NEW = "fln_live_" + "N3wK3y" * 5
     ],
 )
 def test_a_key_that_was_just_made_is_masked(text: str, masked: str) -> None:
-    """It is shown once, by an answer: not to the service."""
+    """The API shows it once; the service does not see it."""
     found = needles(KEY, prefix="fln_live_")
 
     for size in (1, 2, 7, 10, len(text)):
@@ -128,7 +128,7 @@ def test_a_key_that_was_just_made_is_masked(text: str, masked: str) -> None:
 
 
 def test_a_long_token_is_masked_as_it_comes() -> None:
-    """Nothing waits once a token is long enough to be a key."""
+    """No byte waits when the token is long enough to be a key."""
     masker = Masker(needles(prefix="fln_live_"))
 
     assert masker.feed(b"fln_live_" + b"x" * 20) == b"fln_live_" + b"*" * 20
@@ -137,7 +137,7 @@ def test_a_long_token_is_masked_as_it_comes() -> None:
     assert masker.hits == 1
 
 
-# Properties: answers made of pieces of keys, so that borders and overlaps are common.
+# Properties: answers consist of pieces of keys, so that borders and overlaps are common.
 
 SMALL = ["abababab", "babababc", "ab/ab%ab", "aaaaaaaa*"]
 
@@ -167,7 +167,7 @@ cuts = st.lists(st.integers(0, 10_000), max_size=12)
 @given(pieces_of(*SMALL), cuts)
 @example(b"abababababababc", [8])
 def test_any_split_of_any_answer_is_masked_alike(data: bytes, where: list[int]) -> None:
-    """The pieces change nothing, no needle survives, and no other byte changes."""
+    """The split changes nothing, no needle remains, and no other byte changes."""
     found = needles(*SMALL)
 
     whole, hits = fed(found, [data])
@@ -193,7 +193,7 @@ tokens = st.lists(
 @given(tokens, cuts)
 @example(b"fln_live_live_0123456789abcde", [9, 15])
 def test_any_split_masks_new_keys_alike(data: bytes, where: list[int]) -> None:
-    """The same with a prefix: the model says what is hidden."""
+    """The same with a prefix: the model defines the result."""
     found = needles(KEY, "live_0123456789abcdef", prefix="fln_live_")
 
     whole, hits = fed(found, [data])
@@ -214,13 +214,13 @@ def test_any_split_masks_new_keys_alike(data: bytes, where: list[int]) -> None:
 def test_any_key_in_any_answer_is_gone(
     key: str, before: bytes, after: bytes, where: list[int]
 ) -> None:
-    """Whatever the key and whatever stands around it."""
+    """This holds for any key and any text around it."""
     found = needles(key)
-    for spelling in found.all:
-        data = before + spelling + after
+    for encoding in found.all:
+        data = before + encoding + after
 
         out, hits = fed(found, splits(data, where))
 
         assert hits
         assert len(out) == len(data)
-        assert spelling not in out or set(key) == {"*"}
+        assert encoding not in out or set(key) == {"*"}

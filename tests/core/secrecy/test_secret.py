@@ -1,4 +1,4 @@
-"""What a secret shows, what becomes one, and what is refused."""
+"""How a secret is shown, and which values are accepted or refused."""
 
 import copy
 import json
@@ -29,7 +29,7 @@ MEMBER = SecretRules(json_key="api_key")
 VISIBLE = st.text(
     st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=60
 )
-"""What keys are made of."""
+"""The characters of keys."""
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ VISIBLE = st.text(
     ],
 )
 def test_a_good_value_becomes_its_key(raw: str, rules: SecretRules, key: str) -> None:
-    """A key is taken as it is, but for one newline at its end."""
+    """A key is not changed, except for one newline at its end."""
     secret = parse_secret(raw, rules)
 
     assert secret.reveal() == key
@@ -127,7 +127,7 @@ def test_a_good_value_becomes_its_key(raw: str, rules: SecretRules, key: str) ->
 def test_a_bad_value_is_refused_by_the_rule_it_breaks(
     raw: str | bytes, rules: SecretRules, rule: str
 ) -> None:
-    """The message names the rule; the remedy says what to do."""
+    """The message names the rule and the remedy."""
     with pytest.raises(SecretRejected) as caught:
         parse_secret(raw, rules)
 
@@ -136,7 +136,7 @@ def test_a_bad_value_is_refused_by_the_rule_it_breaks(
 
 
 def test_an_api_with_another_scheme_may_have_keys_that_begin_with_bearer() -> None:
-    """Only the scheme that is sent would be sent twice."""
+    """Only the scheme of the header would be sent twice."""
     secret = parse_secret("Bearer:abc", SecretRules(scheme="Token"))
 
     assert secret.reveal() == "Bearer:abc"
@@ -149,7 +149,7 @@ def test_a_bare_key_has_no_scheme_to_begin_with() -> None:
 
 @given(VISIBLE)
 def test_a_refusal_holds_nothing_of_the_value(text: str) -> None:
-    """Neither the message nor the traceback nor the context tells the value."""
+    """Message, traceback and context do not show the value."""
     value = f"zq{text}\x00{text}qz"
     with pytest.raises(SecretRejected) as caught:
         parse_secret(value, PLAIN)
@@ -161,7 +161,7 @@ def test_a_refusal_holds_nothing_of_the_value(text: str) -> None:
 
 @given(st.text(max_size=200))
 def test_a_refused_json_value_does_not_live_on_in_the_context(text: str) -> None:
-    """The error of json holds the document, so it must not be chained."""
+    """The exception of json holds the document, so it is not chained."""
     try:
         parse_secret(text, MEMBER)
     except SecretRejected as rejected:
@@ -174,7 +174,7 @@ def test_a_refused_json_value_does_not_live_on_in_the_context(text: str) -> None
 
 @given(st.one_of(st.text(max_size=300), st.binary(max_size=50)), st.booleans())
 def test_hostile_values_raise_nothing_else(raw: str | bytes, member: bool) -> None:
-    """Whatever a source gives, it becomes a visible key or is refused."""
+    """Any value of a source becomes a visible key or is refused."""
     try:
         secret = parse_secret(raw, MEMBER if member else PLAIN)
     except SecretRejected:
@@ -185,7 +185,7 @@ def test_hostile_values_raise_nothing_else(raw: str | bytes, member: bool) -> No
 
 @given(st.recursive(st.none() | st.text(), lambda x: st.dictionaries(st.text(), x)))
 def test_hostile_json_raises_nothing_else(document: object) -> None:
-    """Whatever JSON a source gives, the member becomes a key or is refused."""
+    """The member of any JSON becomes a key or is refused."""
     try:
         secret = parse_secret(json.dumps(document), SecretRules(json_key="a.b"))
     except SecretRejected:
@@ -196,7 +196,7 @@ def test_hostile_json_raises_nothing_else(document: object) -> None:
 
 @given(VISIBLE, st.sampled_from(["Bearer", "Token", ""]))
 def test_the_header_is_one_line_that_ends_with_the_key(key: str, scheme: str) -> None:
-    """No key that was accepted can add a line or change its own."""
+    """No accepted key can add a line or change its own line."""
     rules = SecretRules(scheme=scheme, header="X-Api-Key")
     try:
         secret = parse_secret(key, rules)
@@ -216,14 +216,14 @@ def test_the_default_header_is_a_bearer_token() -> None:
 
 
 def test_a_fingerprint_is_the_beginning_of_a_version() -> None:
-    """Eight characters tell two versions apart."""
+    """Eight characters distinguish two versions."""
     assert fingerprint_of("01234567-89ab") == "01234567"
     assert digest_of("abc") == "ba7816bf"
 
 
 @pytest.mark.parametrize("form", ["{}", "{!r}", "{!s}", "{!a}", "{:>20}"])
 def test_a_secret_masks_itself(form: str) -> None:
-    """Only `reveal` gives the value."""
+    """Only `reveal` returns the value."""
     shown = form.format(Secret("abc"))
 
     assert "abc" not in shown
@@ -231,14 +231,14 @@ def test_a_secret_masks_itself(form: str) -> None:
 
 
 def test_a_credential_does_not_show_its_header() -> None:
-    """`repr` of what holds a secret is as safe as the secret's own."""
+    """The `repr` of an object that holds a secret does not show it."""
     credential = Credential(Secret("abc"), b"Authorization: Bearer abc", 1, "v", "v")
 
     assert "abc" not in repr(credential)
 
 
 def test_secrets_are_equal_by_value_only() -> None:
-    """A comparison with anything else is no comparison."""
+    """A secret equals no object of another type."""
     assert Secret("abc") == Secret("abc")
     assert Secret("abc") != Secret("abd")
     assert Secret("abc") != "abc"
@@ -246,7 +246,7 @@ def test_secrets_are_equal_by_value_only() -> None:
 
 @pytest.mark.parametrize("use", [hash, pickle.dumps, copy.copy, copy.deepcopy])
 def test_a_secret_cannot_be_hashed_pickled_or_copied(use: object) -> None:
-    """Each would leave the value, or a digest of it, somewhere else."""
+    """Each would store the value, or a digest of it, in another place."""
     assert callable(use)
     with pytest.raises(TypeError):
         use(Secret("abc"))

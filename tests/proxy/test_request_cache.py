@@ -1,11 +1,11 @@
-"""Heads that were seen before: a short way to the same judgment, and a bounded one."""
+"""The cache of requests: the same result as without it, and bounded."""
 
 import pytest
 
+from sidecar.core.http import line_cache
 from sidecar.core.secrecy.key_matcher import KeyMatcher
 from sidecar.core.secrecy.secret import Secret
 from sidecar.errors import Code
-from sidecar.proxy import known_calls
 from sidecar.settings.tables import GuardSettings
 from tests.support.proxy_rig import GET, KEY, OTHER_KEY, ok, running
 
@@ -15,7 +15,7 @@ WITH_OTHER_KEY = (
 
 
 async def test_the_same_call_is_the_same_again() -> None:
-    """What leaves for the tenth time is what left the first time."""
+    """The tenth request reaches the API with the same head as the first."""
     async with running() as proxy:
         client = await proxy.client()
         for _ in range(10):
@@ -23,11 +23,11 @@ async def test_the_same_call_is_the_same_again() -> None:
             await client.answer()
 
         assert len({request.head for request in proxy.requests}) == 1
-        assert len(proxy.server.known) == 1
+        assert len(proxy.server.context.known) == 1
 
 
 async def test_a_known_head_is_searched_again_for_a_new_key() -> None:
-    """A head that was harmless holds a key from the moment that the key is known."""
+    """When a new key is known, remembered heads are searched for it."""
     async with running() as proxy:
         first = await proxy.call(WITH_OTHER_KEY)
         again = await proxy.call(WITH_OTHER_KEY)
@@ -47,11 +47,11 @@ async def test_a_head_with_a_key_is_never_known() -> None:
         await proxy.call(WITH_OTHER_KEY)
 
         assert proxy.stats.rejections[Code.TRIPWIRE] == 2
-        assert len(proxy.server.known) == 0
+        assert len(proxy.server.context.known) == 0
 
 
 async def test_a_refused_head_is_refused_again() -> None:
-    """Only what was admitted is known."""
+    """Only admitted requests are remembered."""
     raw = b"GET /service-accounts/a HTTP/1.1\r\nHost: localhost\r\n\r\n"
     async with running() as proxy:
         client = await proxy.client()
@@ -61,11 +61,11 @@ async def test_a_refused_head_is_refused_again() -> None:
             codes.append((await client.answer()).code)
 
         assert codes == ["operation_denied", "operation_denied"]
-        assert len(proxy.server.known) == 0
+        assert len(proxy.server.context.known) == 0
 
 
 async def test_the_closing_of_a_known_call_is_known() -> None:
-    """`Connection: close` holds for the second call as for the first."""
+    """`Connection: close` also holds for a remembered request."""
     raw = b"GET /contacts HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     async with running() as proxy:
         for _ in range(2):
@@ -78,12 +78,12 @@ async def test_the_closing_of_a_known_call_is_known() -> None:
 
 
 async def test_a_known_call_is_refused_while_draining() -> None:
-    """Known or not: no new call once the end has begun."""
+    """While draining, remembered requests are refused too."""
     async with running() as proxy:
         client = await proxy.client()
         await client.send(GET)
         await client.answer()
-        proxy.server.draining = True
+        proxy.server.context.draining = True
         await client.send(GET)
         answer = await client.answer()
 
@@ -91,8 +91,8 @@ async def test_a_known_call_is_refused_while_draining() -> None:
 
 
 async def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many targets and fields a service makes up."""
-    monkeypatch.setattr(known_calls, "MOST", 8)
+    """The cache stays bounded for any number of targets and fields."""
+    monkeypatch.setattr(line_cache, "MAX_REQUESTS", 8)
     async with running() as proxy:
         proxy.script = proxy.always(ok())
         client = await proxy.client()
@@ -102,11 +102,11 @@ async def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None
                 % (number, number)
             )
             await client.answer()
-            assert 0 < len(proxy.server.known) <= 8
+            assert 0 < len(proxy.server.context.known) <= 8
         long = b"GET /a HTTP/1.1\r\nHost: localhost\r\nX: %b\r\n\r\n" % (b"x" * 2000)
         await client.send(long)
         await client.answer()
-        known = proxy.server.known
+        known = proxy.server.context.known
 
         assert 0 < len(known._fields) <= 8
         assert known.find(long) is None

@@ -1,0 +1,28 @@
+"""What an exchange shows of itself."""
+
+import pytest
+
+from tests.support.memory_transports import ANSWER, REQUESTS, make
+
+
+@pytest.mark.parametrize(("name", "method"), [("client", "GET"), ("post", "POST")])
+def test_the_repr_shows_phase_method_and_status(name: str, method: str) -> None:
+    """It never contains the target, a field or the key."""
+    client, connection = make()
+    request = REQUESTS[name]
+    client.data_received(request)
+    exchange = client._exchange
+    sent = repr(exchange)
+    connection.data_received(ANSWER)
+
+    assert sent == f"<Exchange sent {method} ->"
+    assert repr(exchange) == f"<Exchange ended {method} 200>"
+
+
+def test_a_response_that_is_not_complete_is_relayed() -> None:
+    """The phase and the status are those of the relayed head."""
+    client, connection = make()
+    client.data_received(REQUESTS["bare"])
+    connection.data_received(ANSWER[:-1])
+
+    assert repr(client._exchange) == "<Exchange relayed GET 200>"
