@@ -286,7 +286,11 @@ class Recovery:
         """Take in what the answer to a call says about its key."""
         at, credential, proved = event.at, event.credential, event.proved
         attempt, keys = self.attempt, self.keys
-        if attempt and attempt.phase is RecoveryPhase.TRIAL and same(credential, attempt.other):
+        if (
+            attempt
+            and attempt.phase is RecoveryPhase.TRIAL
+            and same(credential, attempt.other)
+        ):
             return self._react(at, outcome_of(proved))
         if proved and same(credential, keys.in_use):
             keys.refused = False
