@@ -3,10 +3,11 @@ What holds for every test: no blocking call in a loop, a process left as it was,
 where CI asks so.
 """
 
+import gc
 import inspect
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Final
 
 import pytest
@@ -55,6 +56,12 @@ def _process_is_not_hardened() -> Iterator[None]:
     assert read_status().dumpable
 
 
+def pytest_collection_finish() -> None:
+    """Exempt the collected tests from garbage collection: they live to the end."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the session for a skip where every tool must be there."""
@@ -73,7 +80,7 @@ def pytest_terminal_summary(
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_report_to_serializable() -> Iterator[dict[str, Any] | None]:
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
     """Escape what is not UTF-8: pytest-xdist cannot send lone surrogates to its parent."""
     return _encodable((yield))
 
@@ -87,7 +94,8 @@ def _encodable(value: Any) -> Any:
             return type(value)(map(_encodable, value))
         case dict():
             return {name: _encodable(item) for name, item in value.items()}
-    return value
+        case _:
+            return value
 
 
 def _skipped(config: pytest.Config) -> int:

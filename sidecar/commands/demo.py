@@ -46,8 +46,11 @@ def run(args: argparse.Namespace) -> Exit:
             file=sys.stderr,
         )
         return Exit.USAGE
-    # SIGTERM as Ctrl-C: the sidecar's process must not outlive the demo.
+    # SIGTERM as Ctrl-C: the sidecar's process must not outlive the demo. A shell that
+    # starts the demo in the background of a script has it ignore SIGINT.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         ports = environment.Ports(args.port, args.admin_port, args.webhook_port)
         return script.play(_say, ports, once=args.once)

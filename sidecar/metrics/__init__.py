@@ -1,9 +1,9 @@
 """
 Every number that the sidecar exports, in a registry of its own.
 
-`Metrics` is made once by the app and handed out in parts: `upstream()` to a proxy,
-`credential()` to a keeper, `webhook()` to a receiver. Names, types and labels are part
-of our contract: dashboards and alerts are written against them.
+The app makes one `Metrics` and gives each part its own: `upstream()` to a proxy,
+`credential()` to a credential manager, `webhook()` to a receiver. Names, types and labels
+are a contract: dashboards and alerts are written against them.
 """
 
 import asyncio
@@ -65,8 +65,8 @@ class Metrics:
     """The registry and everything in it."""
 
     def __init__(self, version: str) -> None:
-        # For the whole process: a `_created` series per child doubles a scrape and
-        # tells nothing that a dashboard asks for.
+        # For the whole process: a `_created` series per child doubles a scrape, and
+        # no dashboard uses it.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # theirs is untyped
         self.registry = CollectorRegistry()
         self._upstreams: dict[str, UpstreamStats] = {}
@@ -79,13 +79,13 @@ class Metrics:
         self._endpoints: dict[str, WebhookMetrics] = {}
         self._aws = Counter(
             "sidecar_aws_requests",
-            "Requests to AWS, by how they ended.",
+            "Requests to AWS, by result.",
             ("service", "operation", "result"),
             registry=self.registry,
         )
         build = Gauge(
             "sidecar_build_info",
-            "1; the labels tell what runs.",
+            "1; the labels name the version.",
             ("version", "python"),
             registry=self.registry,
         )
@@ -101,7 +101,7 @@ class Metrics:
         return stats
 
     def credential(self, upstream: str) -> CredentialMetrics:
-        """The numbers about the key of one upstream; `missing` until told otherwise."""
+        """The numbers about the key of one upstream; the state is `missing` at first."""
         return CredentialMetrics(self._credentials, upstream)
 
     def webhook(self, endpoint: str) -> WebhookMetrics:

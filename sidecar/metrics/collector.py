@@ -49,13 +49,13 @@ def _operations(upstreams: Mapping[str, UpstreamStats]) -> list[Metric]:
     """The families that have an `operation` label."""
     requests = CounterMetricFamily(
         "sidecar_requests",
-        "Calls of the service, by who made the answer.",
+        "Calls of the service, by the origin of the response.",
         labels=["upstream", "operation", "method", "code", "origin"],
     )
     failures = CounterMetricFamily(
         "sidecar_auth_failures",
-        "401 (who we are was not accepted) and 403 (known, but not allowed) answers"
-        " of the API, as the service saw them.",
+        "401 (the key is not accepted) and 403 (the key is valid, the operation is not"
+        " allowed) responses of the API, as the service received them.",
         labels=["upstream", "operation", "code"],
     )
     seconds = HistogramMetricFamily(
@@ -78,7 +78,7 @@ def _upstreams(upstreams: Mapping[str, UpstreamStats]) -> list[Metric]:
     """The families that are counted per upstream."""
     recovered = CounterMetricFamily(
         "sidecar_recovered_401",
-        "401 answers that the service never saw, because the call was replayed.",
+        "401 responses that the service never received, because the call was replayed.",
         labels=["upstream", "how"],
     )
     overhead = HistogramMetricFamily(

@@ -5,7 +5,7 @@ Rule 1: nothing here knows prometheus-client. One of its children costs about 0.
 per `inc()` (a lock and two attribute chains), and a call touches six numbers.
 Rule 2: the event loop's thread is the only writer, so no lock is needed.
 Rule 3: labels stay bounded. Operations come from the settings, methods from `METHODS`,
-reasons from `Code`; a status code that no standard knows becomes `other`.
+reasons from `Code`; a status code outside 100 to 599 becomes `other`.
 """
 
 from bisect import bisect_left

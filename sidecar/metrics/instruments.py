@@ -53,7 +53,7 @@ class CredentialInstruments:
             "created_timestamp_seconds", "When the source made the key in use."
         )
         self.refreshed = gauge(
-            "refreshed_timestamp_seconds", "The last successful look at the source."
+            "refreshed_timestamp_seconds", "When the source last answered a refresh."
         )
         self.rotate_before = gauge(
             "rotate_before_timestamp_seconds", "When the key in use becomes too old."
@@ -72,7 +72,7 @@ class CredentialInstruments:
         )
         self.cutovers = Counter(
             "sidecar_credential_cutovers",
-            "Changes of the key in use, by how they ended.",
+            "Changes of the key in use, by result.",
             ("upstream", "result"),
             registry=registry,
         )
@@ -123,23 +123,23 @@ class CredentialMetrics:
         self._all.info.labels(self._upstream, source, fingerprint).set(1)
 
     def since(self, timestamp: float) -> None:
-        """The key in use was taken into use at this time."""
+        """Set when the key in use came into use."""
         self._all.since.labels(self._upstream).set(timestamp)
 
     def created(self, timestamp: float | None) -> None:
-        """The source made the key in use at this time; None when it does not tell."""
+        """Set when the source made the key in use; None when it is not known."""
         self._set(self._all.created, timestamp)
 
     def refreshed(self, timestamp: float) -> None:
-        """The last successful look at the source was at this time."""
+        """Set when the source last answered a refresh."""
         self._all.refreshed.labels(self._upstream).set(timestamp)
 
     def rotate_before(self, timestamp: float | None) -> None:
-        """The key in use becomes too old at this time; None when nobody said so."""
+        """Set when the key in use becomes too old; None when no schedule is set."""
         self._set(self._all.rotate_before, timestamp)
 
     def refresh(self, result: RefreshResult) -> None:
-        """Count a look at the source."""
+        """Count a refresh."""
         self._all.refreshes.labels(self._upstream, result.value).inc()
 
     def cutover(self, result: str, seconds: float | None = None) -> None:
@@ -163,7 +163,7 @@ class WebhookInstruments:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.results = Counter(
             "sidecar_webhooks",
-            "Deliveries, by how they ended.",
+            "Deliveries, by result.",
             ("endpoint", "result"),
             registry=registry,
         )

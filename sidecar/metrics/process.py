@@ -8,7 +8,7 @@ from prometheus_client.registry import Collector
 
 class ProcessNumbers(Collector):
     """
-    What `/proc` said last; `refresh` asks it.
+    The last values of `/proc`; `refresh` reads them.
 
     Files are read in `refresh` and never in `collect`, so that a scrape can leave the
     reading to a thread: the event loop does not wait for a file.
@@ -19,7 +19,7 @@ class ProcessNumbers(Collector):
         self._source: Collector | None = None
 
     def refresh(self) -> None:
-        """Read the files; elsewhere than on Linux there are none, and no numbers."""
+        """Read the files. Other systems than Linux have none, and no numbers."""
         if self._source is None:
             # A registry of its own: the constructor registers itself, which collects.
             self._source = ProcessCollector(registry=CollectorRegistry())

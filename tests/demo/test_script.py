@@ -1,6 +1,8 @@
 """The demo, from taken ports to an emergency that costs nothing."""
 
+import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -96,6 +98,21 @@ def test_it_stays_up_until_it_is_told_to_end(number: signal.Signals) -> None:
     assert code == Exit.OK
     assert len(children.split()) == 1
     assert not Path(f"/proc/{children.strip()}").exists()
+
+
+def test_it_ends_by_sigint_though_a_script_started_it_in_the_background() -> None:
+    """A shell without job control ignores SIGINT in its background processes."""
+    script = f"{shlex.join(DEMO)} & echo $!; wait"
+    with subprocess.Popen(
+        ["/bin/sh", "-c", script], stdout=subprocess.PIPE, text=True
+    ) as shell:
+        assert shell.stdout is not None
+        demo = int(shell.stdout.readline())
+        until(shell, "until Ctrl-C")
+        os.kill(demo, signal.SIGINT)
+
+        shell.wait(15)
+        assert not Path(f"/proc/{demo}").exists()
 
 
 def until(demo: subprocess.Popen[str], words: str) -> str:

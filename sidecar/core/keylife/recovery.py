@@ -79,7 +79,7 @@ _ANSWERED: Final = frozenset(
 """Refreshes that the source answered; one that finds a key ends the attempt before."""
 
 
-class Phase(StrEnum):
+class RecoveryPhase(StrEnum):
     """What an attempt waits for."""
 
     CHECK = "check"
@@ -121,7 +121,7 @@ class RecoveryAttempt:
     """One attempt, shared by all calls that drew a 401 on the key in use."""
 
     deadline: float
-    phase: Phase = Phase.REFRESH
+    phase: RecoveryPhase = RecoveryPhase.REFRESH
     calls: set[bytes] = field(default_factory=set)
     """Method and path of the calls."""
     tickets: dict[int, Credential] = field(default_factory=dict)
@@ -147,13 +147,13 @@ class RecoveryAttempt:
     def join(self, at: float, used: Credential, ticket: int) -> Sequence[Command]:
         """Let a call wait with the others; it may have to try the fallback key."""
         self.tickets[ticket] = used
-        if self.phase is not Phase.TRIAL or len(self.tickets) > 1:
+        if self.phase is not RecoveryPhase.TRIAL or len(self.tickets) > 1:
             return ()
         return (self._hand_over(at),) if self.trial_calls else self.hand_trial(at)
 
     def begin_trial(self, at: float, other: Credential) -> Sequence[Command]:
         """Let a call try another key."""
-        self.phase = Phase.TRIAL
+        self.phase = RecoveryPhase.TRIAL
         self.other = other
         self.trial_calls = 0
         return self.hand_trial(at)
@@ -259,20 +259,20 @@ class Recovery:
     def _awaits_probe(self, attempt: RecoveryAttempt, credential: Credential) -> bool:
         """Return whether the attempt waits for a probe of this key."""
         match attempt.phase:
-            case Phase.CHECK:
+            case RecoveryPhase.CHECK:
                 return same(credential, self.keys.in_use)
-            case Phase.PROVE:
+            case RecoveryPhase.PROVE:
                 return same(credential, attempt.other)
             case phase:
                 # The candidate may be void by now, and no other probe would come.
-                return phase is Phase.PROBE_CANDIDATE
+                return phase is RecoveryPhase.PROBE_CANDIDATE
 
     def previous(
         self, at: float, credential: Credential | None, *, passing: bool = False
     ) -> Sequence[Command]:
         """Take in AWSPREVIOUS, or that the source did not give it (perhaps for now)."""
         attempt = self.attempt
-        if attempt is None or attempt.phase is not Phase.FETCH:
+        if attempt is None or attempt.phase is not RecoveryPhase.FETCH:
             return ()
         if credential is None:
             if passing:
@@ -286,7 +286,11 @@ class Recovery:
         """Take in what the answer to a call says about its key."""
         at, credential, proved = event.at, event.credential, event.proved
         attempt, keys = self.attempt, self.keys
-        if attempt and attempt.phase is Phase.TRIAL and same(credential, attempt.other):
+        if (
+            attempt
+            and attempt.phase is RecoveryPhase.TRIAL
+            and same(credential, attempt.other)
+        ):
             return self._react(at, outcome_of(proved))
         if proved and same(credential, keys.in_use):
             keys.refused = False
@@ -355,7 +359,7 @@ class Recovery:
         if not self.probing or self.keys.in_use is None or attempt.checked:
             return None
         attempt.checked = True
-        attempt.phase = Phase.CHECK
+        attempt.phase = RecoveryPhase.CHECK
         return (Probe(self.keys.in_use),)
 
     def step_refresh(
@@ -373,7 +377,7 @@ class Recovery:
         if not self.probing or candidate is None or attempt.candidate_checked:
             return None
         attempt.candidate_checked = True
-        attempt.phase = Phase.PROBE_CANDIDATE
+        attempt.phase = RecoveryPhase.PROBE_CANDIDATE
         return (Probe(candidate),)
 
     def step_other(
@@ -392,7 +396,7 @@ class Recovery:
         if wanted is None or unknown:
             return None
         attempt.tried.add(wanted)
-        attempt.phase = Phase.FETCH
+        attempt.phase = RecoveryPhase.FETCH
         return (Fetch(VersionStage.PREVIOUS),)
 
     def step_backoff(
@@ -401,7 +405,7 @@ class Recovery:
         """Wait, while the source may answer soon."""
         if not attempt.pending or at >= attempt.deadline:
             return None
-        attempt.phase = Phase.BACKOFF
+        attempt.phase = RecoveryPhase.BACKOFF
         attempt.pauses += 1
         return (StartTimer(Timer.RECOVERY, backoff(attempt.pauses, 0.125, 2.0), 0.5),)
 
@@ -409,7 +413,7 @@ class Recovery:
 
     def _refresh(self, at: float, attempt: RecoveryAttempt) -> Sequence[Command]:
         """Read the source, by a refresh that begins from now on."""
-        attempt.phase = Phase.REFRESH
+        attempt.phase = RecoveryPhase.REFRESH
         attempt.refreshed = True
         timer = StartTimer(Timer.RECOVERY, PATIENCE_SECONDS)
         number = attempt.refresh_number
@@ -448,7 +452,7 @@ class Recovery:
         attempt.other = credential
         if not self.probing:
             return attempt.begin_trial(at, self.keys.number(credential))
-        attempt.phase = Phase.PROVE
+        attempt.phase = RecoveryPhase.PROVE
         return (Probe(credential),)
 
     def try_other(self, at: float, attempt: RecoveryAttempt) -> Sequence[Command]:
@@ -534,28 +538,28 @@ _STEPS: Final[tuple[_Step, ...]] = (
 )
 """What an attempt tries, in this order; a step returns None when it has nothing to do."""
 
-_REACTIONS: Final[Mapping[tuple[Phase, Outcome], _Reaction]] = MappingProxyType(
+_REACTIONS: Final[Mapping[tuple[RecoveryPhase, Outcome], _Reaction]] = MappingProxyType(
     {
-        (Phase.CHECK, Outcome.PROVEN): Recovery.key_proven,
-        (Phase.CHECK, Outcome.REFUSED): Recovery.next_step,
-        (Phase.CHECK, Outcome.UNDECIDED): Recovery.next_step,
-        (Phase.REFRESH, Outcome.ANSWERED): Recovery.next_step,
-        (Phase.REFRESH, Outcome.FAILED): Recovery.next_step,
-        (Phase.REFRESH, Outcome.TIMER): Recovery.refresh_late,
-        (Phase.PROBE_CANDIDATE, Outcome.PROVEN): Recovery.next_step,
-        (Phase.PROBE_CANDIDATE, Outcome.REFUSED): Recovery.next_step,
-        (Phase.PROBE_CANDIDATE, Outcome.UNDECIDED): Recovery.next_step,
-        (Phase.FETCH, Outcome.LOADED): Recovery.prove_loaded,
-        (Phase.FETCH, Outcome.FAILED): Recovery.next_step,
-        (Phase.PROVE, Outcome.PROVEN): Recovery.use_other,
-        (Phase.PROVE, Outcome.REFUSED): Recovery.next_step,
-        (Phase.PROVE, Outcome.UNDECIDED): Recovery.try_other,
-        (Phase.TRIAL, Outcome.PROVEN): Recovery.use_other,
-        (Phase.TRIAL, Outcome.REFUSED): Recovery.next_step,
-        (Phase.TRIAL, Outcome.UNDECIDED): Recovery.trial_undecided,
-        (Phase.TRIAL, Outcome.TIMER): Recovery.trial_late,
-        (Phase.BACKOFF, Outcome.ANSWERED): Recovery.next_step,
-        (Phase.BACKOFF, Outcome.TIMER): Recovery.refresh_again,
+        (RecoveryPhase.CHECK, Outcome.PROVEN): Recovery.key_proven,
+        (RecoveryPhase.CHECK, Outcome.REFUSED): Recovery.next_step,
+        (RecoveryPhase.CHECK, Outcome.UNDECIDED): Recovery.next_step,
+        (RecoveryPhase.REFRESH, Outcome.ANSWERED): Recovery.next_step,
+        (RecoveryPhase.REFRESH, Outcome.FAILED): Recovery.next_step,
+        (RecoveryPhase.REFRESH, Outcome.TIMER): Recovery.refresh_late,
+        (RecoveryPhase.PROBE_CANDIDATE, Outcome.PROVEN): Recovery.next_step,
+        (RecoveryPhase.PROBE_CANDIDATE, Outcome.REFUSED): Recovery.next_step,
+        (RecoveryPhase.PROBE_CANDIDATE, Outcome.UNDECIDED): Recovery.next_step,
+        (RecoveryPhase.FETCH, Outcome.LOADED): Recovery.prove_loaded,
+        (RecoveryPhase.FETCH, Outcome.FAILED): Recovery.next_step,
+        (RecoveryPhase.PROVE, Outcome.PROVEN): Recovery.use_other,
+        (RecoveryPhase.PROVE, Outcome.REFUSED): Recovery.next_step,
+        (RecoveryPhase.PROVE, Outcome.UNDECIDED): Recovery.try_other,
+        (RecoveryPhase.TRIAL, Outcome.PROVEN): Recovery.use_other,
+        (RecoveryPhase.TRIAL, Outcome.REFUSED): Recovery.next_step,
+        (RecoveryPhase.TRIAL, Outcome.UNDECIDED): Recovery.trial_undecided,
+        (RecoveryPhase.TRIAL, Outcome.TIMER): Recovery.trial_late,
+        (RecoveryPhase.BACKOFF, Outcome.ANSWERED): Recovery.next_step,
+        (RecoveryPhase.BACKOFF, Outcome.TIMER): Recovery.refresh_again,
     }
 )
 """(phase, outcome) -> the next step."""

@@ -195,7 +195,7 @@ def test_a_head_that_breaks_a_rule_is_refused(
 def test_request_lines_that_llhttp_accepts_and_we_do_not(
     line: bytes, code: Code
 ) -> None:
-    """Llhttp permits these bytes, so the rules must refuse them."""
+    """The parser permits these bytes, so the rules must refuse them."""
     lines = b"" if line == b"GET /" else HOST
     with contextlib.suppress(httptools.HttpParserError):
         assert refusal(raw(b"", line, lines)) is code

@@ -308,7 +308,7 @@ def test_a_name_that_is_no_token_is_an_error_without_llhttp() -> None:
 
 @pytest.mark.parametrize("byte", [*range(0x20), 0x7F])
 def test_no_control_byte_comes_back(byte: int) -> None:
-    """Llhttp checks fields, the rules the reason; HTAB is allowed (RFC 9110, 5.5)."""
+    """The parser checks fields, the rules the reason; HTAB is allowed (RFC 9110, 5.5)."""
     one = bytes([byte])
     for head in (
         raw(b"X: a" + one + b"b\r\n"),
