@@ -20,6 +20,7 @@ from sidecar.rotation.options import (
 )
 from sidecar.settings import Settings
 from sidecar.settings.models import RotationSettings
+from sidecar.settings.tags import tags_of
 from sidecar.settings.upstream import UpstreamSettings
 
 CLOCK: Final = Clock(time.time, time.monotonic, time.sleep)
@@ -62,7 +63,7 @@ def options_of(settings: Settings) -> RotationOptions:
             json_key=rotation.credential.json_key,
         ),
         grace_seconds=GRACE_REFRESHES * refresh if grace is None else grace,
-        tags=tags_of(settings),
+        tags=tags_of(settings.job),
     )
 
 
@@ -81,19 +82,6 @@ def _api(rotation: RotationSettings, upstream: UpstreamSettings) -> ApiOptions:
         list_field=rotation.list_field,
         probe=upstream.credential.probe or "",
     )
-
-
-def tags_of(settings: Settings) -> dict[str, str]:
-    """Tell what the tags of the job's secret are to say."""
-    job = settings.job
-    days = job.rotate_every_days
-    tags = {
-        "service": job.name,
-        "environment": job.environment,
-        "owner": job.owner or "",
-        "rotate-every-days": "" if days is None else str(days),
-    }
-    return {name: value for name, value in tags.items() if value}
 
 
 def parts_of(

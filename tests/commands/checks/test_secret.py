@@ -1,6 +1,7 @@
 """Secrets: reachable, well-formed, recorded; every way in which AWS can say no."""
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ KEY = "fln_test_0123456789abcdef0123456789abcdef"
 RULES = SecretRules()
 DAY = 86400.0
 NOW = 1_800_000_000.0
+ROTATOR_POLICY = Path(__file__).parents[3] / "config" / "iam" / "rotator.json"
 
 
 @dataclass
@@ -152,9 +154,23 @@ def test_tags_that_tell_the_job() -> None:
         "service": "development-crm-sync",
         "environment": "development",
         "owner": "crm",
-        "rotate_every_days": "90",
+        "rotate-every-days": "90",
     }
     assert found.level is Level.OK
+
+
+def test_the_rotator_role_may_set_every_tag() -> None:
+    """The policy names the tags of a job with all its settings, and no others."""
+    settings = settings_with(job={"owner": "crm", "rotate_every_days": 90})
+    policy = json.loads(ROTATOR_POLICY.read_text())
+
+    (keys,) = (
+        statement["Condition"]["ForAllValues:StringEquals"]["aws:TagKeys"]
+        for statement in policy["Statement"]
+        if statement["Action"] == "secretsmanager:TagResource"
+    )
+
+    assert set(keys) == set(tags_of(settings.job))
 
 
 def test_tags_that_tell_something_else() -> None:
