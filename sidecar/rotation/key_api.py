@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
+from sidecar.core.keylife.messages import proof_of
 from sidecar.core.rotation.facts import ApiKey, Proof, RotationStopped
 from sidecar.core.secrecy.secret import Secret, SecretRules, header_line
 from sidecar.rotation.http import ApiResponse, Caller, Fault, NoAnswer
@@ -30,6 +31,8 @@ PAUSE_SECONDS: Final = 1.0
 MAX_PAGES: Final = 100
 UNAUTHORIZED: Final = 401
 NOT_FOUND: Final = 404
+REDIRECTS: Final = range(300, 400)
+PROOFS: Final = {True: Proof.PROVEN, False: Proof.REFUSED, None: Proof.SILENT}
 
 
 class KeyApi:
@@ -137,12 +140,11 @@ class KeyApi:
             reply = self._caller.call(method, target, self._fields(secret), None)
         except NoAnswer:
             return Proof.SILENT
-        if reply.status == UNAUTHORIZED:
-            return Proof.REFUSED
-        known = 200 <= reply.status < 300 or 400 <= reply.status < 500  # noqa: PLR2004 - RFC 9110, 15
-        return (
-            Proof.PROVEN if known and reply.status not in {408, 429} else Proof.SILENT
-        )
+        # Stricter than the proxy: a redirect may lead to a login page, and the old key
+        # is revoked after a proof.
+        if reply.status in REDIRECTS:
+            return Proof.SILENT
+        return PROOFS[proof_of(reply.status)]
 
     def _patiently(self, method: str, target: str) -> ApiResponse:
         """Make a call that may be repeated."""
