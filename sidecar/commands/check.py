@@ -23,9 +23,8 @@ from sidecar.commands.checks.finding import (
     skipped,
     table,
 )
+from sidecar.commands.checks.host import check_listeners, check_process
 from sidecar.commands.checks.job import check_job, check_narrow
-from sidecar.commands.checks.listeners import check_listeners
-from sidecar.commands.checks.process import check_process
 from sidecar.commands.checks.secret import Look, check_record, look
 from sidecar.commands.checks.webhook import check_service, check_signing
 from sidecar.commands.support import settings_of

@@ -8,16 +8,15 @@ import sys
 from dataclasses import replace
 from typing import Final
 
-from sidecar.commands.rotate import Waiting, conclude
-from sidecar.commands.rotation_parts import guarded, options_of, parts_of
+from sidecar.commands.rotate import Waiting, conclude, guarded
 from sidecar.commands.support import config_behind, settings_of
 from sidecar.core.rotation.facts import ApiKey, RotationFacts, RotationRequest
 from sidecar.errors import Exit, Problem, SettingsInvalid
 from sidecar.hardening import harden
-from sidecar.rotation.aws_errors import Conflict, Denied
+from sidecar.rotation.assemble import connect, options_of
 from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.revoke import RevokeRequest, look, revoke, uses_of
-from sidecar.rotation.store import NotThere
+from sidecar.rotation.store import Conflict, Denied, NotThere
 from sidecar.rotation.workflow import Workflow
 from sidecar.settings import Settings
 from sidecar.settings.names import check_job_name
@@ -60,11 +59,11 @@ def run(args: argparse.Namespace) -> Exit:
         return _create(settings, args)
     waiting = Waiting()
 
-    def connect() -> RotationDependencies:
-        return parts_of(settings, waiting.say, waiting.tick)
+    def connected() -> RotationDependencies:
+        return connect(settings, waiting.say, waiting.tick)
 
     if args.action == "list":
-        return guarded(lambda: show(connect()))
+        return guarded(lambda: show(connected()))
     wish = RevokeRequest(args.key_id, args.emergency, args.replace)
     if wish.replace and not wish.emergency:
         reason = "belongs to --emergency; in its order: sidecar rotate"
@@ -72,7 +71,7 @@ def run(args: argparse.Namespace) -> Exit:
     if not wish.key_id and not wish.emergency:
         reason = "is required: which key is to be revoked (see sidecar keys list)"
         raise SettingsInvalid([Problem("KEY_ID", reason)])
-    return guarded(lambda: revoke(connect(), wish, warn))
+    return guarded(lambda: revoke(connected(), wish, warn))
 
 
 def _create(settings: Settings, args: argparse.Namespace) -> Exit:
@@ -88,7 +87,7 @@ def _create(settings: Settings, args: argparse.Namespace) -> Exit:
     )
     waiting = Waiting()
     return guarded(
-        lambda: create(parts_of(settings, waiting.say, waiting.tick, options))
+        lambda: create(connect(settings, waiting.say, waiting.tick, options))
     )
 
 

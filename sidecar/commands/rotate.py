@@ -7,13 +7,18 @@ finished by the next one.
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from typing import Final
 
-from sidecar.commands.rotation_parts import guarded, parts_of
 from sidecar.commands.support import settings_of
-from sidecar.core.rotation.facts import RotationFacts, RotationRequest
+from sidecar.core.rotation.facts import (
+    RotationFacts,
+    RotationRequest,
+    RotationStopped,
+)
 from sidecar.errors import Exit, Problem, SettingsInvalid
 from sidecar.hardening import harden
+from sidecar.rotation.assemble import connect
 from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.workflow import RotationOutcome, Workflow
 
@@ -49,7 +54,7 @@ def run(args: argparse.Namespace) -> Exit:
     waiting = Waiting()
 
     def act() -> None:
-        parts = parts_of(settings, waiting.say, waiting.tick)
+        parts = connect(settings, waiting.say, waiting.tick)
         begin = not args.finish
         if args.if_due:
             begin = is_due(Workflow(parts).observe(), time.time(), days or 0)
@@ -96,6 +101,20 @@ def is_due(facts: RotationFacts, now: float, days: int) -> bool:
         return True
     dead = bool(current.key_id) and not facts.live(current.key_id)
     return dead or now - current.created >= days * DAY_SECONDS
+
+
+def guarded(act: Callable[[], None]) -> Exit:
+    """Run `act`; print the reason and the remedy if it stops."""
+    try:
+        act()
+    except RotationStopped as exc:
+        print(f"sidecar: {exc.reason}", file=sys.stderr)
+        print(f"sidecar: what to do: {exc.remedy}", file=sys.stderr)
+        return exc.exit
+    except KeyboardInterrupt:
+        print("sidecar: interrupted; the next run continues from here", file=sys.stderr)
+        return Exit.UNEXPECTED
+    return Exit.OK
 
 
 class Waiting:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from sidecar.core.rotation.facts import ApiKey, RotationStopped
 from sidecar.core.secrecy.secret import Secret
 from sidecar.errors import Exit
-from sidecar.rotation.http import Fault, NoAnswer
+from sidecar.http_client import Fault, NoAnswer
 from sidecar.rotation.options import ApiOptions
 from sidecar.rotation.secret_document import CreatedKey
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from sidecar.core.keylife.messages import proof_of
 from sidecar.core.rotation.facts import ApiKey, Proof, RotationStopped
 from sidecar.core.secrecy.secret import Secret, SecretRules, header_line
-from sidecar.rotation.http import ApiResponse, Caller, Fault, NoAnswer
+from sidecar.http_client import ApiResponse, Fault, HttpClient, NoAnswer
 from sidecar.rotation.key_answers import (
     CreateUnsure,
     Unreadable,
@@ -52,7 +52,7 @@ class KeyApi:
         options: ApiOptions,
         rules: SecretRules,
         manager: Callable[[bool], Secret],
-        caller: Caller,
+        caller: HttpClient,
         clock: Clock,
     ) -> None:
         self._options = options

@@ -9,11 +9,15 @@ Rule 2: nothing of boto3 leaves this file; its exceptions hold what was sent.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from sidecar.aws.errors import failure_of
+from sidecar.core.rotation.facts import RotationStopped
 from sidecar.core.secrecy.secret import Secret
-from sidecar.errors import Exit
-from sidecar.rotation.aws_errors import Asker, Conflict, Deleted, NotThere
+from sidecar.errors import Exit, RefreshResult, SidecarError
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -23,9 +27,100 @@ if TYPE_CHECKING:
         ListSecretVersionIdsResponseTypeDef,
     )
 
+T = TypeVar("T")
+
+ALLOW: Final = "allow it to the role of the rotator: see config/iam/rotator.json"
+AGAIN: Final = "run again later: the run continues from here"
+# The label is not on the version that the call names, or the version is gone.
+MOVED: Final = frozenset({"InvalidParameterException", "InvalidRequestException"})
+TOO_MANY: Final = (
+    "{}: the secret has the maximum number of versions",
+    "wait: AWS removes unlabelled versions after a day",
+)
+
 CURRENT: Final = "AWSCURRENT"
 PENDING: Final = "AWSPENDING"
 PREVIOUS: Final = "AWSPREVIOUS"
+
+
+class Conflict(SidecarError):
+    """The condition of a write failed: another run was first."""
+
+
+class NotThere(RotationStopped):
+    """The secret, or a version's value, does not exist."""
+
+
+class Denied(RotationStopped):
+    """The role may not make this call on this secret, or there is no such secret."""
+
+
+class Deleted(RotationStopped):
+    """The secret is scheduled for deletion: its values cannot be read."""
+
+
+class AwsCaller:
+    """
+    Makes calls to AWS and translates their errors.
+
+    Args:
+        now: Unix seconds; distinguishes a wrong clock from a wrong signature.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+
+    def call(self, operation: str, act: Callable[[], T]) -> T:
+        """
+        Make a call and return its result.
+
+        Raises:
+            Conflict: the condition of a write failed.
+            NotThere: there is no such secret, version or value.
+            Denied: the role lacks the permission.
+            RotationStopped: every other error.
+        """
+        ours: SidecarError
+        try:
+            return act()
+        except ClientError as exc:
+            code = str(exc.response.get("Error", {}).get("Code", ""))
+            ours = self._special(operation, code) or self._usual(operation, exc)
+        except (BotoCoreError, ResponseParserError, ValueError) as exc:
+            ours = self._usual(operation, exc)
+        except KeyError:
+            what = f"{operation}: the answer of AWS cannot be read"
+            ours = RotationStopped(Exit.CREDENTIAL, what, AGAIN)
+        # Outside the handler: an exception of botocore holds the request, so it must
+        # not become the context of ours.
+        raise ours
+
+    def _special(self, operation: str, code: str) -> SidecarError | None:
+        """Return the errors that mean something else to a write than to a read."""
+        moved = operation == "UpdateSecretVersionStage" and code in MOVED
+        if moved or code == "ResourceExistsException":
+            return Conflict(operation)
+        if code == "ResourceNotFoundException":
+            return NotThere(
+                Exit.CREDENTIAL,
+                f"{operation}: there is no such secret, or it has no value",
+                "correct secret_id or region; sidecar keys create makes a first key",
+            )
+        if code == "LimitExceededException":
+            what, remedy = TOO_MANY
+            return RotationStopped(Exit.CREDENTIAL, what.format(operation), remedy)
+        return None
+
+    def _usual(self, operation: str, exc: Exception) -> RotationStopped:
+        """Translate an error by the common table."""
+        failure = failure_of(exc, operation, self._now())
+        remedy = failure.remedy
+        kind = RotationStopped
+        if failure.result is RefreshResult.DENIED and "on this secret" in remedy:
+            kind, remedy = Denied, ALLOW
+        elif failure.result in {RefreshResult.THROTTLED, RefreshResult.UNREACHABLE}:
+            remedy = AGAIN
+        return kind(Exit.CREDENTIAL, f"{operation}: {failure.reason}", remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +167,7 @@ class SecretStore:
     ) -> None:
         self._client = client
         self._id = secret_id
-        self._ask = Asker(now).ask
+        self._call = AwsCaller(now).call
 
     def describe(self) -> DescribedSecret:
         """
@@ -83,7 +178,7 @@ class SecretStore:
             Deleted: it is scheduled for deletion.
             RotationStopped: it cannot be used.
         """
-        found = self._ask(
+        found = self._call(
             "DescribeSecret",
             lambda: _described(self._client.describe_secret(SecretId=self._id)),
         )
@@ -103,7 +198,7 @@ class SecretStore:
             NotThere: there is none.
             RotationStopped: it cannot be read.
         """
-        return self._ask(
+        return self._call(
             "GetSecretValue",
             lambda: _read(
                 self._client.get_secret_value(SecretId=self._id, VersionStage=CURRENT)
@@ -117,7 +212,7 @@ class SecretStore:
     def _version_ids(self) -> Iterator[str]:
         wanted: dict[str, Any] = {"SecretId": self._id, "IncludeDeprecated": True}
         while True:
-            ids, token = self._ask(
+            ids, token = self._call(
                 "ListSecretVersionIds",
                 lambda: _page(self._client.list_secret_version_ids(**wanted)),
             )
@@ -134,7 +229,7 @@ class SecretStore:
             RotationStopped: it cannot be read.
         """
         try:
-            return self._ask(
+            return self._call(
                 "GetSecretValue",
                 lambda: _read(
                     self._client.get_secret_value(
@@ -153,7 +248,7 @@ class SecretStore:
             Conflict: that version holds another value.
             RotationStopped: it was not stored, or nobody knows.
         """
-        self._ask(
+        self._call(
             "PutSecretValue",
             lambda: self._client.put_secret_value(
                 SecretId=self._id,
@@ -170,7 +265,7 @@ class SecretStore:
         Raises:
             Conflict: AWSCURRENT is not where it was.
         """
-        self._ask(
+        self._call(
             "UpdateSecretVersionStage",
             lambda: self._client.update_secret_version_stage(
                 SecretId=self._id,
@@ -187,7 +282,7 @@ class SecretStore:
         Raises:
             Conflict: it is not there.
         """
-        self._ask(
+        self._call(
             "UpdateSecretVersionStage",
             lambda: self._client.update_secret_version_stage(
                 SecretId=self._id, VersionStage=PENDING, RemoveFromVersionId=version_id
@@ -196,7 +291,7 @@ class SecretStore:
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags; others stay."""
-        self._ask(
+        self._call(
             "TagResource",
             lambda: self._client.tag_resource(
                 SecretId=self._id,
@@ -211,7 +306,7 @@ class SecretStore:
         Raises:
             Conflict: it exists.
         """
-        self._ask(
+        self._call(
             "CreateSecret",
             lambda: self._client.create_secret(
                 Name=self._id,
@@ -249,6 +344,3 @@ def _read(found: "GetSecretValueResponseTypeDef") -> Read:
 
 def _seconds(moment: datetime) -> float:
     return moment.timestamp()
-
-
-__all__ = ["Conflict", "Deleted", "DescribedSecret", "NotThere", "Read", "SecretStore"]

@@ -26,11 +26,11 @@ from sidecar.core.rotation.preview import preview
 from sidecar.core.secrecy.secret import fingerprint_of
 from sidecar.errors import Exit
 from sidecar.rotation.actions import Actions
-from sidecar.rotation.aws_errors import Conflict
 from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.key_answers import CreateUnsure
 from sidecar.rotation.secret_document import NOTHING, CreatedKey
 from sidecar.rotation.snapshot import Memory, Observer
+from sidecar.rotation.store import Conflict
 
 # Several times what the longest rotation takes, races included.
 MAX_STEPS: Final = 80

@@ -19,6 +19,7 @@ from typing import Self
 
 from aiohttp import web
 
+from sidecar.aws.client import dynamodb_client
 from sidecar.core.secrecy.secret import Secret
 from sidecar.credential.sources.base import Source
 from sidecar.webhook.body import Bodies
@@ -29,7 +30,7 @@ from sidecar.webhook.handler import PREFIX, Endpoint, EndpointMetrics, Handler
 from sidecar.webhook.options import EndpointOptions, ReceiverOptions, Target
 from sidecar.webhook.runner import Runner
 from sidecar.webhook.secrets import SecretsOptions, WebhookSecrets
-from sidecar.webhook.table import DynamoTable, TableOptions, make_client
+from sidecar.webhook.table import LIMITS, DynamoTable, TableOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,12 @@ class WebhookReceiver:
         if endpoint.table not in self._tables:
             options = TableOptions(
                 endpoint.table,
-                partial(make_client, self._options.region, self._options.endpoint_url),
+                partial(
+                    dynamodb_client,
+                    self._options.region,
+                    self._options.endpoint_url,
+                    LIMITS,
+                ),
                 self._tools.now,
                 self._tools.token,
                 partial(self._tools.aws, "dynamodb"),

@@ -9,8 +9,7 @@ from sidecar.commands import keys
 from sidecar.emulator.api import EmulatedApi
 from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit
-from sidecar.rotation.aws_errors import Denied
-from sidecar.rotation.store import NotThere
+from sidecar.rotation.store import Denied, NotThere
 from tests.support.processes import SECRET_ID
 from tests.support.rotation_commands import Run, runner
 from tests.support.rotation_fakes import World

@@ -244,7 +244,7 @@ def test_an_interrupted_rotation_says_that_it_goes_on(
     ended = run(patient, "rotate")
 
     assert ended.code == Exit.UNEXPECTED
-    assert "the next run goes on from here" in ended.err
+    assert "the next run continues from here" in ended.err
     assert len(stage.live()) == 2
 
 

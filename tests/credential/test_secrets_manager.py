@@ -127,9 +127,9 @@ FAILURES = [
     ("ResourceNotFoundException", 400, NOT_FOUND, "does not exist"),
     ("ResourceNotFoundException", 404, NOT_FOUND, "does not exist"),
     ("InvalidRequestException", 400, NOT_FOUND, "scheduled for deletion"),
-    ("InvalidParameterException", 400, INVALID, "does not understand"),
-    ("InternalServiceError", 500, UNREACHABLE, "error of its own (500)"),
-    ("ServiceUnavailable", 503, UNREACHABLE, "error of its own (503)"),
+    ("InvalidParameterException", 400, INVALID, "rejects the parameters"),
+    ("InternalServiceError", 500, UNREACHABLE, "server error (500)"),
+    ("ServiceUnavailable", 503, UNREACHABLE, "server error (503)"),
     ("SomethingNew", 400, DENIED, "(SomethingNew)"),
     ("what <is> this?", 400, DENIED, "(unknown)"),
 ]
@@ -438,14 +438,15 @@ async def test_secrets_manager_does_not_tell_when_it_moved(make: Make) -> None:
         "us-iso-east-1",
     ],
 )
-def test_the_lean_client_asks_where_the_full_one_does(region: str) -> None:
-    """The table of endpoints that it leaves out changes no address."""
+@pytest.mark.parametrize("service", ["secretsmanager", "dynamodb"])
+def test_the_lean_client_uses_the_same_endpoint_as_the_full_one(
+    region: str, service: Any
+) -> None:
+    """The lean table of endpoints changes no address."""
     import botocore.session  # noqa: PLC0415 - slow, and only here
 
-    full = botocore.session.get_session().create_client(
-        "secretsmanager", region_name=region
-    )
-    lean = client.secrets_manager_client(region, None)
+    full = botocore.session.get_session().create_client(service, region_name=region)
+    lean = client.make_client(service, region, None, client.SOURCE)
 
     assert lean.meta.endpoint_url == full.meta.endpoint_url
     assert lean.meta.service_model.signing_name == full.meta.service_model.signing_name

@@ -9,7 +9,7 @@ import pytest
 from sidecar.core.rotation.facts import Proof, RotationStopped
 from sidecar.core.secrecy.secret import Secret, SecretRules
 from sidecar.errors import Exit
-from sidecar.rotation.http import ApiResponse, Caller, Fault, NoAnswer
+from sidecar.http_client import ApiResponse, Fault, HttpClient, NoAnswer
 from sidecar.rotation.key_answers import CreateUnsure, Unreadable
 from sidecar.rotation.key_api import KeyApi
 from sidecar.rotation.options import ApiOptions
@@ -23,7 +23,7 @@ OK = ApiResponse(200, b'{"data": []}')
 Answer = ApiResponse | NoAnswer
 
 
-class FakeCaller(Caller):
+class FakeHttpClient(HttpClient):
     """Gives prepared answers, the last one again and again."""
 
     def __init__(self, *answers: Answer) -> None:
@@ -46,9 +46,9 @@ def make(
     options: ApiOptions = OPTIONS,
     rules: SecretRules | None = None,
     managers: tuple[str, ...] = ("manager", "renewed"),
-) -> tuple[KeyApi, FakeCaller, FakeTime]:
+) -> tuple[KeyApi, FakeHttpClient, FakeTime]:
     """A client whose manager's key changes when it is read anew."""
-    caller, time = FakeCaller(*answers), FakeTime()
+    caller, time = FakeHttpClient(*answers), FakeTime()
 
     def manager(fresh: bool) -> Secret:
         return Secret(managers[fresh])

@@ -7,8 +7,8 @@ import pytest
 
 from sidecar.core.rotation.facts import Proof, RotationRequest, RotationStopped
 from sidecar.errors import Exit
-from sidecar.rotation.aws_errors import Conflict
 from sidecar.rotation.revoke import RACES, RevokeRequest, revoke
+from sidecar.rotation.store import Conflict
 from tests.support.rotation_fakes import FIRST, Killed, World
 from tests.support.rotation_faults import CHANGES, check_tidy, interrupt, kill_at, peace
 

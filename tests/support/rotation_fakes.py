@@ -17,7 +17,6 @@ from typing import Any, Final
 from sidecar.core.rotation.facts import ApiKey, Proof
 from sidecar.core.secrecy.secret import Secret, SecretRules
 from sidecar.errors import Exit
-from sidecar.rotation.aws_errors import Conflict, Deleted, NotThere
 from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.options import (
     ApiOptions,
@@ -26,7 +25,7 @@ from sidecar.rotation.options import (
     RotationOptions,
 )
 from sidecar.rotation.secret_document import CreatedKey
-from sidecar.rotation.store import DescribedSecret, Read
+from sidecar.rotation.store import Conflict, Deleted, DescribedSecret, NotThere, Read
 from sidecar.rotation.workflow import Workflow
 
 ACCOUNT: Final = "sa_crm_sync"

@@ -17,9 +17,9 @@ from sidecar.core.secrecy.secret import (
 )
 from sidecar.credential.sources.base import Source, Versions
 from sidecar.errors import Exit, SecretRejected, SourceFailed
+from sidecar.rotation.assemble import tags_of
 from sidecar.settings import Settings
 from sidecar.settings.models import JobSettings
-from sidecar.settings.tags import tags_of
 from sidecar.settings.upstream import SecretSettings
 
 LOOK_SECONDS: Final = 20.0

@@ -15,8 +15,8 @@ from sidecar.core.secrecy.secret import SecretRules
 from sidecar.credential.sources.base import Fetched, Versions
 from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit, RefreshResult, SourceFailed
+from sidecar.rotation.assemble import tags_of
 from sidecar.settings.models import AwsSettings
-from sidecar.settings.tags import tags_of
 from sidecar.settings.upstream import SecretSettings
 from tests.support.check_findings import by_name, levels, settings_with
 from tests.support.faulty_aws import AwsFault, AwsShim
@@ -292,7 +292,7 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ExpiredTokenException", "have expired"),
         ("UnrecognizedClientException", "does not know"),
         ("ThrottlingException", "throttles"),
-        ("InternalServiceError", "error of its own"),
+        ("InternalServiceError", "server error"),
     ],
 )
 async def test_what_aws_says_is_told_with_a_remedy(

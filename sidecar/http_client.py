@@ -49,7 +49,7 @@ class ApiResponse:
     body: bytes = field(repr=False)
 
 
-class Caller:
+class HttpClient:
     """
     Makes calls under one base URL, one connection each.
 
