@@ -12,10 +12,10 @@ import pytest
 from sidecar.emulator.ca import Certificate
 from sidecar.http_client import (
     MAX_ANSWER_BYTES,
-    ApiResponse,
     Fault,
     HttpClient,
     NoAnswer,
+    ReceivedResponse,
 )
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -79,7 +79,7 @@ def peer(answer: bytes, *, tls: Certificate | None = None) -> Iterator[Peer]:
         started.close()
 
 
-def call(port: int, *, seconds: float = 5.0, path: str = "/v1") -> ApiResponse:
+def call(port: int, *, seconds: float = 5.0, path: str = "/v1") -> ReceivedResponse:
     """Call a peer without TLS."""
     caller = HttpClient(f"http://127.0.0.1:{port}{path}", None, seconds, time.monotonic)
     return caller.call("POST", "/keys", {"Authorization": "Bearer x"}, b"{}")
@@ -99,7 +99,7 @@ def test_a_call_says_what_it_is() -> None:
         reply = call(there.port)
 
         head, _, body = there.received[0].partition(b"\r\n\r\n")
-    assert reply == ApiResponse(200, b"{}")
+    assert reply == ReceivedResponse(200, b"{}", "OK")
     lines = head.split(b"\r\n")
     assert lines[0] == b"POST /v1/keys HTTP/1.1"
     assert {b"Accept: application/json", b"Authorization: Bearer x"} <= set(lines)
@@ -226,4 +226,4 @@ def test_a_drip_does_not_last_for_ever() -> None:
 
 def test_a_reply_does_not_show_its_body() -> None:
     """It may hold the plaintext of a key."""
-    assert "fln" not in repr(ApiResponse(201, b"fln_live_x"))
+    assert "fln" not in repr(ReceivedResponse(201, b"fln_live_x"))

@@ -36,7 +36,7 @@ ROTATION: Final = ClientLimits(connect_seconds=5.0, read_seconds=10.0, attempts=
 
 
 def secrets_manager_client(
-    region: str | None, endpoint_url: str | None, limits: ClientLimits = SOURCE
+    region: str | None, endpoint_url: str | None, limits: ClientLimits
 ) -> "SecretsManagerClient":
     """Make a client for Secrets Manager; see `make_client`."""
     client = make_client("secretsmanager", region, endpoint_url, limits)

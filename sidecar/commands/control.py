@@ -1,9 +1,7 @@
 """`wait`, `reload` and `quit`: commands that call the admin port of a running sidecar."""
 
 import argparse
-import http.client
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +11,7 @@ from urllib.parse import urlsplit
 
 from sidecar.commands.support import seconds, settings_of
 from sidecar.errors import Exit, Problem, RefreshResult, SettingsInvalid
+from sidecar.http_client import HttpClient, NoAnswer
 from sidecar.settings.names import TABLE_NAME
 from sidecar.settings.urls import check_url
 from sidecar.settings.values import Address
@@ -20,7 +19,6 @@ from sidecar.settings.values import Address
 CALL_SECONDS: Final = 5.0
 PAUSE_SECONDS: Final = 0.1
 """Between two calls of `wait`."""
-MAX_BYTES: Final = 4096
 OK: Final = 200
 SUCCESS: Final = range(200, 300)
 REFRESH_FAILED: Final = 502
@@ -149,18 +147,13 @@ def reachable(listen: Address) -> Address:
 
 
 def call(method: str, target: Address, path: str, seconds: float) -> AdminResponse:
-    """Make one call without proxies and redirects; network errors give status 0."""
-    connection = http.client.HTTPConnection(target.host, target.port, timeout=seconds)
+    """Make one call within `seconds`; a missing answer has status 0."""
+    client = HttpClient(f"http://{target}", None, seconds, time.monotonic)
     try:
-        connection.request(method, path, headers={"Connection": "close"})
-        response = connection.getresponse()
-        text = response.read(MAX_BYTES).decode(errors="replace")
-        return AdminResponse(response.status, text)
-    except (OSError, http.client.HTTPException) as exc:
-        number = exc.errno if isinstance(exc, OSError) else None
-        return AdminResponse(0, os.strerror(number) if number else type(exc).__name__)
-    finally:
-        connection.close()
+        response = client.call(method, path, {}, None)
+    except NoAnswer as exc:
+        return AdminResponse(0, exc.detail)
+    return AdminResponse(response.status, response.body.decode(errors="replace"))
 
 
 def explain(target: Address, answer: AdminResponse) -> str:

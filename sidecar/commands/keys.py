@@ -158,7 +158,7 @@ def show(parts: RotationDependencies) -> None:
 def _row(facts: RotationFacts, key: ApiKey) -> tuple[str, ...]:
     """Describe a key: ids and names only."""
     use = ", ".join(uses_of(facts, key.key_id))
-    if not use and key.live and facts.marks.ours(key.name):
+    if not use and key.live and facts.naming.ours(key.name):
         use = "left by a rotation: sidecar rotate revokes it"
     state = "live" if key.live else "dead"
     return key.key_id, key.name, key.created, state, use

@@ -8,7 +8,6 @@ machine can read.
 
 import argparse
 import asyncio
-import http.client
 import os
 import re
 import secrets
@@ -27,6 +26,7 @@ from sidecar.core.webhooks.verification import sign
 from sidecar.credential.sources.base import Source
 from sidecar.errors import Exit, Problem, SettingsInvalid
 from sidecar.hardening import harden
+from sidecar.http_client import HttpClient, NoAnswer
 from sidecar.settings.urls import check_path, check_url
 from sidecar.settings.values import check_secret_name
 
@@ -238,21 +238,17 @@ def _curl(signed: Signed, path: str | None) -> str:
 
 
 def _send(signed: Signed) -> Exit:
-    """Send it and print the answer."""
+    """Send the delivery and print the answer."""
     url = urlsplit(signed.url)
-    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-    connection = kinds[url.scheme](url.hostname or "", url.port, timeout=SEND_SECONDS)
+    origin = f"{url.scheme}://{url.netloc}"
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    client = HttpClient(origin, None, SEND_SECONDS, time.monotonic)
     try:
-        connection.request("POST", target, signed.body, signed.fields)
-        answer = connection.getresponse()
-        text = answer.read().decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException) as error:
-        print(f"no answer ({type(error).__name__})", file=sys.stderr)
+        answer = client.call("POST", target, signed.fields, signed.body)
+    except NoAnswer as error:
+        print(f"no answer ({error.detail})", file=sys.stderr)
         return Exit.API
-    finally:
-        connection.close()
     print(f"{answer.status} {answer.reason}")
-    if text:
+    if text := answer.body.decode("utf-8", "replace"):
         print(text)
     return Exit.OK if answer.status in STATUS_OK else Exit.API

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from sidecar.core.keylife.messages import proof_of
 from sidecar.core.rotation.facts import ApiKey, Proof, RotationStopped
 from sidecar.core.secrecy.secret import Secret, SecretRules, header_line
-from sidecar.http_client import ApiResponse, Fault, HttpClient, NoAnswer
+from sidecar.http_client import Fault, HttpClient, NoAnswer, ReceivedResponse
 from sidecar.rotation.key_answers import (
     CreateUnsure,
     Unreadable,
@@ -146,7 +146,7 @@ class KeyApi:
             return Proof.SILENT
         return PROOFS[proof_of(reply.status)]
 
-    def _patiently(self, method: str, target: str) -> ApiResponse:
+    def _patiently(self, method: str, target: str) -> ReceivedResponse:
         """Make a call that may be repeated."""
         tries = 0
         while True:
@@ -162,7 +162,7 @@ class KeyApi:
                     return reply
             self._clock.sleep(PAUSE_SECONDS)
 
-    def _manage(self, method: str, target: str, body: bytes | None) -> ApiResponse:
+    def _manage(self, method: str, target: str, body: bytes | None) -> ReceivedResponse:
         """Make a call with the key that may manage keys."""
         reply = self._send(method, target, body, fresh=False)
         if reply.status == UNAUTHORIZED:
@@ -172,7 +172,7 @@ class KeyApi:
 
     def _send(
         self, method: str, target: str, body: bytes | None, *, fresh: bool
-    ) -> ApiResponse:
+    ) -> ReceivedResponse:
         """Make one call."""
         fields = self._fields(self._manager(fresh))
         if body is not None:

@@ -28,7 +28,7 @@ from sidecar.log import configure, get_logger
 from sidecar.rotation.actions import Actions
 from sidecar.rotation.assemble import connect
 from sidecar.rotation.dependencies import RotationDependencies
-from sidecar.rotation.snapshot import Memory
+from sidecar.rotation.snapshot import RunMemory
 from sidecar.rotation.store import CURRENT, PENDING, PREVIOUS
 from sidecar.rotation.workflow import Workflow
 from sidecar.settings import load
@@ -186,7 +186,7 @@ def _set(event: LambdaEvent, parts: RotationDependencies) -> None:
 
 def _test(event: LambdaEvent, parts: RotationDependencies) -> None:
     """Prove the key; a failure changes nothing, since AWS repeats the step."""
-    proof = Actions(parts, Memory()).prove(event.token)
+    proof = Actions(parts, RunMemory()).prove(event.token)
     if proof is not Proof.PROVEN:
         raise RotationStopped(
             Exit.API,

@@ -69,9 +69,9 @@ def look(parts: RotationDependencies, warn: Say) -> RotationFacts:
         warn(f"{exc.reason}: no sidecar can read its keys any more")
     options = parts.options
     return RotationFacts(
-        marks=options.marks(""),
+        naming=options.naming(""),
         account=options.api.account,
-        free="",
+        next_version_id="",
         keys=parts.keys.list_keys(),
     )
 

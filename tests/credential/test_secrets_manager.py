@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 from sidecar.aws import client
 from sidecar.core.keylife.messages import VersionStage
+from sidecar.credential.sources import secrets_manager
 from sidecar.credential.sources.secrets_manager import SecretsManagerSource
 from sidecar.emulator.aws import AwsClient, environment
 from sidecar.errors import RefreshResult, SourceFailed
@@ -220,7 +222,8 @@ async def test_an_answer_that_does_not_come_ends_in_time(
     aws_shim: AwsShim, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop goes on meanwhile."""
-    monkeypatch.setattr(client, "READ_SECONDS", 0.3)
+    short = replace(client.SOURCE, read_seconds=0.3)
+    monkeypatch.setattr(secrets_manager, "SOURCE", short)
     aws_shim.fail(AwsFault(hang=True))
     source = make(aws_shim.endpoint)
     ticks = 0

@@ -234,7 +234,9 @@ def test_tags_are_set(stub: Stubber, store: SecretStore) -> None:
     ("code", "message"),
     [
         pytest.param("AccessDeniedException", "denies", id="denied"),
-        pytest.param("LimitExceededException", "as many versions", id="limit"),
+        pytest.param(
+            "LimitExceededException", "maximum number of versions", id="limit"
+        ),
         pytest.param("InvalidRequestException", "deletion", id="deleted"),
         pytest.param("EncryptionFailure", "EncryptionFailure", id="kms-encrypt"),
         pytest.param("DecryptionFailure", "KMS", id="kms-decrypt"),

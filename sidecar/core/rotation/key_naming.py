@@ -45,7 +45,7 @@ class KeyNaming:
         secret = _digits(self.secret_arn, SECRET_DIGITS)
         return (found[1], found[2]) == (self.job, secret)
 
-    def slot(self, current_version_id: str, attempt: int) -> str:
+    def next_version_id(self, current_version_id: str, attempt: int) -> str:
         """
         Name the version that succeeds the current one: the same for every run.
 
@@ -58,10 +58,16 @@ class KeyNaming:
         seed = f"{self.secret_arn}|{current_version_id}|{attempt}"
         return str(uuid.uuid5(NAMESPACE, seed))
 
-    def free_slot(self, current_version_id: str, taken: Collection[str]) -> str:
+    def free_version_id(self, current_version_id: str, taken: Collection[str]) -> str:
         """Name the first version that may succeed the current one and is not stored."""
-        attempts = (self.slot(current_version_id, n) for n in itertools.count())
-        return next(slot for slot in attempts if slot not in taken)
+        attempts = (
+            self.next_version_id(current_version_id, n) for n in itertools.count()
+        )
+        return next(
+            next_version_id
+            for next_version_id in attempts
+            if next_version_id not in taken
+        )
 
 
 @functools.lru_cache(maxsize=256)

@@ -16,7 +16,7 @@ def keys_nobody_names(facts: RotationFacts) -> tuple[ApiKey, ...]:
         for key in facts.keys
         if key.live
         and key.key_id not in named_in(facts) | facts.seen
-        and not facts.marks.ours(key.name)
+        and not facts.naming.ours(key.name)
     )
 
 
@@ -24,7 +24,7 @@ def is_ours(facts: RotationFacts, pending: Version) -> bool:
     """Tell whether a rotation of this job made the version."""
     if not pending.key_id or pending.account != facts.account:
         return False
-    name = facts.marks.name_for(pending.version_id)
+    name = facts.naming.name_for(pending.version_id)
     return pending.version_id in _expected(facts) or any(
         key.key_id == pending.key_id and key.name == name for key in facts.keys
     )
@@ -39,13 +39,13 @@ def _expected(facts: RotationFacts) -> set[str]:
     no more, so its name cannot always tell.
     """
     before = facts.previous.version_id if facts.previous else ""
-    slots = {facts.marks.slot(before, n) for n in range(MAX_ATTEMPTS)}
-    return slots | facts.slots | {facts.free}
+    attempts = {facts.naming.next_version_id(before, n) for n in range(MAX_ATTEMPTS)}
+    return attempts | facts.attempts | {facts.next_version_id}
 
 
 def orphan_named(facts: RotationFacts, version_id: str) -> ApiKey | None:
     """Find a live key made for this version that no version holds."""
-    name = facts.marks.name_for(version_id)
+    name = facts.naming.name_for(version_id)
     return next((key for key in strays_of(facts) if key.name == name), None)
 
 
@@ -55,7 +55,7 @@ def strays_of(facts: RotationFacts) -> list[ApiKey]:
         key
         for key in facts.keys
         if key.live
-        and facts.marks.ours(key.name)
+        and facts.naming.ours(key.name)
         and key.key_id not in named_in(facts) | {facts.held}
     ]
 

@@ -75,7 +75,7 @@ def _place(facts: RotationFacts) -> Step:
     """Store the held key, or give it up when that has failed."""
     if facts.attempted:
         return Revoke(facts.held, RevokeReason.LOST)
-    return StorePending(facts.free)
+    return StorePending(facts.next_version_id)
 
 
 def _fill(facts: RotationFacts, order: RotationRequest) -> Step:
@@ -84,7 +84,7 @@ def _fill(facts: RotationFacts, order: RotationRequest) -> Step:
         return EMPTY
     if facts.pending is not None:
         return FOREIGN
-    orphan = orphan_named(facts, facts.free)
+    orphan = orphan_named(facts, facts.next_version_id)
     # No fence: the first version of a secret becomes AWSCURRENT whatever it holds.
     if orphan is not None:
         return Revoke(orphan.key_id, RevokeReason.ORPHANED)
@@ -141,8 +141,8 @@ def _orphans(facts: RotationFacts) -> Step | None:
         if orphan is not None:
             return Revoke(orphan.key_id, RevokeReason.ORPHANED)
     # A given version cannot be fenced: then its orphan is a stray once it is stored.
-    if not facts.given and orphan_named(facts, facts.free) is not None:
-        return Fence(facts.free)
+    if not facts.given and orphan_named(facts, facts.next_version_id) is not None:
+        return Fence(facts.next_version_id)
     return None
 
 
@@ -196,9 +196,9 @@ def _may_begin(facts: RotationFacts, order: RotationRequest) -> bool:
 
 def _begin(facts: RotationFacts) -> Step:
     """Make the next key."""
-    if len(facts.slots) >= MAX_ATTEMPTS:
+    if len(facts.attempts) >= MAX_ATTEMPTS:
         return EXHAUSTED
-    return Create(facts.free, facts.marks.name_for(facts.free))
+    return Create(facts.next_version_id, facts.naming.name_for(facts.next_version_id))
 
 
 def _end(facts: RotationFacts) -> Step:

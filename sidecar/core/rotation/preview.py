@@ -47,7 +47,7 @@ def after(step: Action, facts: RotationFacts, grace_seconds: float) -> RotationF
     ids = {v.key_id for v in (facts.current, facts.previous) if v and v.key_id}
     return replace(
         facts,
-        free=facts.marks.free_slot(current, facts.slots),
+        next_version_id=facts.naming.free_version_id(current, facts.attempts),
         seen=facts.seen | ids,
     )
 
@@ -62,14 +62,14 @@ def _outside(step: Action, facts: RotationFacts) -> RotationFacts:  # noqa: PLR0
             created = facts.current.created if facts.current else 0.0
             stored = Version(step.version_id, facts.held, facts.account, created)
             facts = replace(
-                facts, pending=stored, slots=facts.slots | {step.version_id}
+                facts, pending=stored, attempts=facts.attempts | {step.version_id}
             )
             return facts if facts.current else replace(facts, current=stored)
         case Fence():
             return replace(
                 facts,
                 pending=Version(step.version_id, fence=True),
-                slots=facts.slots | {step.version_id},
+                attempts=facts.attempts | {step.version_id},
                 fenced=facts.fenced | {step.version_id},
             )
         case Promote():
@@ -77,7 +77,7 @@ def _outside(step: Action, facts: RotationFacts) -> RotationFacts:  # noqa: PLR0
                 facts,
                 previous=facts.current,
                 current=facts.pending,
-                slots=frozenset(),
+                attempts=frozenset(),
                 fenced=frozenset(),
             )
         case Find():

@@ -332,13 +332,16 @@ GRACE = 600.0
         pytest.param(
             make("no-current"),
             RotationRequest(first=True),
-            Create(MARKS.slot("", 0), MARKS.name_for(MARKS.slot("", 0))),
+            Create(
+                MARKS.next_version_id("", 0),
+                MARKS.name_for(MARKS.next_version_id("", 0)),
+            ),
             id="first",
         ),
         pytest.param(
             replace(
                 make("no-current"),
-                keys=(ApiKey("k_o", MARKS.name_for(MARKS.slot("", 0))),),
+                keys=(ApiKey("k_o", MARKS.name_for(MARKS.next_version_id("", 0))),),
             ),
             RotationRequest(first=True),
             Revoke("k_o", RevokeReason.ORPHANED),
