@@ -1,5 +1,5 @@
 """
-Check everything that a run needs: a table, and a line of remedy for what is wrong.
+Check everything that a run needs; print a table, with a remedy for each problem.
 
 Exit codes: 0 nothing fails, 2 settings, 3 credential or permission, 4 the API.
 """
@@ -35,21 +35,21 @@ from sidecar.settings import Settings
 from sidecar.settings.models import RotationSettings
 from sidecar.settings.upstream import SecretSettings
 
-OFFLINE: Final = "not looked at: --offline"
+OFFLINE: Final = "not checked: --offline"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add whether the network may be used."""
+    """Add the options."""
     parser.add_argument(
         "--offline",
         action="store_true",
-        help="look at this machine only: no AWS, no API",
+        help="check this machine only: no AWS, no API",
     )
 
 
 def run(args: argparse.Namespace) -> Exit:
-    """Check, print the table, tell the worst."""
-    # What is logged on the way is in the table.
+    """Check, print the table, return the exit code of the worst failure."""
+    # The table contains everything that the checks log.
     logging.getLogger("sidecar").addHandler(logging.NullHandler())
     findings = list(_all(args, os.environ, time.time()))
     for line in table(findings):
@@ -67,7 +67,7 @@ def _all(
             remedy = f"for example: {problem.example}" if problem.example else ""
             yield failed(problem.path, problem.reason, remedy, Exit.USAGE)
         return
-    yield passed("settings", "every one is known and in range")
+    yield passed("settings", "all are known and in range")
     yield from check_job(settings)
     for name in settings.upstreams:
         yield from check_narrow(settings, name)
@@ -97,7 +97,7 @@ def _upstream(
 
 
 def _webhook(settings: Settings, name: str, *, offline: bool) -> Iterator[Finding]:
-    """Check an endpoint's signing secret, and the service behind it."""
+    """Check the signing secret and the service of an endpoint."""
     webhook = settings.webhooks[name]
     rules = SecretRules(json_key=webhook.json_key, scheme="")
     looked = _look(f"{name}: secret", settings, webhook, rules, offline)
@@ -110,9 +110,9 @@ def _webhook(settings: Settings, name: str, *, offline: bool) -> Iterator[Findin
 def _rotation(
     settings: Settings, rotation: RotationSettings, *, offline: bool
 ) -> Iterator[Finding]:
-    """Check the key that may manage keys."""
+    """Check the key with which keys are managed."""
     name = rotation.upstream or next(iter(settings.upstreams))
-    # Of another service account, so perhaps another kind of key.
+    # The key of another service account may have another prefix.
     rules = replace(
         rules_of(settings.upstreams[name]),
         json_key=rotation.credential.json_key,
@@ -129,7 +129,7 @@ def _look(
     rules: SecretRules,
     offline: bool,
 ) -> Look:
-    """Look for a secret; one in AWS only when the network may be used."""
+    """Read a secret; one in AWS only if the network may be used."""
     if offline and secret.file is None:
         return Look(name, [skipped(name, OFFLINE)])
     source = source_of(secret, settings.aws, lambda *_: None)

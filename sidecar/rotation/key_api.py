@@ -1,8 +1,8 @@
 """
-The API's side of a rotation: make, list, revoke and prove keys.
+A client of the API that creates, lists, revokes and proves keys.
 
-Rule 1: no text of the API gets into a message: it may quote a key.
-Rule 2: a create call is sent once. Whether it made a key is seen in the list.
+Rule 1: messages contain no text of the API: it may quote a key.
+Rule 2: a create call is sent once. The list shows whether it created a key.
 """
 
 import json
@@ -42,7 +42,7 @@ class KeyApi:
     Args:
         options: operations and field names.
         rules: how a key is sent.
-        manager: gives the key that may manage keys; True = read it anew.
+        manager: returns the key with which keys are managed; True = read it again.
         caller: makes the calls.
         clock: for pauses, and the date of a new key.
     """
@@ -63,11 +63,11 @@ class KeyApi:
 
     def create(self, name: str) -> CreatedKey:
         """
-        Make a key.
+        Create a key.
 
         Raises:
-            CreateUnsure: a key may have been made, its plaintext is lost.
-            RotationStopped: no key was made.
+            CreateUnsure: the API may have created a key, whose plaintext is lost.
+            RotationStopped: the API created no key.
         """
         field = self._options.name_field
         body = json.dumps({field: name} if field else {}).encode()
@@ -86,7 +86,7 @@ class KeyApi:
         List the keys of the account.
 
         Raises:
-            RotationStopped: the API did not list them.
+            RotationStopped: the list cannot be read.
         """
         method, target = self._operation(self._options.list_operation)
         keys: list[ApiKey] = []
@@ -105,7 +105,7 @@ class KeyApi:
 
     def revoke(self, key_id: str) -> bool:
         """
-        Revoke a key; False = it was gone already, or never was.
+        Revoke a key; False = the API has no such key.
 
         Raises:
             RotationStopped: the key may still work.
@@ -119,11 +119,11 @@ class KeyApi:
 
     def prove(self, secret: Secret) -> Proof:
         """
-        Show a key to the API.
+        Call the API with a key.
 
-        A 401 counts only when it stays for a while: a new key may not be known
-        everywhere at once. An error of the server proves nothing here, because what
-        follows from a proof is that the old key is revoked.
+        A 401 is final only after `settle_seconds`: a new key may not be valid everywhere
+        at once. A server error proves nothing, because the old key is revoked after a
+        proof.
         """
         operation = self._options.probe or self._options.list_operation
         method, target = self._operation(operation)
@@ -147,7 +147,7 @@ class KeyApi:
         return PROOFS[proof_of(reply.status)]
 
     def _patiently(self, method: str, target: str) -> ReceivedResponse:
-        """Make a call that may be repeated."""
+        """Make a call that may be repeated; retry if the API is busy."""
         tries = 0
         while True:
             tries += 1
@@ -163,10 +163,10 @@ class KeyApi:
             self._clock.sleep(PAUSE_SECONDS)
 
     def _manage(self, method: str, target: str, body: bytes | None) -> ReceivedResponse:
-        """Make a call with the key that may manage keys."""
+        """Make a call with the key with which keys are managed."""
         reply = self._send(method, target, body, fresh=False)
         if reply.status == UNAUTHORIZED:
-            # That key may have been rotated as well; a 401 has done nothing yet.
+            # That key may have been rotated; a call with 401 had no effect.
             reply = self._send(method, target, body, fresh=True)
         return reply
 
@@ -180,13 +180,13 @@ class KeyApi:
         return self._caller.call(method, target, fields, body)
 
     def _fields(self, secret: Secret) -> dict[str, str]:
-        """Make the header that carries a key."""
+        """Return the header field that carries a key."""
         line = header_line(self._rules, secret).decode("ascii").rstrip("\r\n")
         name, _, value = line.partition(": ")
         return {name: value}
 
     def _operation(self, operation: str, key_id: str = "") -> tuple[str, str]:
-        """Fill in an operation; ids cannot reach beyond their path segment."""
+        """Fill in an operation; an id cannot leave its path segment."""
         method, _, path = operation.partition(" ")
         ids = {"{id}": self._options.account, "{key_id}": key_id}
         for placeholder, value in ids.items():

@@ -1,9 +1,9 @@
 """
-The secret's side of a rotation: versions, their labels, tags.
+A secret in AWS Secrets Manager: versions, labels and tags.
 
-Rule 1: every write is conditional: a value is stored under a token that can be used
-once, a label is moved from where we saw it. Two runs cannot undo each other.
-Rule 2: nothing of boto3 leaves this file; its exceptions hold what was sent.
+Rule 1: every write is conditional: a token stores one value only, and a label moves
+    only from the version that we read. Two runs cannot undo each other's writes.
+Rule 2: no exception of botocore leaves this file; it holds the request.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -125,18 +125,18 @@ class AwsCaller:
 
 @dataclass(frozen=True, slots=True)
 class DescribedSecret:
-    """A secret without any value."""
+    """The metadata of a secret (AWS DescribeSecret)."""
 
     arn: str
     labels: Mapping[str, str]
     """Label -> VersionId."""
     changed: float
-    """Unix seconds at which anything of the secret was changed last."""
+    """Time of the last change of the secret, in Unix seconds."""
     tags: Mapping[str, str] = field(default_factory=dict)
     deleted: bool = False
     """Scheduled for deletion: its values cannot be read."""
     rotates: bool | None = None
-    """Whether AWS rotates it by a Lambda function; None = AWS does not say."""
+    """AWS rotates it by a Lambda function; None = unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class SecretStore:
     One secret in AWS Secrets Manager.
 
     Args:
-        client: a boto3 client with its timeouts.
+        client: a client of botocore.
         secret_id: name or ARN.
         now: Unix seconds.
     """
@@ -171,12 +171,12 @@ class SecretStore:
 
     def describe(self) -> DescribedSecret:
         """
-        Look at the labels.
+        Read labels and tags.
 
         Raises:
             NotThere: there is no such secret.
-            Deleted: it is scheduled for deletion.
-            RotationStopped: it cannot be used.
+            Deleted: the secret is scheduled for deletion.
+            RotationStopped: the call failed.
         """
         found = self._call(
             "DescribeSecret",
@@ -186,17 +186,17 @@ class SecretStore:
             raise Deleted(
                 Exit.CREDENTIAL,
                 "the secret is scheduled for deletion",
-                "restore it (aws secretsmanager restore-secret), or name another one",
+                "restore it (aws secretsmanager restore-secret), or choose another secret",
             )
         return found
 
     def read_current(self) -> Secret:
         """
-        Read the value of AWSCURRENT: of a secret that is used but not rotated here.
+        Read the value of AWSCURRENT.
 
         Raises:
-            NotThere: there is none.
-            RotationStopped: it cannot be read.
+            NotThere: there is no value.
+            RotationStopped: the call failed.
         """
         return self._call(
             "GetSecretValue",
@@ -206,7 +206,7 @@ class SecretStore:
         ).raw
 
     def version_ids(self) -> frozenset[str]:
-        """List every version that still exists, also those without a label."""
+        """Return the ids of all existing versions, with and without a label."""
         return frozenset(self._version_ids())
 
     def _version_ids(self) -> Iterator[str]:
@@ -223,10 +223,10 @@ class SecretStore:
 
     def read(self, version_id: str) -> Read | None:
         """
-        Read a version; None = it has no value, as AWS makes it when it rotates.
+        Read a version; None = it has no value yet, as in a rotation by AWS.
 
         Raises:
-            RotationStopped: it cannot be read.
+            RotationStopped: the call failed.
         """
         try:
             return self._call(
@@ -245,8 +245,8 @@ class SecretStore:
         Store a value as the version `token`, with the label AWSPENDING.
 
         Raises:
-            Conflict: that version holds another value.
-            RotationStopped: it was not stored, or nobody knows.
+            Conflict: the version holds another value.
+            RotationStopped: the call failed; the value may be stored.
         """
         self._call(
             "PutSecretValue",
@@ -260,10 +260,10 @@ class SecretStore:
 
     def promote(self, version_id: str, from_version_id: str) -> None:
         """
-        Move AWSCURRENT; AWSPREVIOUS follows to where it was.
+        Move AWSCURRENT; AWS moves AWSPREVIOUS to the version before.
 
         Raises:
-            Conflict: AWSCURRENT is not where it was.
+            Conflict: AWSCURRENT is on another version.
         """
         self._call(
             "UpdateSecretVersionStage",
@@ -277,10 +277,10 @@ class SecretStore:
 
     def unmark(self, version_id: str) -> None:
         """
-        Take AWSPENDING off a version.
+        Remove AWSPENDING from a version.
 
         Raises:
-            Conflict: it is not there.
+            Conflict: the version does not have it.
         """
         self._call(
             "UpdateSecretVersionStage",
@@ -290,7 +290,7 @@ class SecretStore:
         )
 
     def tag(self, tags: Mapping[str, str]) -> None:
-        """Set tags; others stay."""
+        """Set tags; other tags stay."""
         self._call(
             "TagResource",
             lambda: self._client.tag_resource(
@@ -301,10 +301,10 @@ class SecretStore:
 
     def make(self, tags: Mapping[str, str]) -> None:
         """
-        Make the secret, without a value.
+        Create the secret without a value.
 
         Raises:
-            Conflict: it exists.
+            Conflict: the secret exists.
         """
         self._call(
             "CreateSecret",
@@ -316,7 +316,7 @@ class SecretStore:
 
 
 def _described(found: "DescribeSecretResponseTypeDef") -> DescribedSecret:
-    """Turn what AWS answers around: it tells versions with their labels."""
+    """Convert the answer: AWS maps versions to labels, we map labels to versions."""
     stages = found.get("VersionIdsToStages", {})
     labels = {label: version for version in stages for label in stages[version]}
     changed = found.get("LastChangedDate", found["CreatedDate"])
@@ -331,13 +331,13 @@ def _described(found: "DescribeSecretResponseTypeDef") -> DescribedSecret:
 
 
 def _page(found: "ListSecretVersionIdsResponseTypeDef") -> tuple[list[str], str]:
-    """Take the ids, and the token of the next page."""
+    """Return the ids, and the token of the next page."""
     ids = [version["VersionId"] for version in found["Versions"]]
     return ids, found.get("NextToken", "")
 
 
 def _read(found: "GetSecretValueResponseTypeDef") -> Read:
-    """Take the value; a binary one is not ours and reads as one that tells nothing."""
+    """Return the value; a binary value counts as empty."""
     raw = Secret(found.get("SecretString", ""))
     return Read(raw, found["VersionId"], _seconds(found["CreatedDate"]))
 

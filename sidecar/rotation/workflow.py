@@ -20,7 +20,7 @@ from sidecar.core.rotation.facts import (
     RotationStopped,
     Step,
 )
-from sidecar.core.rotation.ownership import keys_nobody_names
+from sidecar.core.rotation.ownership import unnamed_keys
 from sidecar.core.rotation.plan import plan
 from sidecar.core.rotation.preview import preview
 from sidecar.core.secrecy.secret import fingerprint_of
@@ -174,7 +174,7 @@ class Workflow:
                 facts.current.version_id if facts.current else ""
             ),
             changed=memory.begun or memory.finished,
-            unnamed=keys_nobody_names(facts),
+            unnamed=unnamed_keys(facts),
             old_key_unknown=memory.begun and bool(previous and not previous.key_id),
         )
 

@@ -77,7 +77,7 @@ def test_a_secret_that_somebody_else_makes_at_the_same_time_will_do() -> None:
 
     keys.create(world.parts())
 
-    assert "somebody else has just made it" in world.said
+    assert "another run has just created it" in world.said
     assert world.works()
 
 
