@@ -48,7 +48,7 @@ ROOT: Final = PACKAGE.removesuffix(f"sidecar{os.sep}")
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Subcommand:
     """The code of a command."""
 
     help: str | None
@@ -57,47 +57,47 @@ class Command:
     run: Callable[[argparse.Namespace], Exit]
 
 
-def load_command(name: str) -> Command:  # noqa: PLR0911 - one for each module
+def load_command(name: str) -> Subcommand:  # noqa: PLR0911 - one for each module
     """Import the module of one command, and no other."""
     match name:
         case "run":
             from sidecar.commands import run
 
-            return Command(run.__doc__, run.configure, run.run)
+            return Subcommand(run.__doc__, run.configure, run.run)
         case "check":
             from sidecar.commands import check
 
-            return Command(check.__doc__, check.configure, check.run)
+            return Subcommand(check.__doc__, check.configure, check.run)
         case "wait" | "reload" | "quit":
             from sidecar.commands import control
 
             configure = control.configure
             if name == "wait":
-                return Command(
+                return Subcommand(
                     control.wait.__doc__, control.configure_wait, control.wait
                 )
             act = control.reload if name == "reload" else control.quit_sidecar
-            return Command(act.__doc__, configure, act)
+            return Subcommand(act.__doc__, configure, act)
         case "rotate":
             from sidecar.commands import rotate
 
-            return Command(rotate.__doc__, rotate.configure, rotate.run)
+            return Subcommand(rotate.__doc__, rotate.configure, rotate.run)
         case "keys":
             from sidecar.commands import keys
 
-            return Command(keys.__doc__, keys.configure, keys.run)
+            return Subcommand(keys.__doc__, keys.configure, keys.run)
         case "webhook":
             from sidecar.commands import webhook
 
-            return Command(webhook.__doc__, webhook.configure, webhook.run)
+            return Subcommand(webhook.__doc__, webhook.configure, webhook.run)
         case "settings":
             from sidecar.commands import settings
 
-            return Command(settings.__doc__, settings.configure, settings.run)
+            return Subcommand(settings.__doc__, settings.configure, settings.run)
         case _:
             from sidecar.commands import demo
 
-            return Command(demo.__doc__, demo.configure, demo.run)
+            return Subcommand(demo.__doc__, demo.configure, demo.run)
 
 
 class Parser(argparse.ArgumentParser):

@@ -31,7 +31,7 @@ def _install(monkeypatch: pytest.MonkeyPatch) -> Install:
         def configure(parser: ArgumentParser) -> None:
             parser.add_argument("--count", type=int, default=0)
 
-        command = cli.Command("A command of the tests.", configure, run)
+        command = cli.Subcommand("A command of the tests.", configure, run)
         monkeypatch.setattr(cli, "load_command", lambda _: command)
 
     return install

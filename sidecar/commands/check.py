@@ -25,7 +25,7 @@ from sidecar.commands.checks.finding import (
 )
 from sidecar.commands.checks.host import check_listeners, check_process
 from sidecar.commands.checks.job import check_job, check_narrow
-from sidecar.commands.checks.secret import Look, check_record, look
+from sidecar.commands.checks.secret import SecretReading, check_record, read_secret
 from sidecar.commands.checks.webhook import check_service, check_signing
 from sidecar.commands.support import settings_of
 from sidecar.core.secrecy.secret import SecretRules
@@ -87,23 +87,25 @@ def _upstream(
     """Check an upstream's key, and the key against its API."""
     upstream = settings.upstreams[name]
     rules = rules_of(upstream)
-    looked = _look(f"{name}: secret", settings, upstream.credential, rules, offline)
-    yield from looked.findings
-    yield from check_record(looked, settings, upstream.credential, now)
+    reading = _read_secret(
+        f"{name}: secret", settings, upstream.credential, rules, offline
+    )
+    yield from reading.findings
+    yield from check_record(reading, settings, upstream.credential, now)
     if offline:
         yield skipped(f"{name}: API", OFFLINE)
     else:
-        yield from check_api(Api(name, upstream, rules, looked.value), now)
+        yield from check_api(Api(name, upstream, rules, reading.value), now)
 
 
 def _webhook(settings: Settings, name: str, *, offline: bool) -> Iterator[Finding]:
     """Check the signing secret and the service of an endpoint."""
     webhook = settings.webhooks[name]
     rules = SecretRules(json_key=webhook.json_key, scheme="")
-    looked = _look(f"{name}: secret", settings, webhook, rules, offline)
-    yield from looked.findings
-    if looked.value is not None:
-        yield from check_signing(looked.name, looked.value)
+    reading = _read_secret(f"{name}: secret", settings, webhook, rules, offline)
+    yield from reading.findings
+    if reading.value is not None:
+        yield from check_signing(reading.name, reading.value)
     yield from check_service(name, webhook.forward_to)
 
 
@@ -119,19 +121,21 @@ def _rotation(
         key_prefix="",
     )
     label = "rotation: secret"
-    yield from _look(label, settings, rotation.credential, rules, offline).findings
+    yield from _read_secret(
+        label, settings, rotation.credential, rules, offline
+    ).findings
 
 
-def _look(
+def _read_secret(
     name: str,
     settings: Settings,
     secret: SecretSettings,
     rules: SecretRules,
     offline: bool,
-) -> Look:
+) -> SecretReading:
     """Read a secret; one in AWS only if the network may be used."""
     if offline and secret.file is None:
-        return Look(name, [skipped(name, OFFLINE)])
+        return SecretReading(name, [skipped(name, OFFLINE)])
     source = source_of(secret, settings.aws, lambda *_: None)
     where = secret.secret_id or str(secret.file)
-    return asyncio.run(look(name, where, source, rules))
+    return asyncio.run(read_secret(name, where, source, rules))

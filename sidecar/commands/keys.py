@@ -15,7 +15,7 @@ from sidecar.errors import Exit, Problem, SettingsInvalid
 from sidecar.hardening import harden
 from sidecar.rotation.assemble import connect, options_of
 from sidecar.rotation.dependencies import RotationDependencies
-from sidecar.rotation.revoke import RevokeRequest, look, revoke, uses_of
+from sidecar.rotation.revoke import RevokeRequest, read_facts, revoke, uses_of
 from sidecar.rotation.store import Conflict, Denied, NotThere
 from sidecar.rotation.workflow import Workflow
 from sidecar.settings import Settings
@@ -68,14 +68,14 @@ def run(args: argparse.Namespace) -> Exit:
 
     if args.action == "list":
         return guarded(lambda: show(connected()))
-    wish = RevokeRequest(args.key_id, args.emergency, args.replace)
-    if wish.replace and not wish.emergency:
+    request = RevokeRequest(args.key_id, args.emergency, args.replace)
+    if request.replace and not request.emergency:
         reason = "requires --emergency; without an emergency: sidecar rotate"
         raise SettingsInvalid([Problem("--replace", reason)])
-    if not wish.key_id and not wish.emergency:
+    if not request.key_id and not request.emergency:
         reason = "is required (see sidecar keys list)"
         raise SettingsInvalid([Problem("KEY_ID", reason)])
-    return guarded(lambda: revoke(connected(), wish, warn))
+    return guarded(lambda: revoke(connected(), request, warn))
 
 
 def _create(settings: Settings, args: argparse.Namespace) -> Exit:
@@ -151,7 +151,7 @@ def warn(line: str) -> None:
 
 def show(parts: RotationDependencies) -> None:
     """Print a table of the keys."""
-    facts = look(parts, warn)
+    facts = read_facts(parts, warn)
     rows = [HEADINGS, *(_row(facts, key) for key in facts.keys)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     for row in rows:

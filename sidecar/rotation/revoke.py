@@ -31,32 +31,32 @@ class RevokeRequest:
     """Promote a new key first."""
 
 
-def revoke(parts: RotationDependencies, wish: RevokeRequest, warn: Say) -> None:
+def revoke(parts: RotationDependencies, request: RevokeRequest, warn: Say) -> None:
     """
     Revoke a key.
 
     Args:
         parts: the clients and the options.
-        wish: the request.
+        request: the request.
         warn: takes a line about state that cannot be read.
 
     Raises:
         RotationStopped: the key is in use, unknown, or could not be revoked.
     """
     try:
-        facts = look(parts, warn)
+        facts = read_facts(parts, warn)
     except RotationStopped as exc:
-        _check_blind(exc, wish)
+        _check_blind(exc, request)
         warn(
-            f"{exc.reason}; so the use of key {wish.key_id} is unknown: it is revoked "
+            f"{exc.reason}; so the use of key {request.key_id} is unknown: it is revoked "
             "anyway"
         )
-        _revoke(parts, wish.key_id)
+        _revoke(parts, request.key_id)
     else:
-        _revoke_seen(parts, wish, facts, warn)
+        _revoke_seen(parts, request, facts, warn)
 
 
-def look(parts: RotationDependencies, warn: Say) -> RotationFacts:
+def read_facts(parts: RotationDependencies, warn: Say) -> RotationFacts:
     """
     Read the facts; of a secret that is scheduled for deletion, the keys only.
 
@@ -76,26 +76,26 @@ def look(parts: RotationDependencies, warn: Say) -> RotationFacts:
     )
 
 
-def _check_blind(exc: RotationStopped, wish: RevokeRequest) -> None:
+def _check_blind(exc: RotationStopped, request: RevokeRequest) -> None:
     """Refuse to revoke without facts, except a named key in an emergency."""
-    if not wish.emergency:
+    if not request.emergency:
         raise exc
-    if wish.replace or not wish.key_id:
-        raise _still(exc, wish.key_id or "KEY_ID", "may still work")
+    if request.replace or not request.key_id:
+        raise _still(exc, request.key_id or "KEY_ID", "may still work")
 
 
 def _revoke_seen(
-    parts: RotationDependencies, wish: RevokeRequest, facts: RotationFacts, warn: Say
+    parts: RotationDependencies, request: RevokeRequest, facts: RotationFacts, warn: Say
 ) -> None:
     """Revoke a key whose use is known."""
-    key_id = wish.key_id or (facts.current.key_id if facts.current else "")
-    _check(facts, key_id, wish)
+    key_id = request.key_id or (facts.current.key_id if facts.current else "")
+    _check(facts, key_id, request)
     current = may_be_current(facts, key_id)
     if facts.live(key_id) and (current or uses_of(facts, key_id)):
-        parts.say(_consequence(facts, key_id, wish))
-    if current and wish.replace:
+        parts.say(_consequence(facts, key_id, request))
+    if current and request.replace:
         _replace(parts, key_id, warn)
-        # The rotation has revoked it already, if it was told which key that is.
+        # The rotation has revoked it already, if the version before has its id.
         parts.keys.revoke(key_id)
         parts.say(f"revoked key {key_id}")
     else:
@@ -136,7 +136,7 @@ def uses_of(facts: RotationFacts, key_id: str) -> list[str]:
     ]
 
 
-def _check(facts: RotationFacts, key_id: str, wish: RevokeRequest) -> None:
+def _check(facts: RotationFacts, key_id: str, request: RevokeRequest) -> None:
     """Refuse a key that is in use, except in an emergency."""
     if not key_id:
         raise RotationStopped(
@@ -144,7 +144,7 @@ def _check(facts: RotationFacts, key_id: str, wish: RevokeRequest) -> None:
             "the secret does not contain the id of the key in use",
             "find the id with sidecar keys list, and pass it",
         )
-    if wish.emergency or not facts.live(key_id):
+    if request.emergency or not facts.live(key_id):
         return
     uses = ", ".join(uses_of(facts, key_id))
     if may_be_current(facts, key_id) and not uses:
@@ -158,11 +158,11 @@ def _check(facts: RotationFacts, key_id: str, wish: RevokeRequest) -> None:
         )
 
 
-def _consequence(facts: RotationFacts, key_id: str, wish: RevokeRequest) -> str:
+def _consequence(facts: RotationFacts, key_id: str, request: RevokeRequest) -> str:
     """Return a line about the effect of a revocation."""
     if not may_be_current(facts, key_id):
         return f"key {key_id} is not current; sidecars that still use it refresh"
-    if wish.replace:
+    if request.replace:
         return (
             f"a new key is created, proven and promoted, then key {key_id} is revoked at "
             "once; running sidecars get a 401 on it, fetch the new one and replay"
@@ -193,7 +193,7 @@ def _replace(parts: RotationDependencies, key_id: str, warn: Say) -> None:
     else:
         return
     try:
-        facts = look(parts, warn)
+        facts = read_facts(parts, warn)
     except RotationStopped:
         raise _still(stopped, key_id, "may still work") from None
     if facts.dead(key_id):
@@ -223,7 +223,7 @@ def _race(parts: RotationDependencies, key_id: str, warn: Say) -> None:
             return
         parts.say("another run was first: continuing with its key")
         order = RotationRequest(
-            begin=may_be_current(look(parts, warn), key_id), again=True
+            begin=may_be_current(read_facts(parts, warn), key_id), again=True
         )
 
 

@@ -22,14 +22,14 @@ from sidecar.settings import Settings
 from sidecar.settings.models import JobSettings
 from sidecar.settings.upstream import SecretSettings
 
-LOOK_SECONDS: Final = 20.0
+READ_SECONDS: Final = 20.0
 """Longer than the limits of every source."""
 DAY_SECONDS: Final = 86400
 OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class SecretReading:
     """The result of reading a secret."""
 
     name: str
@@ -41,7 +41,9 @@ class Look:
     created: float | None = None
 
 
-async def look(name: str, where: str, source: Source, rules: SecretRules) -> Look:
+async def read_secret(
+    name: str, where: str, source: Source, rules: SecretRules
+) -> SecretReading:
     """
     Read a secret and check its shape.
 
@@ -52,14 +54,16 @@ async def look(name: str, where: str, source: Source, rules: SecretRules) -> Loo
         rules: rules for the value.
     """
     try:
-        async with asyncio.timeout(LOOK_SECONDS):
+        async with asyncio.timeout(READ_SECONDS):
             versions = await source.describe()
             fetched = await source.fetch(VersionStage.CURRENT)
     except SourceFailed as exc:
-        return Look(name, [failed(name, exc.reason, exc.remedy, Exit.CREDENTIAL)])
+        return SecretReading(
+            name, [failed(name, exc.reason, exc.remedy, Exit.CREDENTIAL)]
+        )
     except TimeoutError:
         remedy = "check the network between this machine and the secret"
-        return Look(name, [failed(name, "no answer", remedy, Exit.CREDENTIAL)])
+        return SecretReading(name, [failed(name, "no answer", remedy, Exit.CREDENTIAL)])
     finally:
         await source.close()
 
@@ -70,28 +74,28 @@ async def look(name: str, where: str, source: Source, rules: SecretRules) -> Loo
         value = parse_secret(fetched.raw, rules)
     except SecretRejected as exc:
         broken = failed(label, exc.rule, exc.remedy, Exit.CREDENTIAL)
-        return Look(name, [reached, broken])
+        return SecretReading(name, [reached, broken])
     shaped = passed(label, "valid as a header value")
-    return Look(name, [reached, shaped], value, versions, fetched.created)
+    return SecretReading(name, [reached, shaped], value, versions, fetched.created)
 
 
 def check_record(
-    looked: Look, settings: Settings, secret: SecretSettings, now: float
+    reading: SecretReading, settings: Settings, secret: SecretSettings, now: float
 ) -> Iterator[Finding]:
     """Check tags, age, an unfinished rotation, and the mode of a file."""
-    name = looked.name
+    name = reading.name
     if secret.file is not None:
         yield from _mode(name, secret.file)
-    if secret.secret_id is None or looked.versions is None:
+    if secret.secret_id is None or reading.versions is None:
         return
-    yield from _tags(name, settings.job, secret.secret_id, looked.versions.tags)
-    if looked.versions.pending not in {None, looked.versions.current}:
+    yield from _tags(name, settings.job, secret.secret_id, reading.versions.tags)
+    if reading.versions.pending not in {None, reading.versions.current}:
         yield warned(
             f"{name} rotation",
             "a rotation is unfinished: a version is labelled AWSPENDING",
             "run `sidecar rotate`: it continues the rotation",
         )
-    yield from _age(name, settings.job, looked.created, now)
+    yield from _age(name, settings.job, reading.created, now)
 
 
 def _tags(
