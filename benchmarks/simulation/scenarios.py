@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from benchmarks.simulation.pod import Pod, Tally
 from benchmarks.simulation.world import PRICE, QUOTA, Clock, World
-from sidecar.core.keylife.machine import LifePolicy
+from sidecar.core.keylife.refresh import LifePolicy
 
 DAY: Final = 86_400.0
 DAYS: Final = 30

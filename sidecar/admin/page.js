@@ -15,11 +15,6 @@
   const iso = (t) => new Date(t * 1000).toISOString().slice(0, 19) + "Z";
   const state = (name) => (Object.hasOwn(words.states, name) ? words.states[name] : words.unknown);
 
-  const told = (status) => {
-    const recent = (at(status, ["minutes", "401"]) || []).slice(-words.recent);
-    return status.state === "rejected" && sum(recent) > 0 ? "burned" : status.state;
-  };
-
   const duration = (seconds) => {
     for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
       if (seconds >= 2 * size) return `${Math.floor(seconds / size)} ${unit}`;
@@ -56,7 +51,7 @@
       if (value !== null) node.dateTime = node.title = iso(value);
     },
     state: (node, status) => {
-      const [level, word, text] = state(told(status));
+      const [level, word, text] = state(status.state);
       node.className = `state ${level}`;
       say(node.children[0], word);
       say(node.children[1], text);
@@ -109,7 +104,7 @@
     for (const node of document.querySelectorAll("[data-paths]")) {
       say(node, count(sum(JSON.parse(node.dataset.paths).map((path) => at(status, path)))));
     }
-    const levels = Object.values(status.upstreams || {}).map((upstream) => state(told(upstream))[0]);
+    const levels = Object.values(status.upstreams || {}).map((upstream) => state(upstream.state)[0]);
     const level = ["bad", "warn"].find((one) => levels.includes(one)) || "good";
     $("overall").className = status.draining ? "warn" : level;
     say($("overall"), words.overall[status.draining ? "draining" : level]);

@@ -57,7 +57,7 @@ def overall(document: Document) -> tuple[str, str]:
     if document.get("draining"):
         return texts.WARN, texts.OVERALL["draining"]
     levels = {
-        texts.STATES.get(state_of(status), texts.UNKNOWN)[0]
+        texts.STATES.get(str(status.get("state")), texts.UNKNOWN)[0]
         for status in (document.get("upstreams") or {}).values()
     }
     for level in (texts.BAD, texts.WARN):
@@ -66,17 +66,9 @@ def overall(document: Document) -> tuple[str, str]:
     return texts.GOOD, texts.OVERALL[texts.GOOD]
 
 
-def state_of(status: Document) -> str:
-    """The state that the page tells: a refused key is worse when calls feel it."""
-    state = str(status.get("state") or "")
-    unproven = (status.get("minutes") or {}).get("401") or []
-    burned = state == "rejected" and sum(unproven[-texts.RECENT_MINUTES :]) > 0
-    return texts.BURNED if burned else state
-
-
 def _upstream(number: int, name: str, status: Document, now: float) -> str:
     at = ["upstreams", name]
-    level, word, sentence = texts.STATES.get(state_of(status), texts.UNKNOWN)
+    level, word, sentence = texts.STATES.get(str(status.get("state")), texts.UNKNOWN)
     return (
         f'<section aria-labelledby="u{number}"><h2 id="u{number}">{_text(name)}</h2>'
         f'<p class="state {level}" data-path="{_attr(at)}" data-as="state"'

@@ -12,18 +12,14 @@ GOOD: Final = "good"
 WARN: Final = "warn"
 BAD: Final = "bad"
 
-BURNED: Final = "burned"
-"""`rejected`, and the service has seen 401s of late: no older key works either."""
-RECENT_MINUTES: Final = 3
-
 STATES: Final = {
     "fresh": (GOOD, "Working", "The key is current, and calls go out with it."),
     "stale": (
         WARN,
         "Working, but blind",
         (
-            "The secret could not be looked at, so the last good key serves on."
-            " A rotation would go unseen."
+            "The secret could not be refreshed; the last good key is still in use."
+            " A rotation would not be noticed."
         ),
     ),
     "rolled_back": (
@@ -36,17 +32,17 @@ STATES: Final = {
     ),
     "rejected": (
         WARN,
-        "Newest key refused",
+        "Newest key rejected",
         (
-            "The API, or our rules for keys, refuse the newest key; an older one serves"
-            " on. Do not revoke that one; store a good new key."
+            "The API or our validation rejects the newest key; an older key is in use."
+            " Do not revoke that one; store a good new key."
         ),
     ),
-    BURNED: (
+    "refused": (
         BAD,
         "Key refused",
         (
-            "The API answers 401 to every key there is, and the service sees it."
+            "The API answers 401 to every key, and the service receives those 401s."
             " Create a key and store it in the secret."
         ),
     ),
@@ -83,7 +79,7 @@ EVENTS: Final = {
     "state.first": "Started: {detail}",
     "key": "Key {detail} took over from {before}",
     "key.first": "Key {detail} came into use",
-    "rejected": "New key {detail} is refused by the API; the old one serves on",
+    "rejected": "The API rejects the new key {detail}; the old key is still in use",
     "recovered.replay": "401 recovered: {count} x repeated with the current key",
     "recovered.rollback": "401 recovered: {count} x repeated with the previous key",
     "refused": "Refused by the sidecar: {count} x {detail}",
@@ -114,7 +110,6 @@ NEVER: Final = "\u2013"
 
 TABLES: Final = {
     "states": STATES,
-    "recent": RECENT_MINUTES,
     "unknown": UNKNOWN,
     "overall": OVERALL,
     "events": EVENTS,

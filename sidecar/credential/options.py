@@ -1,11 +1,9 @@
-"""What a keeper is told, and what it tells."""
+"""The options and the status of one credential."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from sidecar.core.keylife.messages import State
-from sidecar.core.secrecy.secret import Credential, SecretRules
-from sidecar.errors import RefreshResult
+from sidecar.core.secrecy.secret import SecretRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,66 +22,28 @@ class CredentialManagerOptions:
 
 @dataclass(frozen=True, slots=True)
 class CredentialStatus:
-    """What can be told of a key, at one moment; times are Unix seconds."""
+    """The status of a credential at one moment; times are Unix seconds."""
 
     state: State
     source: str
     """`secrets_manager` or `file`."""
     fingerprint: str | None = None
-    """Of the key in use, whether it is given out or expired."""
+    """Of the key in use, also when it has expired."""
     generation: int = 0
     since: float | None = None
     """When the key came into use."""
     created: float | None = None
-    """When the source made it, where it tells."""
+    """When the source created it, if known."""
     rotate_before: float | None = None
-    """When it should have been replaced, where that is set."""
+    """When it should be replaced, if `rotate_every_days` is set."""
     refreshed: float | None = None
     """When the source last answered."""
     next_refresh: float | None = None
     last_error: str | None = None
-    """Why the last look failed or what is wrong with the newest key."""
+    """Why the last refresh failed, or what is wrong with the keys."""
     remedy: str | None = None
     candidate: str | None = None
-    """The fingerprint of a key that is not proven yet."""
+    """The fingerprint of the candidate."""
     candidate_rejected: bool = False
     previous: str | None = None
-    """The fingerprint of the key to fall back to."""
-
-
-class CredentialMetrics(Protocol):
-    """The numbers about one key; `sidecar.metrics` has them."""
-
-    def state(self, state: str) -> None:
-        """Set the state."""
-
-    def refused(self, *, refused: bool) -> None:
-        """Set whether the API answers 401 to every key there is."""
-
-    def info(self, source: str, fingerprint: str) -> None:
-        """Name the key in use."""
-
-    def since(self, timestamp: float) -> None:
-        """Set when the key came into use."""
-
-    def created(self, timestamp: float | None) -> None:
-        """Set when the source made the key."""
-
-    def refreshed(self, timestamp: float) -> None:
-        """Set when the source last answered."""
-
-    def rotate_before(self, timestamp: float | None) -> None:
-        """Set when the key becomes too old."""
-
-    def refresh(self, result: RefreshResult) -> None:
-        """Count a look."""
-
-    def cutover(self, result: str, seconds: float | None = None) -> None:
-        """Count a change of keys; seconds from its making to its use."""
-
-
-class Prober(Protocol):
-    """Asks the API about a key."""
-
-    async def __call__(self, credential: Credential) -> bool | None:
-        """Return True: proven; False: refused with 401; None: no answer."""
+    """The fingerprint of the fallback."""

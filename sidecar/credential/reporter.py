@@ -1,40 +1,88 @@
 """
-What is told about a key: log lines and numbers, in plain words.
+Reports a credential's life in log lines, metrics and its status.
 
-Each change is told once, a failure that goes on once a minute at most.
+Each change is logged once. A failure that goes on is logged once a minute at most.
 """
 
 from collections.abc import Callable
 from typing import Any, Final
 
 from sidecar.core.keylife.machine import Lifecycle
-from sidecar.core.keylife.messages import Cutover, State
+from sidecar.core.keylife.messages import Cutover, Event, State
+from sidecar.core.keylife.refresh import ANSWERED
 from sidecar.core.secrecy.secret import Credential
-from sidecar.credential.options import (
-    CredentialManagerOptions,
-    CredentialMetrics,
-    CredentialStatus,
-)
-from sidecar.errors import (
-    RefreshResult,
-    SecretRejected,
-    SidecarError,
-    SourceFailed,
-)
+from sidecar.credential.options import CredentialManagerOptions, CredentialStatus
+from sidecar.errors import RefreshResult, SecretRejected, SidecarError, SourceFailed
 from sidecar.log import get_logger
+from sidecar.metrics import CredentialMetrics
 
 REPEAT_SECONDS: Final = 60.0
 DAY_SECONDS: Final = 86400.0
 
-_ANSWERED: Final = frozenset(
-    {RefreshResult.UNCHANGED, RefreshResult.CHANGED, RefreshResult.INVALID}
-)
-
 _log = get_logger("sidecar.credential")
+
+_STATES: Final = {
+    State.MISSING: ("credential_missing", "warning", "there is no key yet"),
+    State.FRESH: ("credential_fresh", "info", "the newest key is in use"),
+    State.STALE: (
+        "credential_stale",
+        "warning",
+        "the source does not answer; still serving the last good key",
+    ),
+    State.REJECTED: (
+        "credential_rejected",
+        "error",
+        "the newest key is rejected; still serving an older key; store a working key",
+    ),
+    State.ROLLED_BACK: (
+        "credential_rolled_back",
+        "error",
+        "the newest key stopped working; serving the previous key; store a working key",
+    ),
+    State.REFUSED: (
+        "credential_refused",
+        "error",
+        "no key works; the service receives the API's 401; store a working key",
+    ),
+    State.EXPIRED: (
+        "credential_expired",
+        "error",
+        "the source has not answered for max_stale_seconds; calls get 503",
+    ),
+}
+_PROVING: Final = (
+    "credential_proving",
+    "info",
+    "a newer key is being proven; still serving the key in use",
+)
+_CUTOVERS: Final = {
+    Cutover.PROMOTED: ("key_promoted", "info", "a new key is in use"),
+    Cutover.REJECTED: (
+        "key_rejected",
+        "warning",
+        "the API answered 401 to the new key; still serving the old key",
+    ),
+    Cutover.ROLLED_BACK: (
+        "key_rolled_back",
+        "error",
+        "the newest key does not work; the previous key is in use again",
+    ),
+    Cutover.RESTORED: ("key_restored", "info", "the newest key is in use again"),
+}
+"""Log event, level and meaning."""
 
 
 class CredentialReporter:
-    """Tells logs and metrics what happens to one key."""
+    """
+    Reports what happens to one credential.
+
+    Args:
+        options: The upstream's name and the schedule of rotations.
+        source: The kind of source; the metric label `source`.
+        metrics: The metrics of this credential.
+        now: Wall clock, Unix seconds.
+        monotonic: Seconds that never step.
+    """
 
     def __init__(
         self,
@@ -51,35 +99,29 @@ class CredentialReporter:
         self._monotonic = monotonic
         self._log = _log.bind(upstream=options.upstream, source=source)
         self._failure: tuple[str, float] | None = None
+        self._unexpected_at: float | None = None
         self._shown: Credential | None = None
         self._since: float | None = None
         self._refreshed: float | None = None
         self._youngest = 0.0
-        """When the source made the youngest key that was in use."""
-        self._is_news = True
-        """The key in use is younger than each before it."""
-        self._trouble: str | None = None
-        """What the state means, when it is not as it should be."""
+        """The latest creation time of a key that was in use."""
+        self._is_youngest = True
+        """The key in use was created after every key before it."""
+        self._meaning: str | None = None
+        """The meaning of the state; None while it is FRESH."""
 
-    def _rotate_before(self, credential: Credential | None) -> float | None:
-        """Return when this key should have been replaced, in Unix seconds."""
-        days = self._options.rotate_every_days
-        if credential is None or credential.created is None or not days:
-            return None
-        return credential.created + days * DAY_SECONDS
-
-    def used(self, credential: Credential) -> None:
-        """A key came into use, or came back from being expired."""
+    def current_set(self, credential: Credential) -> None:
+        """Report that calls carry this key from now on."""
         if credential is self._shown:
             return
         first = self._shown is None
-        # A new version of the same key keeps its number.
+        # A new version of the same key keeps its generation number.
         known = self._shown and self._shown.generation == credential.generation
         self._shown = credential
         self._metrics.info(self._source, credential.fingerprint)
         self._metrics.created(credential.created)
         created = credential.created or 0.0
-        self._is_news = created > self._youngest
+        self._is_youngest = created > self._youngest
         self._youngest = max(self._youngest, created)
         self._metrics.rotate_before(self._rotate_before(credential))
         if not known:
@@ -88,59 +130,47 @@ class CredentialReporter:
         if first:
             self._log.info("credential_ready", fingerprint=credential.fingerprint)
 
-    def looked(self, result: RefreshResult) -> None:
-        """A look at the source is over."""
+    def refresh_finished(self, result: RefreshResult) -> None:
+        """Report the end of a refresh."""
         self._metrics.refresh(result)
-        if result in _ANSWERED:
+        if result in ANSWERED:
             self._refreshed = self._now()
             self._metrics.refreshed(self._refreshed)
             if result is not RefreshResult.INVALID:
                 self._failure = None
 
-    def failed(self, failure: SidecarError, *, serving: bool) -> None:
-        """The source gave no key, or one that breaks a rule."""
+    def refresh_failed(self, failure: SidecarError, *, serving: bool) -> None:
+        """Report that the source returned no valid key; `serving`: there is another."""
         text, at = str(failure), self._monotonic()
-        said, when = self._failure or ("", at)
-        if text == said and at - when < REPEAT_SECONDS:
+        logged, when = self._failure or ("", at)
+        if text == logged and at - when < REPEAT_SECONDS:
             return
         self._failure = (text, at)
-        effect = (
-            "the last good key serves on" if serving else "calls get 503 until then"
-        )
-        self._log.warning("credential_look_failed", reason=text, effect=effect)
+        effect = "still serving the last good key" if serving else "calls get 503"
+        self._log.warning("credential_refresh_failed", reason=text, effect=effect)
 
-    def moved(
-        self, old: State, new: State, *, refused: bool = False, proving: bool = False
-    ) -> None:
-        """
-        The state is another one, or the API began or ceased to refuse the key.
-
-        `proving`: a newer key waits for its proof, so the one in use is not the newest.
-        """
-        if new is not old:
-            self._metrics.state(new)
-        self._metrics.refused(refused=refused)
-        event, level, meaning = _REFUSED if refused else _STATES[new]
-        if proving and new is State.FRESH:
-            event, meaning = _PROVING
-        self._trouble = None if new is State.FRESH else meaning
+    def state_changed(self, old: State, new: State, *, proving: bool = False) -> None:
+        """Report a new state; `proving`: a newer key is not proven yet."""
+        self._metrics.state(new)
+        is_proving = proving and new is State.FRESH
+        event, level, meaning = _PROVING if is_proving else _STATES[new]
+        self._meaning = None if new is State.FRESH else meaning
         if (old, new) == (State.MISSING, State.FRESH):
-            return  # told as `credential_ready`
-        log = getattr(self._log, level)
-        log(event, was=str(old), meaning=meaning)
+            return  # logged as `credential_ready`
+        getattr(self._log, level)(event, was=str(old), meaning=meaning)
 
-    def jumped(self, seconds: float) -> None:
-        """The wall clock jumped: it was set, or the machine slept."""
+    def clock_jumped(self, seconds: float) -> None:
+        """Report that the wall clock was set, or that the machine was suspended."""
         self._log.info("clock_jumped", seconds=round(seconds))
 
-    def recorded(self, cutover: Cutover, credential: Credential) -> None:
-        """A change of keys ended."""
+    def cutover(self, cutover: Cutover, credential: Credential) -> None:
+        """Report the end of a change of keys."""
         seconds: float | None = None
-        # AWSCURRENT may go back to a version of last month: that took no month.
+        # After AWSCURRENT moves back to an old version, its age is no cutover time.
         if (
             cutover is Cutover.PROMOTED
             and credential.created is not None
-            and self._is_news
+            and self._is_youngest
         ):
             seconds = max(0.0, self._now() - credential.created)
         self._metrics.cutover(cutover, seconds)
@@ -150,11 +180,26 @@ class CredentialReporter:
             fields["seconds"] = round(seconds, 3)
         getattr(self._log, level)(event, meaning=meaning, **fields)
 
-    def broken(self, job: str, error: Exception) -> None:
-        """Something failed that nobody foresaw: its type tells, its text may not."""
-        kind = type(error)
-        name = f"{kind.__module__}.{kind.__qualname__}"
-        self._log.error("credential_job_broken", job=job, error=name)
+    def call_failed(self, call: str, error: Exception) -> None:
+        """Report an unexpected exception of a source or a probe, without its text."""
+        self._log.error("credential_call_failed", call=call, error=_name(error))
+
+    def unexpected_event(self, state: State, event: Event, error: Exception) -> None:
+        """Count an event that the rules did not expect, and log the error's type."""
+        self._metrics.unexpected_event()
+        at = self._monotonic()
+        if (
+            self._unexpected_at is not None
+            and at - self._unexpected_at < REPEAT_SECONDS
+        ):
+            return
+        self._unexpected_at = at
+        self._log.error(
+            "credential_unexpected_event",
+            state=str(state),
+            type=type(event).__name__,
+            error=_name(error),
+        )
 
     def status(
         self,
@@ -163,15 +208,14 @@ class CredentialReporter:
         due: float | None,
     ) -> CredentialStatus:
         """
-        Return what can be told now.
+        Return the status now.
 
         Args:
             life: The machine.
-            failure: RevokeReason the last value could not be had, if so.
-            due: When the next look is, in Unix seconds.
+            failure: Why the last refresh returned no valid key, if so.
+            due: When the next refresh begins, in Unix seconds.
         """
         keys, in_use = life.keys, life.keys.in_use
-        reason = failure.args[-1] if failure else self._trouble
         return CredentialStatus(
             state=life.state,
             source=self._source,
@@ -182,65 +226,21 @@ class CredentialReporter:
             rotate_before=self._rotate_before(in_use),
             refreshed=self._refreshed,
             next_refresh=due,
-            last_error=reason,
+            last_error=failure.args[-1] if failure else self._meaning,
             remedy=failure.remedy if failure else None,
             candidate=keys.candidate.fingerprint if keys.candidate else None,
             candidate_rejected=keys.candidate_rejected,
             previous=keys.fallback.fingerprint if keys.fallback else None,
         )
 
+    def _rotate_before(self, credential: Credential | None) -> float | None:
+        """Return when this key should be replaced, in Unix seconds."""
+        days = self._options.rotate_every_days
+        if credential is None or credential.created is None or not days:
+            return None
+        return credential.created + days * DAY_SECONDS
 
-_STATES: Final = {
-    State.MISSING: ("credential_missing", "warning", "there is no key yet"),
-    State.FRESH: ("credential_fresh", "info", "the newest key is in use"),
-    State.STALE: (
-        "credential_stale",
-        "warning",
-        "the source gives no key: the last good one serves on",
-    ),
-    State.ROLLED_BACK: (
-        "credential_rolled_back",
-        "error",
-        "the newest key does not work: the one before it serves; store a working key",
-    ),
-    State.REJECTED: (
-        "credential_rejected",
-        "error",
-        "the newest key is refused: the one before it serves on; store a working key",
-    ),
-    State.EXPIRED: (
-        "credential_expired",
-        "error",
-        "the source was away for longer than max_stale_seconds: calls get 503",
-    ),
-}
 
-_PROVING: Final = (
-    "credential_proving",
-    "a newer key is being proved: the one in use serves on",
-)
-
-_REFUSED: Final = (
-    "credential_refused",
-    "error",
-    "the API answers 401 to the key in use and no other works: store a working key",
-)
-
-_CUTOVERS: Final = {
-    Cutover.PROMOTED: ("key_promoted", "info", "a new key is in use"),
-    Cutover.REJECTED: (
-        "key_rejected",
-        "warning",
-        "the API answered 401 to the new key: the old one serves on",
-    ),
-    Cutover.ROLLED_BACK: (
-        "key_rolled_back",
-        "error",
-        "the newest key does not work: the key before it is in use again",
-    ),
-    Cutover.RESTORED: (
-        "key_restored",
-        "info",
-        "the newest key is in use, and no older one any more",
-    ),
-}
+def _name(error: Exception) -> str:
+    kind = type(error)
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -2,7 +2,7 @@
 Every number that the sidecar exports, in a registry of its own.
 
 `Metrics` is made once by the app and handed out in parts: `upstream()` to a proxy,
-`credential()` to a keeper, `webhook()` to a receiver. Names, types and labels are part
+`credential()` to a credential manager, `webhook()` to a receiver. Names, types and labels are part
 of our contract: dashboards and alerts are written against them.
 """
 

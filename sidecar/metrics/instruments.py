@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from sidecar.errors import RefreshResult
 
 CREDENTIAL_STATES: Final = (
-    *("missing", "fresh", "stale", "rolled_back", "rejected", "expired"),
+    *("missing", "fresh", "stale", "rejected", "rolled_back", "refused", "expired"),
 )
 CUTOVERS: Final = ("promoted", "rejected", "rolled_back", "restored")
 WEBHOOK_RESULTS: Final = (
@@ -46,29 +46,31 @@ class CredentialInstruments:
             )
 
         self.info = gauge(
-            "info", "1 for the key in use; an old key has no series.", *_INFO_LABELS
+            "info", "1 for the key in use; older keys have no series.", *_INFO_LABELS
         )
         self.state = gauge("state", "1 for the state the credential is in.", "state")
-        self.refused = gauge(
-            "refused",
-            "1 while the API answers 401 to the key in use, and none other works.",
-        )
         self.since = gauge(
-            "since_timestamp_seconds", "When the key in use was taken into use."
+            "since_timestamp_seconds", "When the key in use came into use."
         )
         self.created = gauge(
-            "created_timestamp_seconds", "When the source made the key in use."
+            "created_timestamp_seconds", "When the source created the key in use."
         )
         self.refreshed = gauge(
-            "refreshed_timestamp_seconds", "The last successful look at the source."
+            "refreshed_timestamp_seconds", "The last refresh that the source answered."
         )
         self.rotate_before = gauge(
             "rotate_before_timestamp_seconds", "When the key in use becomes too old."
         )
         self.refreshes = Counter(
             "sidecar_credential_refreshes",
-            "RefreshSchedule at the source, by how they ended.",
+            "Refreshes from the source, by result.",
             ("upstream", "result"),
+            registry=registry,
+        )
+        self.unexpected_events = Counter(
+            "sidecar_credential_unexpected_events",
+            "Events that the rules for credentials did not expect; each is a defect.",
+            ("upstream",),
             registry=registry,
         )
         self.cutovers = Counter(
@@ -79,7 +81,7 @@ class CredentialInstruments:
         )
         self.cutover_seconds = Histogram(
             "sidecar_credential_cutover_seconds",
-            "From the making of a new key to its use.",
+            "From the creation of a new key to its use.",
             ("upstream",),
             buckets=_CUTOVER_BOUNDS,
             registry=registry,
@@ -97,12 +99,12 @@ class CredentialMetrics:
         self._upstream = upstream
         self._info: tuple[str, str] | None = None
         self.state("missing")
-        self.refused(refused=False)
         for result in RefreshResult:
             instruments.refreshes.labels(upstream, result.value)
         for cutover in CUTOVERS:
             instruments.cutovers.labels(upstream, cutover)
         instruments.cutover_seconds.labels(upstream)
+        instruments.unexpected_events.labels(upstream)
 
     def state(self, state: str) -> None:
         """Set the series of this state to 1 and those of the others to 0."""
@@ -110,14 +112,6 @@ class CredentialMetrics:
             raise ValueError(state)
         for name in CREDENTIAL_STATES:
             self._all.state.labels(self._upstream, name).set(name == state)
-
-    def refused(self, *, refused: bool) -> None:
-        """
-        Tell whether every key there is draws a 401.
-
-        The state `rejected` alone may mean a new key that is refused while the old serves.
-        """
-        self._all.refused.labels(self._upstream).set(refused)
 
     def info(self, source: str, fingerprint: str) -> None:
         """Name the key in use and forget the series of the one before."""
@@ -129,27 +123,31 @@ class CredentialMetrics:
         self._all.info.labels(self._upstream, source, fingerprint).set(1)
 
     def since(self, timestamp: float) -> None:
-        """The key in use was taken into use at this time."""
+        """The key in use came into use at this time."""
         self._all.since.labels(self._upstream).set(timestamp)
 
     def created(self, timestamp: float | None) -> None:
-        """The source made the key in use at this time; None when it does not tell."""
+        """The source created the key in use at this time; None when it is unknown."""
         self._set(self._all.created, timestamp)
 
     def refreshed(self, timestamp: float) -> None:
-        """The last successful look at the source was at this time."""
+        """The source answered the last refresh at this time."""
         self._all.refreshed.labels(self._upstream).set(timestamp)
 
     def rotate_before(self, timestamp: float | None) -> None:
-        """The key in use becomes too old at this time; None when nobody said so."""
+        """The key in use becomes too old at this time; None without a schedule."""
         self._set(self._all.rotate_before, timestamp)
 
     def refresh(self, result: RefreshResult) -> None:
-        """Count a look at the source."""
+        """Count a refresh."""
         self._all.refreshes.labels(self._upstream, result.value).inc()
 
+    def unexpected_event(self) -> None:
+        """Count an event that the rules did not expect."""
+        self._all.unexpected_events.labels(self._upstream).inc()
+
     def cutover(self, result: str, seconds: float | None = None) -> None:
-        """Count a change of keys; `seconds` from the key's making to its use."""
+        """Count a change of keys; `seconds` from the key's creation to its use."""
         if result not in CUTOVERS:
             raise ValueError(result)
         self._all.cutovers.labels(self._upstream, result).inc()

@@ -11,9 +11,9 @@ from hypothesis import given, strategies as st
 from sidecar.admin import texts
 from sidecar.admin.page import POLICY, page
 from sidecar.admin.render import bar, overall, used
-from sidecar.core.keylife.machine import State
+from sidecar.core.keylife.messages import State
 from sidecar.errors import Code
-from tests.support.status_documents import DAY, NOW, burned, healthy, rotated
+from tests.support.status_documents import DAY, NOW, healthy, refused, rotated
 
 HOSTILE = st.text(
     alphabet=st.sampled_from("<>&'\"/\\`{}$ =\n\u2028ab\x00é"), max_size=30
@@ -55,25 +55,25 @@ def test_every_state_has_words(state: State) -> None:
 
 def test_the_words_are_those_of_the_lifecycle() -> None:
     """No state was added or renamed without its words."""
-    assert set(texts.STATES) == {str(state) for state in State} | {texts.BURNED}
+    assert set(texts.STATES) == {str(state) for state in State}
 
 
-def test_a_refused_key_is_worse_when_calls_feel_it() -> None:
-    """The newest key may be refused while an older one serves: that is no outage."""
-    document = burned(healthy())
-    serving = document["upstreams"]["flownally"]["minutes"]
+def test_a_refused_key_is_worse_than_a_rejected_one() -> None:
+    """A rejected key costs no call, because an older key is in use."""
+    document = refused(healthy())
     assert overall(document)[1] == "Calls are failing"
+    assert "Key refused" in plain(document)
 
-    serving["401"] = [40] * 50 + [0] * 10
+    document["upstreams"]["flownally"]["state"] = "rejected"
 
     assert overall(document)[1] == "Something needs a look"
-    assert "Newest key refused" in plain(document)
+    assert "Newest key rejected" in plain(document)
 
 
 def test_the_worst_upstream_makes_the_headline() -> None:
     """One good key does not hide a bad one."""
     document = healthy()
-    document["upstreams"]["other"] = burned(healthy())["upstreams"]["flownally"]
+    document["upstreams"]["other"] = refused(healthy())["upstreams"]["flownally"]
 
     assert overall(document) == (texts.BAD, "Calls are failing")
     assert overall(document | {"draining": True})[1].startswith("Stopping")
@@ -93,7 +93,7 @@ def test_a_rotation_is_told_in_sentences() -> None:
         (("state", "stale", "fresh", 1), "Working, but blind (before: Working)"),
         (("state", "fresh", "", 1), "Started: Working"),
         (("key", "aaaa", "", 1), "Key aaaa came into use"),
-        (("rejected", "bbbb", "", 1), "New key bbbb is refused"),
+        (("rejected", "bbbb", "", 1), "rejects the new key bbbb"),
         (("recovered", "rollback", "", 2), "2 x repeated with the previous key"),
         (("refused", "tripwire", "", 1), "1 x tripwire"),
         (("refused", "{count}", "", 7), "7 x {count}"),

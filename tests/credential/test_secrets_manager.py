@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from sidecar.aws import client
-from sidecar.core.keylife.messages import VersionStage
+from sidecar.core.keylife.messages import (
+    VersionStage,
+)
 from sidecar.credential.sources.secrets_manager import SecretsManagerSource
 from sidecar.emulator.aws import AwsClient, environment
 from sidecar.errors import RefreshResult, SourceFailed
@@ -349,7 +351,7 @@ async def test_a_secret_without_a_value_is_not_found(
 async def test_without_credentials_the_next_call_begins_anew(
     moto: AwsClient, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client keeps the absence of credentials, so it is not kept."""
+    """A client keeps the absence of credentials, so it is not managed."""
     moto.put_secret(NAME, "key-1")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     source = make(moto.endpoint)

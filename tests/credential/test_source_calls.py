@@ -1,4 +1,4 @@
-"""The questions of a keeper: each ends in exactly one event."""
+"""The questions of a manager: each ends in exactly one event."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,8 @@ from sidecar.core.keylife.messages import (
     VersionStage,
 )
 from sidecar.core.secrecy.secret import Credential, Secret, SecretRules, digest_of
-from sidecar.credential.options import CredentialManagerOptions, Prober
+from sidecar.credential.options import CredentialManagerOptions
+from sidecar.credential.probe import Prober
 from sidecar.credential.reporter import CredentialReporter
 from sidecar.credential.source_calls import SourceCalls
 from sidecar.errors import RefreshResult
@@ -27,14 +28,14 @@ KEY = Credential(Secret("key-v1"), b"", 1, "v1", "v1")
 
 def jobs(source: FakeSource, probe: Prober | None = None) -> SourceCalls:
     """Make jobs of a source."""
-    narrator = CredentialReporter(
+    reporter = CredentialReporter(
         CredentialManagerOptions("flownally"),
         source.kind,
         FakeMetrics(),
         lambda: EPOCH,
         lambda: 0,
     )
-    return SourceCalls(source, probe, SecretRules(), narrator, lambda: 7.0)
+    return SourceCalls(source, probe, SecretRules(), reporter, lambda: 7.0)
 
 
 def stored(value: str | bytes = "key-v1", kind: str = "secrets_manager") -> FakeSource:

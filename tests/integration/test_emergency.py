@@ -198,7 +198,7 @@ def test_what_the_service_sees_of_403_is_the_apis(
     assert process.stop() == 0
 
 
-def test_a_burned_key_without_successor_gives_the_apis_own_401(
+def test_a_revoked_key_without_successor_gives_the_apis_own_401(
     api: EmulatedApi,
     aws_shim: AwsShim,
     moto: AwsClient,
@@ -215,7 +215,7 @@ def test_a_burned_key_without_successor_gives_the_apis_own_401(
         wait_until(lambda: traffic.counts["401"] >= 20 * CLIENTS, "401s")
         looks = aws_shim.calls["DescribeSecret"]
         seen = process.call()
-        burned = process.metrics().value("sidecar_credential_refused")
+        refused = process.metrics().value("sidecar_credential_state", state="refused")
         new = api.issue()
         moto.rotate(SECRET_ID, new.key)
         process.admin("/-/reload", "POST")
@@ -223,12 +223,12 @@ def test_a_burned_key_without_successor_gives_the_apis_own_401(
 
     assert set(traffic.counts) <= {"200", "401"}
     assert looks <= MOST_LOOKS
-    assert burned == 1
+    assert refused == 1
     assert (seen.status, seen.json()["error"]["code"]) == (401, "revoked_key")
     assert "invalid_token" in seen.headers["www-authenticate"]
     assert "x-sidecar-error" not in seen.headers
     metrics = process.metrics()
-    assert metrics.value("sidecar_credential_refused") == 0
+    assert metrics.value("sidecar_credential_state", state="refused") == 0
     failures = metrics.value("sidecar_auth_failures_total", code="401")
     assert failures == traffic.counts["401"] + 1
     told = process.logs("api_unauthorized")

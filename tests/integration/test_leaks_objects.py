@@ -20,15 +20,17 @@ from typing import Any, Final
 
 import pytest
 
-from sidecar.core.keylife.commands import Probe, SetCurrent
-from sidecar.core.keylife.machine import Lifecycle, LifePolicy
+from sidecar.core.keylife.machine import Lifecycle
 from sidecar.core.keylife.messages import (
     Loaded,
     OutcomeReported,
+    Probe,
     Probed,
     Replay,
+    SetCurrent,
     VersionStage,
 )
+from sidecar.core.keylife.refresh import LifePolicy
 from sidecar.core.secrecy.compressed import Inspector
 from sidecar.core.secrecy.key_matcher import KeyMatcher
 from sidecar.core.secrecy.masking import Masker

@@ -43,12 +43,12 @@ CONTRACT = {
     "sidecar_rejections_total": ("counter", {"upstream", "reason"}),
     "sidecar_credential_info": ("gauge", {"upstream", "source", "fingerprint"}),
     "sidecar_credential_state": ("gauge", {"upstream", "state"}),
-    "sidecar_credential_refused": ("gauge", {"upstream"}),
     "sidecar_credential_since_timestamp_seconds": ("gauge", {"upstream"}),
     "sidecar_credential_created_timestamp_seconds": ("gauge", {"upstream"}),
     "sidecar_credential_refreshed_timestamp_seconds": ("gauge", {"upstream"}),
     "sidecar_credential_rotate_before_timestamp_seconds": ("gauge", {"upstream"}),
     "sidecar_credential_refreshes_total": ("counter", {"upstream", "result"}),
+    "sidecar_credential_unexpected_events_total": ("counter", {"upstream"}),
     "sidecar_credential_cutovers_total": ("counter", {"upstream", "result"}),
     "sidecar_credential_cutover_seconds": ("histogram", {"upstream"}),
     "sidecar_aws_requests_total": ("counter", {"service", "operation", "result"}),
@@ -307,7 +307,7 @@ def test_exactly_one_state_is_one(state: str) -> None:
 
 
 def test_a_credential_is_missing_until_told_otherwise() -> None:
-    """The state has a series before the keeper's first look."""
+    """The state has a series before the first refresh."""
     metrics = Metrics("1")
     metrics.credential("flownally")
 

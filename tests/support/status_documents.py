@@ -95,11 +95,11 @@ def rotated(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def burned(document: dict[str, Any]) -> dict[str, Any]:
+def refused(document: dict[str, Any]) -> dict[str, Any]:
     """A key that was revoked with no successor."""
     status = document["upstreams"]["flownally"]
     status |= {
-        "state": "rejected",
+        "state": "refused",
         "last_error": "the API answers 401 to this key",
         "remedy": "create a key and store it in the secret",
     }

@@ -1,367 +1,559 @@
 """
-What is done about a 401 from the API on a live call.
+What happens after a 401 from the API on a live call.
 
-The first question is whether it is news. A call that carried another key than the
-one in use is sent again with that one. Otherwise one round begins, and every further
-401 on the same key joins it:
+A call that carried another key than the one in use is replayed with the one in use.
+Otherwise an attempt begins, and every further 401 joins it. An attempt is always in one
+of these phases:
 
-    REFRESH    ask the source, with a look that began after the round
-            -> another version: it is put into use, and the calls are sent again
-    CHECK   probe the key in use: perhaps the 401 was about the call, not the key
-            -> proven: the calls get their 401, the key stays
-    PROBE_CANDIDATE   probe a candidate that was rejected before
-    FETCH   get AWSPREVIOUS
-    PROVE   probe it; or, without a probe,
-    TRIAL   let one call try it, the others wait
-            -> works: rolled back, the calls are sent again
-    BACKOFF   the source was away for a moment: REFRESH again, until the deadline
+    REFRESH          wait for a refresh that began after the 401
+    PROBE_IN_USE     probe the key in use: the 401 may concern only the call
+    PROBE_CANDIDATE  probe a candidate that was rejected before
+    FETCH_PREVIOUS   read AWSPREVIOUS
+    PROBE_FALLBACK   probe the other key; or, without a usable answer,
+    TRIAL            replay one call with the other key while the others wait
+    BACKOFF          the source failed for the moment: refresh again, until the deadline
 
-When nothing helps, the calls get the API's own 401 and the circuit opens. In an open
-circuit a 401 costs nothing: no look, no probe. But once the key has worked for another
-call, the 401 was about the calls that drew it (`unauthorized_endpoints`): theirs pass, and a 401 on
-any other call is news.
+`TRANSITIONS` drives it: for a phase and an outcome it lists the phases that may follow,
+in order, and the first one that can be entered is entered. The last phase in a list can
+always be entered. An empty list means that the phase stays. Whatever the phase, a key
+that comes into use ends the attempt, and its calls are replayed.
 
-Rule: a key that works is never given up for one that is not proven. This file gives
-up the key in use only after a 401 on it.
+When nothing helps, the calls get the API's own 401 and the circuit breaker opens. While
+it is open, a 401 costs no refresh and no probe. But once the key has worked for another
+endpoint, a 401 concerns only its own endpoint (`unauthorized_endpoints`), and a 401 of
+any other endpoint starts an attempt.
+
+Rule: a working key is never replaced by one that is not proven. This file replaces the
+key in use only after a 401 on it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
 from typing import Final, Literal
 
-from sidecar.core.keylife.backoff import Circuit, TokenBucket, backoff
-from sidecar.core.keylife.commands import (
+from sidecar.core.keylife.backoff import CircuitBreaker, TokenBucket, backoff
+from sidecar.core.keylife.keys import HeldKeys, same
+from sidecar.core.keylife.messages import (
     CancelTimer,
     Command,
     Fetch,
-    Probe,
-    ResolveCalls,
-    StartTimer,
-)
-from sidecar.core.keylife.keys import HeldKeys, same
-from sidecar.core.keylife.messages import (
     OutcomeReported,
     PassThrough,
+    Probe,
     Replay,
+    ResolveCalls,
+    StartTimer,
     Timer,
     Unauthorized,
     VersionStage,
 )
-from sidecar.core.keylife.recovery_attempt import Phase, RecoveryAttempt
-from sidecar.core.keylife.refresh import RefreshSchedule
+from sidecar.core.keylife.refresh import ANSWERED, TRANSIENT, RefreshSchedule
 from sidecar.core.keylife.unauthorized_endpoints import UnauthorizedEndpoints
 from sidecar.core.secrecy.secret import Credential
 from sidecar.errors import RefreshResult
 
-ROUND_SECONDS: Final = 8.0
-"""Calls wait for at most 10 s (keeper); the round is over before."""
+ATTEMPT_SECONDS: Final = 8.0
+"""Less than the 10 s that a call waits (`sidecar.credential.pending_verdicts`)."""
 PATIENCE_SECONDS: Final = 2.0
-"""A look that takes longer does not keep the keys in memory from being tried."""
+"""After this time, other keys are tried while the refresh goes on."""
+HAND_OVER_SECONDS: Final = 3.0
+"""After this time, a second call carries the trial as well."""
 STUCK_SECONDS: Final = 30.0
-"""No question takes so long: a round that is this late waits for nothing."""
+"""Every command ends sooner: an attempt this far past its deadline waits for nothing."""
 QUIET_SECONDS: Final = 2.0
-"""After the key was proven innocent, a 401 is taken for the call's own fault."""
-INNOCENT_SECONDS: Final = 300.0
-"""For as long, a probe comes before a look: endpoints that always answer 401 must
-not cost a look each time."""
+"""For this time after the key was proven, a 401 is taken to concern only its call."""
+PROVEN_SECONDS: Final = 300.0
+"""For this time after the key was proven, a probe precedes the refresh: endpoints that
+always return 401 must not cost a refresh each time."""
+BUDGET: Final = (8, 30.0)
+"""Refreshes that attempts may use before they find a key, and the seconds per refresh
+at which the budget grows again."""
 
-_PASSING: Final = frozenset({RefreshResult.THROTTLED, RefreshResult.UNREACHABLE})
-"""Failures of the source that may be over in a moment."""
-_FOUND_NOTHING: Final = frozenset(
-    {RefreshResult.UNCHANGED, RefreshResult.CHANGED, RefreshResult.INVALID}
-)
-"""RefreshSchedule that were answered; had they found a key, the round would be over."""
+
+class UnexpectedEvent(Exception):
+    """An outcome that `TRANSITIONS` does not list for the phase."""
+
+
+class Phase(StrEnum):
+    """What an attempt waits for, or how it ended."""
+
+    BEGUN = "begun"
+    REFRESH = "refresh"
+    PROBE_IN_USE = "probe_in_use"
+    PROBE_CANDIDATE = "probe_candidate"
+    FETCH_PREVIOUS = "fetch_previous"
+    PROBE_FALLBACK = "probe_fallback"
+    TRIAL = "trial"
+    BACKOFF = "backoff"
+    PROVEN = "proven"
+    """The key in use works: the 401 concerns only the calls."""
+    ROLLED_BACK = "rolled_back"
+    GIVEN_UP = "given_up"
+
+
+class PhaseOutcome(StrEnum):
+    """What happened in a phase."""
+
+    UNEXPLAINED = "unexplained"
+    """The 401 that begins the attempt."""
+    RECENTLY_PROVEN = "recently_proven"
+    """The 401 that begins the attempt; the key was proven within `PROVEN_SECONDS`."""
+    ANSWERED = "answered"
+    """A refresh ended, and it found no other key."""
+    FAILED = "failed"
+    """A refresh failed."""
+    TIMER = "timer"
+    LOADED = "loaded"
+    """AWSPREVIOUS is another key."""
+    LOADED_IN_USE = "loaded_in_use"
+    """AWSPREVIOUS is the key in use."""
+    ABSENT = "absent"
+    """AWSPREVIOUS cannot be used."""
+    UNAVAILABLE = "unavailable"
+    """AWSPREVIOUS could not be read for the moment."""
+    PROVED = "proved"
+    REFUSED = "refused"
+    UNDECIDED = "undecided"
+
+
+def _transitions() -> Mapping[tuple[Phase, PhaseOutcome], tuple[Phase, ...]]:
+    p, o = Phase, PhaseOutcome
+    probes = (p.PROBE_IN_USE, p.PROBE_CANDIDATE)
+    fallback = (p.PROBE_FALLBACK, p.TRIAL)
+    end = (p.BACKOFF, p.GIVEN_UP)
+    rest = (p.PROBE_FALLBACK, p.FETCH_PREVIOUS, *end)
+    rows = {
+        (p.BEGUN, o.UNEXPLAINED): (p.REFRESH, p.PROBE_IN_USE, p.TRIAL, p.GIVEN_UP),
+        (p.BEGUN, o.RECENTLY_PROVEN): (p.PROBE_IN_USE,),
+        (p.REFRESH, o.ANSWERED): (*probes, *fallback, p.FETCH_PREVIOUS, p.GIVEN_UP),
+        (p.REFRESH, o.FAILED): (*probes, *fallback, *end),
+        (p.REFRESH, o.TIMER): (*probes, *fallback, *end),
+        (p.PROBE_IN_USE, o.PROVED): (p.PROVEN,),
+        (p.PROBE_IN_USE, o.REFUSED): (p.REFRESH, p.PROBE_CANDIDATE, *rest),
+        (p.PROBE_IN_USE, o.UNDECIDED): (p.REFRESH, p.PROBE_CANDIDATE, *rest),
+        (p.PROBE_CANDIDATE, o.PROVED): rest,  # the candidate changed meanwhile
+        (p.PROBE_CANDIDATE, o.REFUSED): rest,
+        (p.PROBE_CANDIDATE, o.UNDECIDED): rest,
+        (p.FETCH_PREVIOUS, o.LOADED): fallback,
+        (p.FETCH_PREVIOUS, o.LOADED_IN_USE): (p.REFRESH, *fallback, p.GIVEN_UP),
+        (p.FETCH_PREVIOUS, o.ABSENT): (*fallback, *end),
+        (p.FETCH_PREVIOUS, o.UNAVAILABLE): (*fallback, *end),
+        (p.PROBE_FALLBACK, o.PROVED): (p.ROLLED_BACK,),
+        (p.PROBE_FALLBACK, o.REFUSED): (p.FETCH_PREVIOUS, *end),
+        (p.PROBE_FALLBACK, o.UNDECIDED): (p.TRIAL,),
+        (p.TRIAL, o.PROVED): (p.ROLLED_BACK,),
+        (p.TRIAL, o.REFUSED): (p.FETCH_PREVIOUS, *end),
+        (p.TRIAL, o.UNDECIDED): (p.TRIAL, p.GIVEN_UP),
+        (p.TRIAL, o.TIMER): (p.TRIAL, p.GIVEN_UP),
+        (p.BACKOFF, o.ANSWERED): (p.FETCH_PREVIOUS, p.GIVEN_UP),
+        (p.BACKOFF, o.TIMER): (p.REFRESH, p.GIVEN_UP),
+    }
+    # The phase stays: it waits for an outcome of its own.
+    busy = (*probes, p.FETCH_PREVIOUS, p.PROBE_FALLBACK)
+    stay = [(phase, o.TIMER) for phase in busy]
+    stay += [(x, y) for x in (*busy, p.TRIAL) for y in (o.ANSWERED, o.FAILED)]
+    return MappingProxyType(rows | dict.fromkeys([*stay, (p.BACKOFF, o.FAILED)], ()))
+
+
+TRANSITIONS: Final = _transitions()
+"""The phases that may follow, by phase and outcome; the first possible one is entered."""
+
+
+def _outcome(proved: bool | None) -> PhaseOutcome:
+    if proved is None:
+        return PhaseOutcome.UNDECIDED
+    return PhaseOutcome.PROVED if proved else PhaseOutcome.REFUSED
+
+
+@dataclass(slots=True)
+class RecoveryAttempt:
+    """One recovery, shared by all calls that got 401 on the key in use."""
+
+    at: float
+    """The time of the event that is handled."""
+    deadline: float
+    phase: Phase = Phase.BEGUN
+    calls: set[bytes] = field(default_factory=set)
+    """The endpoints that returned 401."""
+    tickets: dict[int, Credential] = field(default_factory=dict)
+    """The waiting calls, each with the key that it carried."""
+    refresh: int | None = None
+    """The first refresh whose result counts; None before one was requested."""
+    refreshed: bool = False
+    """A refresh was requested, or the budget did not allow one."""
+    pending: bool = False
+    """Another refresh may still find something new."""
+    answered: bool = False
+    """The source has answered a refresh."""
+    backoffs: int = 0
+    probed_in_use: bool = False
+    probed_candidate: bool = False
+    tried: set[str] = field(default_factory=set)
+    """The versions that were tried instead of the one in use."""
+    other: Credential | None = None
+    """The key that PROBE_FALLBACK or TRIAL is about."""
+    carriers: int = 0
+    """Calls that carry the trial now."""
+
+    def join(self, used: Credential, ticket: int) -> Sequence[Command]:
+        """Add a waiting call. The first one carries a trial that waits for a call."""
+        self.tickets[ticket] = used
+        if self.phase is not Phase.TRIAL or len(self.tickets) > 1:
+            return ()
+        return (self._hand_over(),) if self.carriers else self.begin_trial()
+
+    def begin_trial(self) -> Sequence[Command]:
+        """Replay the call that has waited longest with the other key."""
+        if not self.tickets or self.other is None:
+            return (StartTimer(Timer.RECOVERY, self._left()),)
+        ticket = next(iter(self.tickets))
+        del self.tickets[ticket]
+        self.carriers += 1
+        verdict = Replay(self.other, "rollback", trial=True)
+        return (ResolveCalls((ticket,), verdict), self._hand_over())
+
+    def _hand_over(self) -> Command:
+        return StartTimer(Timer.RECOVERY, min(HAND_OVER_SECONDS, self._left()))
+
+    def _left(self) -> float:
+        return max(0.0, self.deadline - self.at)
 
 
 @dataclass(slots=True)
 class Recovery:
-    """The rounds, and the circuit between them."""
+    """The attempts of one credential, and the circuit breaker between them."""
 
     keys: HeldKeys
-    looks: RefreshSchedule
+    refresh_schedule: RefreshSchedule
     probing: bool
-    """There is a probe."""
-    round: RecoveryAttempt | None = None
-    circuit: Circuit = field(default_factory=Circuit)
-    allowance: TokenBucket = field(default_factory=lambda: TokenBucket(8, 30.0))
-    own: UnauthorizedEndpoints = field(default_factory=UnauthorizedEndpoints)
+    """A probe is configured."""
+    attempt: RecoveryAttempt | None = None
+    circuit_breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+    refresh_budget: TokenBucket = field(default_factory=lambda: TokenBucket(*BUDGET))
+    unauthorized_endpoints: UnauthorizedEndpoints = field(
+        default_factory=UnauthorizedEndpoints
+    )
     quiet_until: float = -math.inf
-    innocent_until: float = -math.inf
+    proven_until: float = -math.inf
 
-    def challenged(self, event: Unauthorized) -> Sequence[Command]:
-        """Take in a 401 on a call; the key in use may be another than the call's."""
+    def unauthorized(self, event: Unauthorized) -> Sequence[Command]:
+        """Handle a 401 on a call."""
         at, used, ticket = event.at, event.used, event.ticket
         tickets = () if ticket is None else (ticket,)
-        if self.round is not None and at - self.round.deadline > STUCK_SECONDS:
-            # A mistake of ours must not hold up the calls of ever after.
-            return (
-                *self._give_up(at, self.round),
-                ResolveCalls(tickets, PassThrough()),
-            )
-        if self.round is not None:
-            self.round.calls.add(event.call)
-            return () if ticket is None else self.round.join(at, used, ticket)
+        if (attempt := self.attempt) is not None:
+            attempt.at = at
+            if at - attempt.deadline > STUCK_SECONDS:
+                # A mistake in this code must not delay every later call.
+                passed = ResolveCalls(tickets, PassThrough())
+                return (*self._give_up(attempt), passed)
+            attempt.calls.add(event.call)
+            return () if ticket is None else attempt.join(used, ticket)
         if not same(used, self.keys.in_use) and not self.keys.refused:
             return self._replay(tickets)
-        if self._says_nothing(at, event.call):
+        if not self._justifies_attempt(at, event.call):
             return (ResolveCalls(tickets, PassThrough()),)
-        opened = self.round = RecoveryAttempt(at + ROUND_SECONDS, calls={event.call})
+        attempt = RecoveryAttempt(at, at + ATTEMPT_SECONDS, calls={event.call})
+        self.attempt = attempt
         if ticket is not None:
-            opened.tickets[ticket] = used
-        if self.probing and at < self.innocent_until:
-            return self._next(at, opened)
-        return self._look(at, opened)
+            attempt.tickets[ticket] = used
+        if self.probing and at < self.proven_until:
+            return self._advance(at, attempt, PhaseOutcome.RECENTLY_PROVEN)
+        return self._advance(at, attempt, PhaseOutcome.UNEXPLAINED)
 
-    def _says_nothing(self, at: float, call: bytes) -> bool:
-        """Tell whether a 401 on the key in use is no reason to begin a round."""
-        if self.own.explains(call, at):
-            return True
-        resting = self.circuit.is_open(at) or at < self.quiet_until
-        return resting and not self.own.take_news(call, at)
-
-    def looked(
+    def refresh_finished(
         self, at: float, number: int, result: RefreshResult
     ) -> Sequence[Command]:
-        """Take in the end of a look that brought no other key into use."""
-        going = self.round
-        if going is None or going.look is None:
+        """Handle the end of a refresh that put no other key into use."""
+        attempt = self.attempt
+        if attempt is None or attempt.refresh is None:
             return ()
-        failed = result not in _FOUND_NOTHING
-        # A look that began before the round and found nothing proves nothing. One
-        # that failed tells that the next will hardly fare better: do not wait twice.
-        if number < going.look and not failed:
+        answered = result in ANSWERED
+        # A refresh that began before the 401 and found nothing proves nothing. One that
+        # failed counts, because the next one would most likely fail as well.
+        if number < attempt.refresh and answered:
             return ()
-        going.answered = not failed
-        going.pending = result in _PASSING
-        if going.phase is Phase.REFRESH or (
-            going.phase is Phase.BACKOFF and not failed
-        ):
-            return self._next(at, going)
-        return ()
+        attempt.answered = answered
+        attempt.pending = result in TRANSIENT
+        outcome = PhaseOutcome.ANSWERED if answered else PhaseOutcome.FAILED
+        return self._advance(at, attempt, outcome)
 
     def probed(
         self, at: float, credential: Credential, proved: bool | None
     ) -> Sequence[Command]:
-        """Take in the end of a probe that the round waits for."""
-        going = self.round
-        if going is None or not self._awaits(going, credential):
+        """Handle the end of a probe."""
+        attempt = self.attempt
+        if attempt is None:
             return ()
-        if proved and going.phase is Phase.CHECK:
-            return self._innocent(at, going)
-        if proved and going.phase is Phase.PROVE:
-            return self._roll_back(credential)
-        if proved is None and going.phase is Phase.PROVE:
-            # The API answered a moment ago: perhaps it answers a call.
-            return going.begin_trial(at, self.keys.number(credential))
-        return self._next(at, going)
+        expected = {
+            Phase.PROBE_IN_USE: self.keys.in_use,
+            Phase.PROBE_FALLBACK: attempt.other,
+            # Any probe: the candidate may have changed, and then no other probe ends.
+            Phase.PROBE_CANDIDATE: credential,
+        }
+        if not same(credential, expected.get(attempt.phase)):
+            return ()
+        return self._advance(at, attempt, _outcome(proved))
 
     def previous(
-        self, at: float, credential: Credential | None, *, passing: bool = False
+        self, at: float, credential: Credential | None, *, transient: bool = False
     ) -> Sequence[Command]:
-        """Take in AWSPREVIOUS, or that it cannot be had, perhaps for a moment."""
-        going = self.round
-        if going is None or going.phase is not Phase.FETCH:
-            return ()
-        if credential is None:
-            if passing:
-                going.tried.clear()
-                going.answered, going.pending = False, True
-            return self._next(at, going)
-        if same(credential, self.keys.in_use):
-            # AWSPREVIOUS is what is in use, so AWSCURRENT has just changed.
-            return self._look(at, going)
-        self.keys.fallback = credential
-        return self._prove(at, going, credential)
+        """
+        Handle the end of a fetch of AWSPREVIOUS.
 
-    def tried(self, event: OutcomeReported) -> Sequence[Command]:
-        """Take in what a call says about its key."""
+        Args:
+            at: The time.
+            credential: The key; None: it cannot be used.
+            transient: The source failed for the moment.
+        """
+        attempt = self.attempt
+        if attempt is None or attempt.phase is not Phase.FETCH_PREVIOUS:
+            return ()
+        if transient:
+            attempt.tried.clear()
+            attempt.answered, attempt.pending = False, True
+            outcome = PhaseOutcome.UNAVAILABLE
+        elif credential is None:
+            outcome = PhaseOutcome.ABSENT
+        elif same(credential, self.keys.in_use):
+            # AWSPREVIOUS is in use, so AWSCURRENT has just changed.
+            attempt.refreshed = False
+            outcome = PhaseOutcome.LOADED_IN_USE
+        else:
+            self.keys.fallback = attempt.other = credential
+            outcome = PhaseOutcome.LOADED
+        return self._advance(at, attempt, outcome)
+
+    def outcome_reported(self, event: OutcomeReported) -> Sequence[Command]:
+        """Handle what the outcome of a call proves about its key."""
         at, credential, proved = event.at, event.credential, event.proved
-        going, keys = self.round, self.keys
-        if going and going.phase is Phase.TRIAL and same(credential, going.other):
-            return self._trial_ended(at, going, credential, proved)
+        attempt, keys = self.attempt, self.keys
+        if (
+            attempt is not None
+            and attempt.phase is Phase.TRIAL
+            and same(credential, attempt.other)
+        ):
+            if proved is None:
+                attempt.carriers = max(0, attempt.carriers - 1)
+                if attempt.carriers:
+                    return ()
+            return self._advance(at, attempt, _outcome(proved))
         if proved and same(credential, keys.in_use):
             keys.refused = False
-            self.own.works(event.call)
-        elif not proved or not keys.refused:
-            return ()
-        elif same(credential, keys.fallback):
-            # A trial that took longer than its round.
-            self.circuit.until = -math.inf
+            self.unauthorized_endpoints.works(event.call)
+        elif proved and keys.refused and same(credential, keys.fallback):
+            # A trial that took longer than its attempt.
+            self.circuit_breaker.until = -math.inf
             return self._roll_back(credential)
         return ()
 
     def recently_proven(self, at: float) -> bool:
-        """Tell whether the key in use was proven after a 401 on it, not long ago."""
-        return at < max(self.quiet_until, self.innocent_until)
+        """Return whether the key in use was proven, not long ago, after a 401 on it."""
+        return at < max(self.quiet_until, self.proven_until)
 
-    def withdrawn(self, ticket: int) -> None:
-        """Forget a call that waits no longer."""
-        if self.round is not None:
-            self.round.tickets.pop(ticket, None)
+    def call_abandoned(self, ticket: int) -> None:
+        """Forget a call that no longer waits."""
+        if self.attempt is not None:
+            self.attempt.tickets.pop(ticket, None)
+
+    def tickets(self) -> tuple[int, ...]:
+        """Return the tickets of the calls that wait."""
+        return () if self.attempt is None else tuple(self.attempt.tickets)
 
     def due(self, at: float) -> Sequence[Command]:
-        """Take the next step that time brings."""
-        going = self.round
-        if going is None:
+        """Handle the recovery timer."""
+        attempt = self.attempt
+        if attempt is None:
             return ()
-        if going.phase is Phase.REFRESH:
-            going.pending = True
-            return self._next(at, going)
-        if going.phase is Phase.BACKOFF:
-            return (
-                self._look(at, going)
-                if at < going.deadline
-                else self._give_up(at, going)
-            )
-        if going.phase is Phase.TRIAL:
-            return self._give_up(at, going) if at >= going.deadline else going.hand(at)
-        return ()
+        if attempt.phase is Phase.REFRESH:
+            attempt.pending = True
+        elif attempt.phase is Phase.BACKOFF:
+            attempt.refreshed = at >= attempt.deadline
+        return self._advance(at, attempt, PhaseOutcome.TIMER)
 
-    def won(self, how: Literal["replay", "rollback"] = "replay") -> Sequence[Command]:
-        """Another key is in use: send the waiting calls again."""
+    def key_replaced(
+        self, how: Literal["replay", "rollback"] = "replay"
+    ) -> Sequence[Command]:
+        """Another key is in use: replay the waiting calls with it."""
         if how == "replay":
-            self.circuit.reset()
-            # The looks were spent on a key that is gone; what an outage used up must
-            # not be missing when the next key burns.
-            self.allowance.restore()
-        self.quiet_until = self.innocent_until = -math.inf
-        self.own.clear()
-        return self._end(self._replay(self._tickets()))
+            self.circuit_breaker.reset()
+            # A budget that an outage used up must not be missing when the next key
+            # is revoked.
+            self.refresh_budget.restore()
+        self.quiet_until = self.proven_until = -math.inf
+        self.unauthorized_endpoints.clear()
+        return self._end(self._replay(self.tickets()))
 
     def abandon(self) -> Sequence[Command]:
-        """No key may be given out any more."""
-        return self._end((ResolveCalls(self._tickets(), PassThrough()),))
+        """End the attempt without a key; the waiting calls get their 401."""
+        return self._end((ResolveCalls(self.tickets(), PassThrough()),))
 
-    def _awaits(self, going: RecoveryAttempt, credential: Credential) -> bool:
-        """Tell whether the round waits for a probe of this key."""
-        if going.phase is Phase.PROBE_CANDIDATE:
-            # Any: the candidate may be void by now, and no other probe would come.
-            return True
-        asked = self.keys.in_use if going.phase is Phase.CHECK else going.other
-        return going.phase in {Phase.CHECK, Phase.PROVE} and same(credential, asked)
+    def _justifies_attempt(self, at: float, call: bytes) -> bool:
+        """Return whether a 401 on the key in use starts an attempt."""
+        if self.unauthorized_endpoints.explains(call, at):
+            return False
+        suppressed = self.circuit_breaker.is_open(at) or at < self.quiet_until
+        return not suppressed or self.unauthorized_endpoints.take_news(call, at)
 
-    def _look(self, at: float, going: RecoveryAttempt) -> Sequence[Command]:
-        """Ask the source, with a look that begins from now on."""
-        going.phase = Phase.REFRESH
-        going.asked = True
-        alarm = StartTimer(Timer.RECOVERY, PATIENCE_SECONDS)
-        if going.look is not None and self.looks.serves(going.look):
-            return (alarm,)
-        if not self.allowance.take(at):
-            going.pending = going.answered = False
-            return self._next(at, going)
-        going.look, commands = self.looks.want()
-        return (*commands, alarm)
+    def _advance(
+        self, at: float, attempt: RecoveryAttempt, outcome: PhaseOutcome
+    ) -> Sequence[Command]:
+        """
+        Enter the first possible phase that `TRANSITIONS` lists.
 
-    def _next(self, at: float, going: RecoveryAttempt) -> Sequence[Command]:
-        """Turn to the next hope."""
-        keys = self.keys
-        if self.probing and keys.in_use and not going.checked:
-            going.checked = True
-            going.phase = Phase.CHECK
-            return (Probe(keys.in_use),)
-        if not going.asked:
-            return self._look(at, going)
-        if self.probing and keys.candidate and not going.newer_checked:
-            going.newer_checked = True
-            going.phase = Phase.PROBE_CANDIDATE
-            return (Probe(keys.candidate),)
-        if (commands := self._turn_to_other(at, going)) is not None:
-            return commands
-        if going.pending and at < going.deadline:
-            going.phase = Phase.BACKOFF
-            going.pauses += 1
-            return (StartTimer(Timer.RECOVERY, backoff(going.pauses, 0.125, 2.0), 0.5),)
-        return self._give_up(at, going)
+        Raises:
+            UnexpectedEvent: The table does not list the outcome for the phase, or none
+                of the listed phases can be entered.
+        """
+        following = TRANSITIONS.get((attempt.phase, outcome))
+        if following is None:
+            message = f"{outcome} in phase {attempt.phase}"
+            raise UnexpectedEvent(message)
+        if outcome is PhaseOutcome.REFUSED:
+            attempt.other = None
+        attempt.at = at
+        begin = {
+            Phase.REFRESH: self._refresh,
+            Phase.PROBE_IN_USE: self._probe_in_use,
+            Phase.PROBE_CANDIDATE: self._probe_candidate,
+            Phase.FETCH_PREVIOUS: self._fetch_previous,
+            Phase.PROBE_FALLBACK: self._probe_fallback,
+            Phase.TRIAL: self._trial,
+            Phase.BACKOFF: self._back_off,
+            Phase.PROVEN: self._proven,
+            Phase.ROLLED_BACK: self._rolled_back,
+            Phase.GIVEN_UP: self._give_up,
+        }
+        for phase in following:
+            commands = begin[phase](attempt)
+            if commands is not None:
+                attempt.phase = phase
+                return commands
+        if following:
+            message = f"no phase follows {outcome} in phase {attempt.phase}"
+            raise UnexpectedEvent(message)
+        return ()
 
-    def _turn_to_other(
-        self, at: float, going: RecoveryAttempt
-    ) -> Sequence[Command] | None:
-        """Turn to AWSPREVIOUS or, where it cannot be had, to what was used before."""
-        keys, wanted = self.keys, self.keys.previous_id
-        if keys.in_use is not None and wanted == keys.in_use.version_id:
-            wanted = None
-        held = None if same(keys.fallback, keys.in_use) else keys.fallback
-        unknown = wanted is None or wanted in going.tried or not going.answered
-        fits = held is not None and (unknown or held.version_id == wanted)
-        if held and fits and held.version_id not in going.tried:
-            going.tried.add(held.version_id)
-            return self._prove(at, going, held)
-        if wanted is None or unknown:
+    # Each method below begins a phase. It returns None if the phase cannot be entered.
+
+    def _refresh(self, attempt: RecoveryAttempt) -> Sequence[Command] | None:
+        if attempt.refreshed:
             return None
-        going.tried.add(wanted)
-        going.phase = Phase.FETCH
+        attempt.refreshed = True
+        timer = StartTimer(Timer.RECOVERY, PATIENCE_SECONDS)
+        schedule = self.refresh_schedule
+        if attempt.refresh is not None and schedule.includes(attempt.refresh):
+            return (timer,)
+        if not self.refresh_budget.take(attempt.at):
+            attempt.pending = attempt.answered = False
+            return None
+        attempt.refresh, commands = schedule.request()
+        return (*commands, timer)
+
+    def _probe_in_use(self, attempt: RecoveryAttempt) -> Sequence[Command] | None:
+        in_use = self.keys.in_use
+        if not self.probing or in_use is None or attempt.probed_in_use:
+            return None
+        attempt.probed_in_use = True
+        return (Probe(in_use),)
+
+    def _probe_candidate(self, attempt: RecoveryAttempt) -> Sequence[Command] | None:
+        candidate = self.keys.candidate
+        if not self.probing or candidate is None or attempt.probed_candidate:
+            return None
+        attempt.probed_candidate = True
+        return (Probe(candidate),)
+
+    def _previous_id(self, attempt: RecoveryAttempt) -> str | None:
+        """Return the version of AWSPREVIOUS, if it is known and was not tried yet."""
+        wanted, in_use = self.keys.previous_id, self.keys.in_use
+        if in_use is not None and wanted == in_use.version_id:
+            return None
+        return None if wanted in attempt.tried or not attempt.answered else wanted
+
+    def _choose_fallback(self, attempt: RecoveryAttempt) -> Credential | None:
+        """Return the other key; once per version."""
+        held, wanted = self.keys.fallback, self._previous_id(attempt)
+        if attempt.other is not None:
+            return attempt.other
+        if held is None or same(held, self.keys.in_use):
+            return None
+        if wanted not in {None, held.version_id} or held.version_id in attempt.tried:
+            return None
+        attempt.tried.add(held.version_id)
+        attempt.other = held
+        return held
+
+    def _fetch_previous(self, attempt: RecoveryAttempt) -> Sequence[Command] | None:
+        wanted = self._previous_id(attempt)
+        if wanted is None:
+            return None
+        attempt.tried.add(wanted)
         return (Fetch(VersionStage.PREVIOUS),)
 
-    def _prove(
-        self, at: float, going: RecoveryAttempt, credential: Credential
-    ) -> Sequence[Command]:
-        """Find out whether the other key works."""
-        going.other = credential
-        if not self.probing:
-            return going.begin_trial(at, self.keys.number(credential))
-        going.phase = Phase.PROVE
-        return (Probe(credential),)
+    def _probe_fallback(self, attempt: RecoveryAttempt) -> Sequence[Command] | None:
+        other = self._choose_fallback(attempt) if self.probing else None
+        return None if other is None else (Probe(other),)
 
-    def _trial_ended(
-        self,
-        at: float,
-        going: RecoveryAttempt,
-        credential: Credential,
-        proved: bool | None,
-    ) -> Sequence[Command]:
-        """Take in the outcome of a trial."""
-        if proved:
-            return self._roll_back(credential)
-        if proved is False:
-            return self._next(at, going)
-        going.carriers = max(0, going.carriers - 1)
-        return () if going.carriers else going.hand(at)
+    def _trial(self, attempt: RecoveryAttempt) -> Sequence[Command] | None:
+        if attempt.phase is Phase.TRIAL:
+            return attempt.begin_trial() if attempt.at < attempt.deadline else None
+        other = self._choose_fallback(attempt)
+        if other is None:
+            return None
+        attempt.other = self.keys.number(other)
+        attempt.carriers = 0
+        return attempt.begin_trial()
+
+    def _back_off(self, attempt: RecoveryAttempt) -> Sequence[Command] | None:
+        if not attempt.pending or attempt.at >= attempt.deadline:
+            return None
+        attempt.backoffs += 1
+        seconds = backoff(attempt.backoffs, 0.125, 2.0)
+        return (StartTimer(Timer.RECOVERY, seconds, 0.5),)
+
+    def _proven(self, attempt: RecoveryAttempt) -> Sequence[Command]:
+        """The key in use works: pass the 401 through, keep the key."""
+        self.keys.refused = False
+        self.unauthorized_endpoints.add(attempt.calls - {b""}, attempt.at)
+        self.unauthorized_endpoints.proven = True
+        self.quiet_until = attempt.at + QUIET_SECONDS
+        if attempt.refresh is not None:
+            self.proven_until = attempt.at + PROVEN_SECONDS
+        in_use, tickets = self.keys.in_use, attempt.tickets
+        passed = tuple(n for n, used in tickets.items() if same(used, in_use))
+        replayed = tuple(n for n, used in tickets.items() if not same(used, in_use))
+        passing = ResolveCalls(passed, PassThrough())
+        return self._end((passing, *self._replay(replayed)))
+
+    def _rolled_back(self, attempt: RecoveryAttempt) -> Sequence[Command] | None:
+        return None if attempt.other is None else self._roll_back(attempt.other)
+
+    def _give_up(self, attempt: RecoveryAttempt) -> Sequence[Command]:
+        """No key works: pass the 401 through and open the circuit breaker."""
+        self.keys.refused = True
+        self.unauthorized_endpoints.proven = False
+        self.unauthorized_endpoints.add(attempt.calls - {b""}, attempt.at)
+        self.circuit_breaker.open(attempt.at)
+        again: Sequence[Command] = ()
+        if self.probing:
+            again = (StartTimer(Timer.PROBE, self.circuit_breaker.interval, 0.1),)
+        return self._end((ResolveCalls(self.tickets(), PassThrough()), *again))
 
     def _roll_back(self, credential: Credential) -> Sequence[Command]:
         """Put the other key into use: it is proven."""
-        return (*self.keys.roll_back(credential), *self.won("rollback"))
-
-    def _innocent(self, at: float, going: RecoveryAttempt) -> Sequence[Command]:
-        """The key in use is proven: the 401 was the call's own."""
-        self.keys.refused = False
-        self.own.suspect(going.calls - {b""}, at)
-        self.own.proven = True
-        self.quiet_until = at + QUIET_SECONDS
-        if going.look is not None:
-            self.innocent_until = at + INNOCENT_SECONDS
-        in_use = self.keys.in_use
-        own = {n: None for n, used in going.tickets.items() if same(used, in_use)}
-        old = tuple(n for n in going.tickets if n not in own)
-        return self._end((ResolveCalls(tuple(own), PassThrough()), *self._replay(old)))
-
-    def _give_up(self, at: float, going: RecoveryAttempt) -> Sequence[Command]:
-        """Nothing helps: let the 401 through, and leave the key alone for a while."""
-        self.keys.refused = True
-        self.own.proven = False
-        self.own.suspect(going.calls - {b""}, at)
-        self.circuit.open(at)
-        again = (
-            (StartTimer(Timer.PROBE, self.circuit.interval, 0.1),)
-            if self.probing
-            else ()
-        )
-        return self._end((ResolveCalls(self._tickets(), PassThrough()), *again))
+        return (*self.keys.roll_back(credential), *self.key_replaced("rollback"))
 
     def _replay(self, tickets: tuple[int, ...]) -> Sequence[Command]:
-        """Send calls again with the key in use."""
+        """Replay calls with the key in use."""
         keys = self.keys
         how: Literal["replay", "rollback"]
         how = "rollback" if keys.rolled_back else "replay"
         verdict = Replay(keys.in_use, how) if keys.in_use else PassThrough()
         return (ResolveCalls(tickets, verdict),)
 
-    def _tickets(self) -> tuple[int, ...]:
-        """Return the calls that wait."""
-        return () if self.round is None else tuple(self.round.tickets)
-
     def _end(self, commands: Sequence[Command]) -> Sequence[Command]:
-        """End the round, if there is one."""
-        ended, self.round = self.round, None
+        ended, self.attempt = self.attempt, None
         return (*commands, CancelTimer(Timer.RECOVERY)) if ended else commands

@@ -3,7 +3,9 @@
 import pytest
 
 from sidecar.core.keylife.keys import HeldKeys, same
-from sidecar.core.keylife.messages import Cutover
+from sidecar.core.keylife.messages import (
+    Cutover,
+)
 from tests.support.machine_driver import key
 
 
@@ -94,7 +96,6 @@ def test_a_key_stored_anew_while_rolled_back_to_it_is_a_restoration() -> None:
     assert keys.newest == "v3"
 
 
-def test_a_move_without_a_key_is_a_mistake() -> None:
-    """Of the caller's."""
-    with pytest.raises(ValueError, match="no key"):
-        HeldKeys()._record(Cutover.PROMOTED)
+def test_without_a_key_in_use_no_cutover_is_counted() -> None:
+    """A cutover always names the key in use."""
+    assert HeldKeys()._count(Cutover.PROMOTED) == ()

@@ -2,7 +2,9 @@
 
 import pytest
 
-from sidecar.core.keylife.messages import proof_of
+from sidecar.core.keylife.messages import (
+    proof_of,
+)
 
 
 @pytest.mark.parametrize(
