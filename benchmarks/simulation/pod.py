@@ -1,9 +1,9 @@
 """
-One sidecar of the fleet: the real lifecycle, obeyed in simulated time.
+One sidecar of the fleet: the real machine in simulated time.
 
-What `sidecar.credential.manager` does with sockets and timers this does with a clock
-that jumps. A question takes half its time to get there: what is answered is what was
-true at that moment, which may be over when the answer arrives.
+It carries out the machine's commands as `sidecar.credential.manager` does, on a simulated
+clock. A request takes half its time to arrive. The answer is what was true at that
+moment, which may have changed when the answer arrives.
 """
 
 from collections.abc import Callable
@@ -46,10 +46,10 @@ from sidecar.core.secrecy.secret import Credential
 from sidecar.errors import RefreshResult
 
 CALL_SECONDS: Final = 10.0
-"""A call waits no longer for its verdict (`sidecar.credential.pending_verdicts`)."""
+"""The longest wait of a call for its verdict (`sidecar.credential.pending_verdicts`)."""
 SHORTEST_SECONDS: Final = 0.001
 Late = Callable[[], Event]
-"""An answer on its way: the event that it is when it arrives."""
+"""Makes the event of an answer when it arrives."""
 TIMER_EVENTS: Final[dict[Timer, Callable[[float], Event]]] = {
     Timer.REFRESH: RefreshDue,
     Timer.PROBE: ProbeDue,
@@ -60,7 +60,7 @@ TIMER_EVENTS: Final[dict[Timer, Callable[[float], Event]]] = {
 
 @dataclass
 class Tally:
-    """What became of the calls of a fleet that met a 401."""
+    """The outcome of the fleet's calls that got 401."""
 
     absorbed: int = 0
     """Sent again, and the service saw no 401."""
@@ -109,12 +109,12 @@ class Pod:
             self._call_later()
 
     def _handle(self, event: Event) -> None:
-        """Tell the machine what happened, and do as it says."""
+        """Pass an event to the machine and carry out its commands."""
         for command in self.life.handle(event):
             self._carry_out(command)
 
     def _carry_out(self, command: Command) -> None:
-        """Do one thing; what only informs is left to the keeper."""
+        """Carry out one command; those that only report are ignored."""
         match command:
             case Describe():
                 self._send_command(AWS_SECONDS, self._describe)
@@ -178,13 +178,13 @@ class Pod:
         return lambda: Probed(self.world.clock.now, credential, proved)
 
     def _use(self, credential: Credential | None) -> None:
-        """Give calls this key from now on."""
+        """Use this key for calls from now on."""
         self.current = credential
         if credential is not None:
             self.moved.setdefault(credential.version_id, self.world.clock.now)
 
     def _start_timer(self, command: StartTimer) -> None:
-        """Set an alarm, in place of an earlier one of that name."""
+        """Start a timer, replacing an earlier one of that name."""
         mark = object()
         self._timers[command.timer] = mark
         chance = self.world.chance.random()

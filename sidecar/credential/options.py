@@ -8,16 +8,16 @@ from sidecar.core.secrecy.secret import SecretRules
 
 @dataclass(frozen=True, slots=True)
 class CredentialManagerOptions:
-    """How the key of one upstream is kept."""
+    """How the key of one upstream is managed."""
 
     upstream: str
     """The name of its table in the settings; the metric label."""
     rules: SecretRules = field(default_factory=SecretRules)
     refresh_seconds: float = 300.0
     max_stale_seconds: float = 0.0
-    """0: the last good key is served for ever."""
+    """0: the last good key is used without limit."""
     rotate_every_days: float | None = None
-    """The age at which a key should have been replaced."""
+    """The age at which a key should be replaced."""
 
 
 @dataclass(frozen=True, slots=True)

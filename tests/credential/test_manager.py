@@ -1,4 +1,4 @@
-"""The manager obeys the machine: calls, looks, alarms, clocks, ends."""
+"""The manager carries out the machine's commands: calls, refreshes, timers, clocks, the end."""
 
 import asyncio
 from collections import Counter
@@ -42,7 +42,7 @@ def test_calls_wait_for_the_first_key() -> None:
     live(story())
 
 
-def test_calls_do_not_wait_for_ever() -> None:
+def test_calls_do_not_wait_without_end() -> None:
     """The source is away, and the manager keeps trying."""
     simulation = Simulation()
     simulation.source.outage = RefreshResult.UNREACHABLE
@@ -105,7 +105,7 @@ def test_an_emergency_rotation_costs_no_call(probing: bool) -> None:
     live(story())
 
 
-def test_a_burst_of_a_thousand_calls_costs_one_look() -> None:
+def test_a_burst_of_a_thousand_calls_costs_one_refresh() -> None:
     """Single flight."""
     simulation = Simulation()
     simulation.issue("v1")
@@ -178,7 +178,7 @@ def test_after_a_restart_the_previous_key_comes_from_the_source() -> None:
 
 
 def test_a_bad_new_key_is_never_used() -> None:
-    """The probe refuses it; the old one serves on, and it is told."""
+    """The probe refuses it; the old one stays in use, and it is reported."""
     simulation = Simulation(probing=True)
     simulation.issue("v1")
 
@@ -224,7 +224,7 @@ def test_while_the_api_is_down_the_new_key_is_undecided() -> None:
     live(story())
 
 
-def test_where_no_key_works_the_401_goes_through_and_nobody_is_hammered() -> None:
+def test_where_no_key_works_the_401_goes_through_and_few_requests_are_made() -> None:
     """An hour of 401s, ten a second."""
     simulation = Simulation(probing=True)
     simulation.issue("v1")
@@ -246,8 +246,8 @@ def test_where_no_key_works_the_401_goes_through_and_nobody_is_hammered() -> Non
     live(story())
 
 
-def test_a_key_that_was_burned_serves_when_there_is_another() -> None:
-    """The regular look finds it, whatever the circuit."""
+def test_a_key_that_was_refused_serves_when_there_is_another() -> None:
+    """The regular refresh finds it, whatever the circuit breaker."""
     simulation = Simulation()
     simulation.issue("v1")
 
@@ -269,7 +269,7 @@ def test_a_key_that_was_burned_serves_when_there_is_another() -> None:
 
 
 def test_endpoints_that_always_answer_401_do_not_cost_the_key() -> None:
-    """With a probe, the key in use is found innocent."""
+    """With a probe, the key in use is found proven."""
     simulation = Simulation(probing=True)
     simulation.issue("v1")
     simulation.issue("v2", EPOCH + 1)
@@ -312,7 +312,7 @@ def test_a_source_that_is_away_for_a_moment_costs_no_call(
     live(story())
 
 
-def test_a_source_that_hangs_does_not_hold_a_call_for_ever() -> None:
+def test_a_source_that_hangs_does_not_hold_a_call_without_end() -> None:
     """Every question ends, and every verdict comes within 10 s."""
     simulation = Simulation()
     simulation.issue("v1")
@@ -384,7 +384,9 @@ def test_past_the_limit_calls_get_nothing_until_the_source_is_back() -> None:
 
 
 @pytest.mark.parametrize("hours", [1, -1, 24 * 365])
-def test_a_wall_clock_that_jumps_brings_a_look_and_breaks_no_alarm(hours: int) -> None:
+def test_a_wall_clock_that_jumps_brings_a_refresh_and_breaks_no_timer(
+    hours: int,
+) -> None:
     """Suspend and resume, or a clock that was set."""
     simulation = Simulation(max_stale=900)
     simulation.issue("v1")
@@ -420,7 +422,7 @@ def test_a_day_costs_fewer_than_300_questions() -> None:
     live(story())
 
 
-def test_a_forced_look_is_shared() -> None:
+def test_a_forced_refresh_is_shared() -> None:
     """Ten people reload at the same time."""
     simulation = Simulation()
     simulation.issue("v1")
@@ -442,7 +444,7 @@ def test_a_forced_look_is_shared() -> None:
     live(story())
 
 
-def test_a_forced_look_before_the_start_waits_for_it() -> None:
+def test_a_forced_refresh_before_the_start_waits_for_it() -> None:
     """A signal may come early."""
     simulation = Simulation()
     simulation.issue("v1")
@@ -459,7 +461,7 @@ def test_a_forced_look_before_the_start_waits_for_it() -> None:
     live(story())
 
 
-def test_a_source_that_moved_is_looked_at() -> None:
+def test_a_source_that_moved_is_refreshed() -> None:
     """A file was swapped."""
     simulation = Simulation(kind="file", poll_seconds=0.5)
     simulation.issue("v1")
@@ -529,7 +531,7 @@ def test_a_probe_that_breaks_or_hangs_is_no_answer() -> None:
     live(story())
 
 
-def test_a_value_that_breaks_a_rule_is_told_by_the_rule() -> None:
+def test_a_value_that_breaks_a_rule_is_reported_by_the_rule() -> None:
     """On the status page, with what to do."""
     simulation = Simulation()
     simulation.issue("v1")
@@ -593,7 +595,7 @@ def test_a_call_that_leaves_carries_no_trial() -> None:
     live(story())
 
 
-def test_every_call_is_let_go_when_the_keeper_ends() -> None:
+def test_every_call_gets_its_401_when_the_manager_ends() -> None:
     """Nothing hangs on a manager that is no more."""
     simulation = Simulation()
     simulation.issue("v1")
@@ -670,7 +672,7 @@ def test_secrets_are_learned_before_they_are_used() -> None:
     assert [s.reveal() for s in simulation.manager.known()] == ["key-v3", "key-v2"]
 
 
-def test_the_status_tells_what_is_known() -> None:
+def test_the_status_reports_what_is_known() -> None:
     """Times are Unix seconds."""
     simulation = Simulation(rotate_every_days=90)
     simulation.issue("0123456789", EPOCH - 86400)
@@ -698,7 +700,7 @@ def test_the_status_tells_what_is_known() -> None:
 
 
 def test_the_numbers_tell_the_same() -> None:
-    """States, names, times, looks and cutovers."""
+    """States, names, times, refreshes and cutovers."""
     simulation = Simulation(rotate_every_days=90)
     simulation.issue("v1", EPOCH - 10)
 
@@ -740,8 +742,8 @@ def test_a_new_version_of_the_same_key_keeps_its_since() -> None:
     live(story())
 
 
-def test_a_keeper_shows_no_secret() -> None:
-    """Nor does anything that it tells."""
+def test_a_manager_shows_no_secret() -> None:
+    """Nor does anything that it reports."""
     simulation = Simulation()
     simulation.issue("v1")
 
@@ -757,7 +759,7 @@ def test_a_keeper_shows_no_secret() -> None:
 
 
 def test_a_success_of_a_doubted_key_clears_it() -> None:
-    """The hot path tells, because nobody else could without a probe."""
+    """The hot path reports outcomes: without a probe there is no other proof."""
     simulation = Simulation()
     simulation.issue("v1")
 
@@ -778,7 +780,7 @@ def test_a_success_of_a_doubted_key_clears_it() -> None:
     live(story())
 
 
-def test_an_alarm_after_the_end_begins_nothing() -> None:
+def test_a_timer_after_the_end_begins_nothing() -> None:
     """The group is gone; the question is not asked."""
     simulation = Simulation()
     simulation.issue("v1")
@@ -796,7 +798,7 @@ def test_an_alarm_after_the_end_begins_nothing() -> None:
 
 
 def test_a_question_while_the_group_is_ending_is_not_asked() -> None:
-    """An alarm may ring between the cancellation and the end."""
+    """A timer may fire between the cancellation and the end."""
     simulation = Simulation()
     simulation.issue("v1")
 
@@ -816,8 +818,8 @@ def test_a_question_while_the_group_is_ending_is_not_asked() -> None:
     live(story())
 
 
-def test_a_previous_value_that_is_away_is_not_told_as_the_keys_trouble() -> None:
-    """The status tells of AWSCURRENT."""
+def test_a_previous_value_that_is_away_is_not_reported_as_the_keys_trouble() -> None:
+    """The status is about AWSCURRENT."""
     simulation = Simulation()
     simulation.source.put("v1", "Bearer x")
     simulation.issue("v2", EPOCH + 1)
@@ -851,8 +853,8 @@ def test_a_secret_of_a_stranger_is_unknown() -> None:
     live(story())
 
 
-def test_the_status_tells_when_a_burned_key_is_looked_after() -> None:
-    """The circuit's time, not the regular look's: that is when the next 401 helps."""
+def test_the_status_reports_when_a_refused_key_is_refreshed() -> None:
+    """The circuit breaker's time, not the regular refresh's: that is when the next 401 helps."""
     simulation = Simulation()
     simulation.issue("v1")
 

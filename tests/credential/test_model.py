@@ -5,7 +5,7 @@ Hypothesis rotates, revokes, breaks the source and the API, steps clocks and cal
 any order, in virtual time. After each step:
 
 - a proven working key was never given up for one that is not proven;
-- the state that is told is true;
+- the state that is reported is true;
 - no call waits for longer than it may, and none is sent more than twice;
 - the source was asked no more than time and changes account for;
 - with the source and the API up, no call fails as long as AWSCURRENT's key works.
@@ -169,7 +169,7 @@ class KeeperLife(RuleBasedStateMachine):
 
     @rule()
     def reload(self) -> None:
-        """Force a look."""
+        """Force a refresh."""
         self.forced += 1
 
         async def story() -> None:
@@ -321,7 +321,7 @@ class KeeperLife(RuleBasedStateMachine):
 
     @invariant()
     def the_state_is_true(self) -> None:
-        """As the metric tells it, and as calls find it."""
+        """As the metric reports it, and as calls find it."""
         if self.task is None:
             return
         simulation, life = self.simulation, self.simulation.manager._life

@@ -43,7 +43,7 @@ def test_a_verdict_that_comes_later_settles_its_future() -> None:
     assert live(story()) == PASS
 
 
-def test_a_call_does_not_wait_for_ever() -> None:
+def test_a_call_does_not_wait_without_end() -> None:
     """It gets the API's own 401, and the machine hears that it left."""
     left = list[int]()
     calls = PendingVerdicts(left.append)
@@ -60,8 +60,8 @@ def test_a_call_does_not_wait_for_ever() -> None:
     assert left == [1]
 
 
-def test_a_call_that_was_dropped_is_told_once() -> None:
-    """Its future was cancelled by whoever asked."""
+def test_a_call_that_was_dropped_is_reported_once() -> None:
+    """Its caller cancelled the future."""
     left = list[int]()
     calls = PendingVerdicts(left.append)
 

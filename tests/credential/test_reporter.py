@@ -1,4 +1,4 @@
-"""What is told: each change once, a failure that goes on once a minute."""
+"""What is reported: each change once, a failure that goes on once a minute."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -23,7 +23,7 @@ KEY = Credential(Secret("key-v1"), b"", 1, "v1", "v1", EPOCH - 100)
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """Seconds that pass when a test says so."""
 
     def __init__(self) -> None:
         self.at = 0.0
@@ -71,7 +71,7 @@ def _reporter(
     )
 
 
-def test_a_failure_that_goes_on_is_told_once_a_minute(
+def test_a_failure_that_goes_on_is_reported_once_a_minute(
     reporter: CredentialReporter, lines: list[EventDict], clock: Clock
 ) -> None:
     """An hour of failures, one each second."""
@@ -85,7 +85,7 @@ def test_a_failure_that_goes_on_is_told_once_a_minute(
     assert lines[0]["effect"] == "still serving the last good key"
 
 
-def test_another_failure_is_told_at_once(
+def test_another_failure_is_reported_at_once(
     reporter: CredentialReporter, lines: list[EventDict]
 ) -> None:
     """And so is the same one after it was over."""
@@ -101,14 +101,14 @@ def test_another_failure_is_told_at_once(
 
 
 @pytest.mark.parametrize(("old", "new"), list(permutations(State, 2)))
-def test_each_change_of_state_is_told_once(
+def test_each_change_of_state_is_reported_once(
     reporter: CredentialReporter,
     lines: list[EventDict],
     metrics: FakeMetrics,
     old: State,
     new: State,
 ) -> None:
-    """With what it means; the first key is told as such."""
+    """With what it means; the first key is reported as such."""
     reporter.state_changed(old, new)
 
     told = 0 if (old, new) == (State.MISSING, State.FRESH) else 1
@@ -145,7 +145,7 @@ def test_a_key_that_is_being_proved_is_not_said_to_be_in_use(
 
 
 @pytest.mark.parametrize("cutover", Cutover)
-def test_each_cutover_is_counted_and_told(
+def test_each_cutover_is_counted_and_reported(
     reporter: CredentialReporter,
     lines: list[EventDict],
     metrics: FakeMetrics,
@@ -210,7 +210,7 @@ def test_a_key_without_a_date_has_no_age(
     assert reporter._rotate_before(None) is None
 
 
-def test_what_broke_is_told_by_its_type_only(
+def test_what_broke_is_reported_by_its_type_only(
     reporter: CredentialReporter, lines: list[EventDict]
 ) -> None:
     """Its text may hold a header."""
@@ -220,7 +220,7 @@ def test_what_broke_is_told_by_its_type_only(
     assert "key-v1" not in str(lines)
 
 
-def test_a_clock_that_jumped_is_told(
+def test_a_clock_that_jumped_is_reported(
     reporter: CredentialReporter, lines: list[EventDict]
 ) -> None:
     """By how much."""

@@ -12,7 +12,7 @@ Fired = list[tuple[Timer, float]]
 
 
 def timers(fired: Fired, chance: float = 0.5) -> Timers:
-    """Make timers that note when they rang."""
+    """Make timers that note when they fired."""
 
     def time() -> float:
         return asyncio.get_running_loop().time()
@@ -20,7 +20,7 @@ def timers(fired: Fired, chance: float = 0.5) -> Timers:
     return Timers(lambda timer: fired.append((timer, time())), time, lambda: chance)
 
 
-def test_an_alarm_rings_once_at_its_time() -> None:
+def test_a_timer_fires_once_at_its_time() -> None:
     """And is not set any more."""
     fired: Fired = []
 
@@ -38,7 +38,7 @@ def test_an_alarm_rings_once_at_its_time() -> None:
     assert fired == [(Timer.REFRESH, 300)]
 
 
-def test_chance_moves_an_alarm() -> None:
+def test_chance_moves_a_timer() -> None:
     """By its fraction, either way."""
     fired: Fired = []
 
@@ -52,7 +52,7 @@ def test_chance_moves_an_alarm() -> None:
     assert [round(at) for _, at in fired] == [270, 330]
 
 
-def test_an_alarm_takes_the_place_of_an_earlier_one() -> None:
+def test_a_timer_takes_the_place_of_an_earlier_one() -> None:
     """Of the same name."""
     fired: Fired = []
 
@@ -68,7 +68,7 @@ def test_an_alarm_takes_the_place_of_an_earlier_one() -> None:
     assert fired == [(Timer.PROBE, 20), (Timer.REFRESH, 30)]
 
 
-def test_an_alarm_for_now_rings_in_a_later_turn() -> None:
+def test_a_timer_for_now_fires_in_a_later_turn() -> None:
     """Else a machine that asks for it again would hold up the loop."""
     fired: Fired = []
 
@@ -85,7 +85,7 @@ def test_an_alarm_for_now_rings_in_a_later_turn() -> None:
     assert len(fired) == 1
 
 
-def test_dropped_alarms_do_not_ring() -> None:
+def test_dropped_timers_do_not_ring() -> None:
     """One, or all of them."""
     fired: Fired = []
 

@@ -127,7 +127,7 @@ FAULTS = [
     ],
 )
 @pytest.mark.parametrize("begun", [True, False], ids=["serving", "starting"])
-async def test_whatever_aws_answers_is_counted_told_and_survived(
+async def test_whatever_aws_answers_is_counted_reported_and_survived(
     aws_shim: AwsShim,
     moto: AwsClient,
     caplog: pytest.LogCaptureFixture,
@@ -176,7 +176,7 @@ VALUES = [
 @pytest.mark.parametrize(
     ("value", "told"), [pytest.param(*row, id=row[1].split()[-1]) for row in VALUES]
 )
-async def test_whatever_breaks_a_rule_is_told_and_never_used(
+async def test_whatever_breaks_a_rule_is_reported_and_never_used(
     moto: AwsClient, value: str | bytes, told: str
 ) -> None:
     """The rule by its name, the key before it in use."""

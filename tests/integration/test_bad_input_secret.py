@@ -247,7 +247,7 @@ def test_a_start_on_bad_secrets_is_503_until_they_are_mended(
         assert rejections == 1
         lines = [one for one in process.logs(REFRESH_FAILED) if one["upstream"] == name]
         assert words in lines[0]["reason"]
-        assert lines[0]["effect"] == "calls get 503 until then"
+        assert lines[0]["effect"] == "calls get 503"
     assert process.admin("/livez").status == 200
     assert process.admin("/startupz").status == 503
     assert set(process.status()["upstreams"]) == set(names)

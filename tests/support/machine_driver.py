@@ -173,7 +173,7 @@ class MachineDriver:
         self.handle(Failed(self.at, asked.stage, result))
 
     def refresh(self, current: str, previous: str | None = None) -> None:
-        """A whole look, with the key when it is asked for."""
+        """A whole refresh, with the key if it is fetched."""
         self.describe(current, previous)
         if Fetch(CURRENT) in self.open:
             self.load(key(current))
@@ -209,16 +209,16 @@ class MachineDriver:
         self.handle(OutcomeReported(self.at, credential, proved, call))
 
     def request_refresh(self) -> None:
-        """Someone wants a look now."""
+        """A refresh is requested."""
         self.handle(RefreshRequested(self.at))
 
     def fire(self, timer: Timer) -> None:
-        """Let time pass until an alarm rings."""
+        """Let time pass until a timer fires."""
         self.at = max(self.at, self.timers.pop(timer))
         self.handle(EVENTS[timer](self.at))
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass; no alarm rings."""
+        """Let time pass; no timer fires."""
         self.at += seconds
 
     def count(self, question: Command) -> int:

@@ -70,7 +70,7 @@ class FakeSource:
         return Fetched(self.values[version], version, self.made[version])
 
     async def moved(self) -> bool:
-        """Tell whether a look is worth the while."""
+        """Return whether the source has changed."""
         if self.error is not None:
             raise self.error
         moved, self.has_moved = self.has_moved, False

@@ -10,7 +10,7 @@ CHANCE = st.floats(0, 1, exclude_max=True)
 
 
 @given(SECONDS, st.floats(0, 1), CHANCE)
-def test_chance_moves_an_alarm_by_its_part_only(
+def test_chance_moves_a_timer_by_its_part_only(
     seconds: float, fraction: float, chance: float
 ) -> None:
     """Either way, never further."""
@@ -43,7 +43,7 @@ def test_backoff_doubles() -> None:
     assert [backoff(n, 0.5, 30) for n in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
 
 
-def test_a_circuit_is_open_until_its_time() -> None:
+def test_a_circuit_breaker_is_open_until_its_time() -> None:
     """And not at that moment any more."""
     breaker = CircuitBreaker()
     closed = breaker.is_open(0)
@@ -54,7 +54,7 @@ def test_a_circuit_is_open_until_its_time() -> None:
     assert not breaker.is_open(5)
 
 
-def test_a_circuit_that_was_quiet_begins_anew() -> None:
+def test_a_circuit_breaker_that_was_quiet_begins_anew() -> None:
     """Trouble that was over for as long as it lasted is new trouble."""
     breaker = CircuitBreaker()
     breaker.open(0)
@@ -66,7 +66,7 @@ def test_a_circuit_that_was_quiet_begins_anew() -> None:
     assert breaker.interval == 5
 
 
-def test_a_circuit_forgets_when_there_is_another_key() -> None:
+def test_a_circuit_breaker_forgets_when_there_is_another_key() -> None:
     """Its trouble is not this key's."""
     breaker = CircuitBreaker()
     breaker.open(0)
@@ -80,7 +80,7 @@ def test_a_circuit_forgets_when_there_is_another_key() -> None:
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=60))
-def test_a_circuit_never_opens_for_less_than_its_first_or_more_than_its_last(
+def test_a_circuit_breaker_never_opens_for_less_than_its_first_or_more_than_its_last(
     waits: list[float],
 ) -> None:
     """5 s to 5 min, whenever 401s come."""

@@ -42,7 +42,7 @@ def test_a_proven_candidate_is_promoted() -> None:
 
 
 def test_a_refused_candidate_leaves_the_old_key() -> None:
-    """It is told once, and probed again."""
+    """It is reported once, and probed again."""
     machine = changed()
     machine.probe(False)
     waits = []
@@ -69,7 +69,7 @@ def test_a_refused_candidate_may_come_to_work() -> None:
 
 
 def test_without_an_answer_the_candidate_stays_one() -> None:
-    """Undecided: the API is away, the old key serves on, the probe is repeated."""
+    """Undecided: the API is away, the old key stays in use, the probe is repeated."""
     machine = changed()
     waits = []
     for _ in range(8):
@@ -120,7 +120,7 @@ def test_a_candidate_that_was_withdrawn_is_dropped() -> None:
     assert not machine.open
 
 
-def test_a_spoiled_value_takes_the_place_of_a_candidate() -> None:
+def test_an_invalid_value_takes_the_place_of_a_candidate() -> None:
     """What AWSCURRENT held before is not to be used any more."""
     machine = changed()
     machine.probe(None)
@@ -147,7 +147,7 @@ def test_a_401_on_the_old_key_promotes_the_candidate(answer: bool | None) -> Non
     assert machine.records == [Cutover.PROMOTED]
 
 
-def test_a_promoted_candidate_that_is_refused_is_looked_into() -> None:
+def test_a_promoted_candidate_that_is_refused_starts_a_recovery() -> None:
     """The late probe is news about the key that is now in use."""
     machine = changed()
     machine.unauthorized()
@@ -197,7 +197,7 @@ def test_an_older_key_is_replayed_while_a_candidate_waits() -> None:
     assert machine.version == "v2"
 
 
-def test_asking_for_a_look_probes_the_candidate_too() -> None:
+def test_asking_for_a_refresh_probes_the_candidate_too() -> None:
     """A person who corrected the key at the API does not want to wait."""
     machine = changed()
     machine.probe(False)

@@ -35,7 +35,7 @@ def test_every_key_that_comes_into_use_has_a_greater_number() -> None:
 
 
 def test_what_is_held_is_known() -> None:
-    """In use first; guards look for all of them."""
+    """In use first; guards search for all of them."""
     keys = HeldKeys()
     nothing = keys.known()
     keys.promote(key("v1"))
@@ -59,7 +59,7 @@ def test_what_is_held_is_known() -> None:
 def test_a_version_is_older_by_its_date(
     created: float, newest: float | None, older: bool
 ) -> None:
-    """Without both dates nobody can say so."""
+    """Without both dates the order is unknown."""
     keys = HeldKeys(newest_created=newest)
     credential = key("v1", created)
     if created < 0:

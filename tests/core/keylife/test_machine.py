@@ -1,4 +1,4 @@
-"""The life of a credential: looks, staleness, and what is promised of each."""
+"""The life of a credential: refreshes, staleness and expiry."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from sidecar.errors import Code, RefreshResult
 from tests.support.machine_driver import CURRENT, PREVIOUS, MachineDriver, key, serving
 
 
-def test_a_life_begins_with_a_look() -> None:
+def test_a_life_begins_with_a_refresh() -> None:
     """Nothing is given out before the source has said what."""
     machine = MachineDriver()
     machine.start()
@@ -64,8 +64,8 @@ def test_without_a_probe_a_changed_key_serves_at_once() -> None:
     ("failures", "seconds"),
     [(1, 0.5), (2, 1.0), (3, 2.0), (6, 16.0), (7, 24.0), (100, 24.0)],
 )
-def test_a_missing_key_is_sought_with_backoff(failures: int, seconds: float) -> None:
-    """From half a second to half a minute, for ever."""
+def test_a_missing_key_is_read_with_backoff(failures: int, seconds: float) -> None:
+    """From half a second to half a minute, without end."""
     machine = MachineDriver()
     machine.start()
     for _ in range(failures - 1):
@@ -127,7 +127,7 @@ def test_a_value_that_cannot_be_fetched_leaves_the_old_key() -> None:
 
 
 def test_past_the_limit_no_key_is_given_out() -> None:
-    """A key that could not be looked up for too long may have been revoked."""
+    """A key that could not be refreshed for too long may have been revoked."""
     machine = serving(max_stale=600)
     machine.fire(Timer.REFRESH)
     machine.fail()
@@ -162,7 +162,7 @@ def test_an_expired_key_serves_again_when_the_source_is_back() -> None:
 
 
 def test_an_answer_in_time_lifts_the_limit() -> None:
-    """The alarm is dropped; it would not harm if it rang all the same."""
+    """The timer is cancelled."""
     machine = serving(max_stale=600)
     machine.fire(Timer.REFRESH)
     machine.fail()
@@ -172,8 +172,8 @@ def test_an_answer_in_time_lifts_the_limit() -> None:
     assert Timer.LIMIT not in machine.timers
 
 
-def test_several_looks_fit_into_the_limit() -> None:
-    """Else a single failed look would be the end."""
+def test_several_refreshes_fit_into_the_limit() -> None:
+    """Otherwise a single failed refresh would expire the key."""
     machine = serving(max_stale=90)
 
     assert machine.timers[Timer.REFRESH] == machine.at + 30
@@ -190,8 +190,8 @@ def test_without_a_limit_a_key_never_expires() -> None:
     assert Timer.LIMIT not in machine.timers
 
 
-def test_a_spoiled_value_never_replaces_a_key() -> None:
-    """It is told as rejected, and looked at once only."""
+def test_an_invalid_value_never_replaces_a_key() -> None:
+    """The state is `rejected`, and the value is fetched only once."""
     machine = serving()
     machine.fire(Timer.REFRESH)
     machine.describe("v3", "v2")
@@ -206,8 +206,8 @@ def test_a_spoiled_value_never_replaces_a_key() -> None:
     assert machine.count(Fetch(CURRENT)) == 2
 
 
-def test_a_good_value_after_a_spoiled_one_is_fresh() -> None:
-    """Somebody corrected it."""
+def test_a_good_value_after_an_invalid_one_is_fresh() -> None:
+    """A person corrected it."""
     machine = serving()
     machine.fire(Timer.REFRESH)
     machine.describe("v3", "v2")
@@ -219,7 +219,7 @@ def test_a_good_value_after_a_spoiled_one_is_fresh() -> None:
     assert machine.version == "v4"
 
 
-def test_a_spoiled_value_at_the_start_is_replaced_by_the_one_before() -> None:
+def test_an_invalid_value_at_the_start_is_replaced_by_the_one_before() -> None:
     """As a process that had been running would serve it."""
     machine = MachineDriver()
     machine.start()
@@ -233,7 +233,7 @@ def test_a_spoiled_value_at_the_start_is_replaced_by_the_one_before() -> None:
 
 
 @pytest.mark.parametrize("previous", [None, "v1"])
-def test_a_spoiled_secret_at_the_start_is_sought_on(previous: str | None) -> None:
+def test_an_invalid_secret_at_the_start_is_read_again(previous: str | None) -> None:
     """Until there is a value that can be used."""
     machine = MachineDriver()
     machine.start()
@@ -249,8 +249,8 @@ def test_a_spoiled_secret_at_the_start_is_sought_on(previous: str | None) -> Non
     assert machine.state is State.FRESH
 
 
-def test_a_value_before_a_spoiled_one_may_be_away() -> None:
-    """Then the key is missing, and sought on."""
+def test_a_value_before_an_invalid_one_may_be_away() -> None:
+    """Then the key is missing, and read again."""
     machine = MachineDriver()
     machine.start()
     machine.describe("v2", "v1")
@@ -297,7 +297,7 @@ def test_an_older_version_does_not_win_at_first_sight() -> None:
     assert machine.timers[Timer.REFRESH] == machine.at + 5
 
 
-def test_an_older_version_wins_when_a_later_look_says_so_too() -> None:
+def test_an_older_version_wins_when_a_later_refresh_says_so_too() -> None:
     """A person moved AWSCURRENT back."""
     machine = serving("v3", "v2")
     machine.fire(Timer.REFRESH)
@@ -310,7 +310,7 @@ def test_an_older_version_wins_when_a_later_look_says_so_too() -> None:
     assert machine.timers[Timer.REFRESH] == machine.at + 300
 
 
-def test_two_looks_at_the_same_moment_are_one_sight() -> None:
+def test_two_refreshes_at_the_same_moment_do_not_confirm_each_other() -> None:
     """Both may have been answered by the same replica."""
     machine = serving("v3", "v2")
     machine.fire(Timer.REFRESH)
@@ -322,7 +322,7 @@ def test_two_looks_at_the_same_moment_are_one_sight() -> None:
 
 
 def test_an_older_version_that_is_gone_again_is_forgotten() -> None:
-    """It was an answer out of order; looks go on as before."""
+    """It was an answer out of order; refreshes go on as before."""
     machine = serving("v3", "v2")
     machine.fire(Timer.REFRESH)
     machine.refresh("v2", "v1")
@@ -360,7 +360,7 @@ def test_a_new_version_of_the_same_key_is_no_cutover() -> None:
     assert machine.state is State.FRESH
 
 
-def test_a_look_that_was_asked_for_begins_at_once() -> None:
+def test_a_refresh_that_was_asked_for_begins_at_once() -> None:
     """Reload, SIGHUP, a file that moved, a clock that jumped."""
     machine = serving()
     machine.request_refresh()
@@ -368,7 +368,7 @@ def test_a_look_that_was_asked_for_begins_at_once() -> None:
     assert machine.open == [Describe()]
 
 
-def test_a_look_asked_for_during_another_follows_it() -> None:
+def test_a_refresh_asked_for_during_another_follows_it() -> None:
     """The one under way may have been answered before the change."""
     machine = serving()
     machine.fire(Timer.REFRESH)
@@ -383,8 +383,8 @@ def test_a_look_asked_for_during_another_follows_it() -> None:
     assert machine.open == []
 
 
-def test_an_alarm_during_a_look_begins_no_second_one() -> None:
-    """One look at a time."""
+def test_a_timer_during_a_refresh_begins_no_second_one() -> None:
+    """One refresh at a time."""
     machine = serving()
     machine.timers[Timer.REFRESH] = machine.at
     machine.request_refresh()

@@ -26,5 +26,5 @@ from sidecar.core.keylife.messages import (
     ],
 )
 def test_only_401_refuses_a_key(status: int, proof: bool | None) -> None:
-    """RFC 9110, 15.5.2; a gateway may answer before anybody looked at the key."""
+    """RFC 9110, 15.5.2; a gateway may answer before the key is checked."""
     assert proof_of(status) is proof

@@ -25,7 +25,7 @@ PASS = PassThrough()
 
 
 def refused(*, probing: bool = False, previous: str | None = None) -> MachineDriver:
-    """A machine whose only key was found to be refused; the circuit is open."""
+    """A machine whose only key was found to be refused; the circuit breaker is open."""
     machine = serving("v2", previous, probing=probing)
     machine.unauthorized()
     machine.describe("v2", previous)
@@ -35,7 +35,7 @@ def refused(*, probing: bool = False, previous: str | None = None) -> MachineDri
 
 
 def trial_of(machine: MachineDriver, ticket: int) -> Credential:
-    """Return the key that a call was told to try."""
+    """Return the key of the trial that a call carries."""
     verdict = machine.verdicts[ticket]
     assert isinstance(verdict, Replay)
     assert verdict.trial
@@ -71,7 +71,7 @@ def test_a_401_on_a_key_from_long_ago_is_no_news() -> None:
 
 
 def test_the_same_key_under_an_older_number_is_news() -> None:
-    """Rolled back to a key, a call that still carried it from before tells of it."""
+    """After a rollback, a call may still carry the same key from before."""
     machine = serving("v1", None)
     old = machine.current
     machine.fire(Timer.REFRESH)
@@ -100,7 +100,7 @@ def test_a_changed_version_is_put_into_use_and_the_call_sent_again() -> None:
 
 
 def test_another_key_restores_what_an_outage_spent() -> None:
-    """The next emergency finds every look that it may need."""
+    """The next emergency finds every refresh that it may need."""
     machine = serving()
     allowance = machine.life.recovery.refresh_budget
     allowance.spent = allowance.size - 1.0
@@ -121,7 +121,7 @@ def test_in_a_recovery_a_changed_key_is_not_probed_first() -> None:
     assert not machine.open
 
 
-def test_a_burst_shares_one_look() -> None:
+def test_a_burst_shares_one_refresh() -> None:
     """A thousand 401s cost one DescribeSecret and one GetSecretValue."""
     machine = serving()
     tickets = [machine.unauthorized() for _ in range(1000)]
@@ -133,7 +133,7 @@ def test_a_burst_shares_one_look() -> None:
     assert machine.count(Fetch(CURRENT)) == 2
 
 
-def test_a_look_that_began_before_the_401_does_not_count() -> None:
+def test_a_refresh_that_began_before_the_401_does_not_count() -> None:
     """It may have been answered just before the key was changed."""
     machine = serving()
     machine.fire(Timer.REFRESH)
@@ -146,7 +146,7 @@ def test_a_look_that_began_before_the_401_does_not_count() -> None:
     assert machine.verdicts[ticket] == Replay(machine.current, "replay")
 
 
-def test_a_look_that_began_before_the_401_may_bring_the_key() -> None:
+def test_a_refresh_that_began_before_the_401_may_bring_the_key() -> None:
     """Whatever is newer will do."""
     machine = serving()
     machine.fire(Timer.REFRESH)
@@ -178,7 +178,7 @@ def test_a_new_version_of_the_same_key_is_no_help() -> None:
     assert Fetch(PREVIOUS) in machine.open
 
 
-def test_a_spoiled_new_version_is_no_help() -> None:
+def test_an_invalid_new_version_is_no_help() -> None:
     """The search goes on to AWSPREVIOUS."""
     machine = serving("v2", "v1")
     machine.unauthorized()
@@ -261,8 +261,8 @@ def test_a_slow_trial_is_given_to_a_second_call_too() -> None:
     assert machine.state is State.ROLLED_BACK
 
 
-def test_a_trial_that_nobody_ends_is_given_up() -> None:
-    """No call waits past the deadline of the round."""
+def test_a_trial_that_no_one_ends_is_given_up() -> None:
+    """No call waits past the deadline of the attempt."""
     machine = serving()
     machine.unauthorized()
     machine.describe("v2", "v1")
@@ -278,7 +278,7 @@ def test_a_trial_that_nobody_ends_is_given_up() -> None:
     assert machine.state is State.REFUSED
 
 
-def test_a_trial_that_outlives_its_round_still_counts() -> None:
+def test_a_trial_that_outlives_its_attempt_still_counts() -> None:
     """The previous key works after all."""
     machine = serving()
     first = machine.unauthorized()
@@ -325,7 +325,7 @@ def test_with_no_other_key_the_401_goes_through() -> None:
     assert machine.state is State.REFUSED
 
 
-def test_a_spoiled_previous_value_is_no_other_key() -> None:
+def test_an_invalid_previous_value_is_no_other_key() -> None:
     """Nor is one that cannot be fetched."""
     machine = serving()
     ticket = machine.unauthorized()
@@ -336,7 +336,7 @@ def test_a_spoiled_previous_value_is_no_other_key() -> None:
 
 
 def test_a_previous_version_that_is_in_use_means_that_there_is_a_newer() -> None:
-    """The stages moved between the two questions: look again."""
+    """The stages moved between the two questions: refresh again."""
     machine = serving()
     ticket = machine.unauthorized()
     machine.describe("v2", "v1")
@@ -363,7 +363,7 @@ def test_after_a_rollback_the_other_key_is_tried_when_this_one_fails() -> None:
 
 
 def test_a_rollback_lasts_until_awscurrent_changes() -> None:
-    """RefreshSchedule that find the refused version again change nothing."""
+    """Refreshes that find the refused version again change nothing."""
     machine = serving()
     machine.unauthorized()
     machine.describe("v2", "v1")
@@ -433,8 +433,8 @@ def test_a_key_that_works_is_not_given_up_for_the_401_of_one_endpoint() -> None:
     assert not machine.open
 
 
-def test_endpoints_that_always_answer_401_cost_no_look_each() -> None:
-    """For a while a 401 is let through; then a probe comes before a look."""
+def test_endpoints_that_always_answer_401_do_not_cost_a_refresh_each() -> None:
+    """For a while a 401 is let through; then a probe comes before a refresh."""
     machine = serving(probing=True)
     machine.unauthorized()
     machine.describe("v2", "v1")
@@ -449,8 +449,8 @@ def test_endpoints_that_always_answer_401_cost_no_look_each() -> None:
     assert machine.count(Describe()) == 2
 
 
-def test_a_key_that_was_innocent_may_be_revoked_all_the_same() -> None:
-    """The probe that comes first says so, and the look follows."""
+def test_a_key_that_was_proven_may_be_revoked_all_the_same() -> None:
+    """The probe that comes first says so, and the refresh follows."""
     machine = serving(probing=True)
     machine.unauthorized()
     machine.describe("v2", "v1")
@@ -463,7 +463,7 @@ def test_a_key_that_was_innocent_may_be_revoked_all_the_same() -> None:
     assert machine.verdicts[ticket] == Replay(machine.current, "replay")
 
 
-def test_an_innocent_key_is_not_given_up_for_an_unproven_candidate() -> None:
+def test_a_proven_key_is_not_given_up_for_an_unproven_candidate() -> None:
     """Only what proves it refused makes the candidate as good."""
     machine = serving(probing=True)
     machine.unauthorized()
@@ -481,8 +481,8 @@ def test_an_innocent_key_is_not_given_up_for_an_unproven_candidate() -> None:
     assert machine.version == "v2"
 
 
-def test_a_call_with_an_older_key_is_sent_again_when_the_key_is_innocent() -> None:
-    """It joined the round, but its 401 was about its own key."""
+def test_a_call_with_an_older_key_is_sent_again_when_the_key_is_proven() -> None:
+    """It joined the attempt, but its 401 was about its own key."""
     machine = serving("v1", None, probing=True)
     old = machine.current
     machine.fire(Timer.REFRESH)
@@ -546,8 +546,8 @@ def test_a_refused_key_is_probed_until_it_works_again() -> None:
 # The circuit.
 
 
-def test_a_burned_key_is_left_alone() -> None:
-    """No question for a 401 while the circuit is open."""
+def test_a_refused_key_is_left_alone() -> None:
+    """A 401 costs no request while the circuit breaker is open."""
     machine = refused()
     before = len(machine.issued)
     tickets = [machine.unauthorized() for _ in range(100)]
@@ -556,7 +556,7 @@ def test_a_burned_key_is_left_alone() -> None:
     assert len(machine.issued) == before
 
 
-def test_the_circuit_opens_for_longer_each_time() -> None:
+def test_the_circuit_breaker_opens_for_longer_each_time() -> None:
     """5 s doubling to 5 min: neither the source nor the API is hammered."""
     machine = refused()
     waits = []
@@ -570,7 +570,7 @@ def test_the_circuit_opens_for_longer_each_time() -> None:
     assert waits == [5, 10, 20, 40, 80, 160, 300, 300]
 
 
-def test_a_day_with_a_burned_key_costs_few_looks() -> None:
+def test_a_day_with_a_refused_key_costs_few_refreshes() -> None:
     """A 401 every second, for a day."""
     machine = refused()
     before = machine.count(Describe())
@@ -583,8 +583,8 @@ def test_a_day_with_a_burned_key_costs_few_looks() -> None:
     assert machine.count(Describe()) - before < 300
 
 
-def test_a_changed_version_closes_the_circuit() -> None:
-    """The regular look finds it; it needs no proof, nothing is to lose."""
+def test_a_changed_version_closes_the_circuit_breaker() -> None:
+    """The regular refresh finds it; it needs no proof, nothing is to lose."""
     machine = refused(probing=True)
     machine.fire(Timer.REFRESH)
     machine.refresh("v3", "v2")
@@ -595,7 +595,7 @@ def test_a_changed_version_closes_the_circuit() -> None:
     assert machine.state is State.FRESH
 
 
-def test_a_call_that_succeeds_tells_that_the_key_works() -> None:
+def test_a_call_that_succeeds_reports_that_the_key_works() -> None:
     """Without a probe it is the only one who can tell."""
     machine = refused()
     machine.outcome(machine.current, True)
@@ -604,7 +604,7 @@ def test_a_call_that_succeeds_tells_that_the_key_works() -> None:
 
 
 @pytest.mark.parametrize("proved", [False, None])
-def test_a_call_that_fails_tells_nothing_new(proved: bool | None) -> None:
+def test_a_call_that_fails_reports_nothing_new(proved: bool | None) -> None:
     """The key is known to be refused."""
     machine = refused()
     machine.outcome(machine.current, proved)
@@ -616,7 +616,7 @@ def test_a_call_that_fails_tells_nothing_new(proved: bool | None) -> None:
 
 
 def odd_one(*, probing: bool = False) -> MachineDriver:
-    """The key works for others; /admin has drawn a 401 that no round explains."""
+    """The key works for others; /admin has drawn a 401 that no attempt explains."""
     if probing:
         machine = serving(probing=True)
         machine.unauthorized(call=b"GET /admin")
@@ -632,8 +632,8 @@ def odd_one(*, probing: bool = False) -> MachineDriver:
 
 
 @pytest.mark.parametrize("probing", [False, True])
-def test_its_401s_begin_no_round(probing: bool) -> None:
-    """Not in the circuit's time, and not after it."""
+def test_its_401s_begin_no_attempt(probing: bool) -> None:
+    """Neither while the circuit breaker is open nor after it."""
     machine = odd_one(probing=probing)
     looks = machine.count(Describe())
     for _ in range(20):
@@ -646,7 +646,7 @@ def test_its_401s_begin_no_round(probing: bool) -> None:
 
 @pytest.mark.parametrize("probing", [False, True])
 def test_a_401_on_another_call_is_news(probing: bool) -> None:
-    """Though the circuit is open, or the key was innocent a moment ago."""
+    """Though the circuit breaker is open, or the key was proven a moment ago."""
     machine = odd_one(probing=probing)
     ticket = machine.unauthorized(call=b"GET /x")
     if probing:
@@ -675,8 +675,8 @@ def test_a_second_401_before_another_call_succeeds_forgets_nothing() -> None:
     assert machine.count(Describe()) == looks
 
 
-def test_paths_without_number_begin_few_rounds() -> None:
-    """At most one in a quarter of a second; and looks have their allowance."""
+def test_paths_without_number_begin_few_attempts() -> None:
+    """At most one in a quarter of a second; and refreshes have their budget."""
     machine = odd_one()
     looks = machine.count(Describe())
     machine.unauthorized(call=b"GET /users/1")
@@ -689,7 +689,7 @@ def test_paths_without_number_begin_few_rounds() -> None:
 
 
 def test_two_revocations_in_one_breath_are_both_news() -> None:
-    """What the first one's round found was worth it: the next need not wait."""
+    """The first attempt found a key, so the next one need not wait."""
     machine = odd_one()
     machine.unauthorized(call=b"GET /x")
     machine.refresh("v3", None)
@@ -714,7 +714,7 @@ def test_a_call_that_works_again_is_one_like_any_other() -> None:
     assert machine.verdicts[ticket] == Replay(machine.current, "replay")
 
 
-def test_a_burned_key_explains_itself() -> None:
+def test_a_refused_key_explains_itself() -> None:
     """No call has worked since, so the calls that drew a 401 are not at fault."""
     machine = serving("v1", None)
     machine.unauthorized(call=b"GET /admin")
@@ -748,7 +748,7 @@ def test_few_calls_are_remembered() -> None:
     assert not own.take_news(b"", 1.0)
 
 
-def test_an_older_key_is_not_replayed_with_a_burned_one() -> None:
+def test_an_older_key_is_not_replayed_with_a_refused_one() -> None:
     """It would draw the next 401."""
     machine = serving("v1", None)
     old = machine.current
@@ -824,7 +824,7 @@ def test_while_the_source_is_away_the_key_in_memory_is_tried() -> None:
 
 
 def test_a_slow_source_does_not_keep_memory_from_being_tried() -> None:
-    """After 2 s; the look goes on meanwhile, and may still win."""
+    """After 2 s; the refresh goes on meanwhile, and may still win."""
     machine = serving("v1", None)
     machine.fire(Timer.REFRESH)
     machine.refresh("v2", "v1")
@@ -835,7 +835,7 @@ def test_a_slow_source_does_not_keep_memory_from_being_tried() -> None:
     assert Describe() in machine.open
 
 
-def test_a_slow_source_that_brings_a_key_ends_the_round() -> None:
+def test_a_slow_source_that_brings_a_key_ends_the_attempt() -> None:
     """Though the key in memory is on trial."""
     machine = serving("v1", None)
     machine.fire(Timer.REFRESH)
@@ -849,7 +849,7 @@ def test_a_slow_source_that_brings_a_key_ends_the_round() -> None:
     assert machine.version == "v3"
 
 
-def test_a_slow_look_is_waited_for_when_memory_does_not_help() -> None:
+def test_a_slow_refresh_is_waited_for_when_memory_does_not_help() -> None:
     """It is not asked for a second time while it is under way."""
     machine = serving("v1", None)
     ticket = machine.unauthorized()
@@ -861,7 +861,7 @@ def test_a_slow_look_is_waited_for_when_memory_does_not_help() -> None:
     assert machine.count(Describe()) == 2
 
 
-def test_a_failed_look_from_before_the_401_is_not_waited_for_twice() -> None:
+def test_a_failed_refresh_from_before_the_401_is_not_waited_for_twice() -> None:
     """The source is away: memory is tried at once."""
     machine = serving("v1", None)
     machine.fire(Timer.REFRESH)
@@ -874,7 +874,7 @@ def test_a_failed_look_from_before_the_401_is_not_waited_for_twice() -> None:
 
 
 def test_a_previous_value_that_is_away_for_a_moment_is_asked_for_again() -> None:
-    """The look was answered, GetSecretValue was throttled."""
+    """The refresh was answered, GetSecretValue was throttled."""
     machine = serving()
     ticket = machine.unauthorized()
     machine.describe("v2", "v1")
@@ -899,8 +899,8 @@ def test_a_key_that_expires_in_a_recovery_is_not_replayed() -> None:
     assert machine.state is State.EXPIRED
 
 
-def test_looks_that_find_nothing_are_limited() -> None:
-    """Two keys that refuse each other's calls would else cost a look each time."""
+def test_refreshes_that_find_nothing_are_limited() -> None:
+    """Two keys that refuse each other's calls would otherwise cost a refresh each time."""
     machine = serving()
     machine.unauthorized()
     machine.describe("v2", "v1")
@@ -916,7 +916,7 @@ def test_looks_that_find_nothing_are_limited() -> None:
     assert machine.count(Describe()) - before <= 8
 
 
-def test_looks_that_find_a_key_are_not_limited() -> None:
+def test_refreshes_that_find_a_key_are_not_limited() -> None:
     """A rotation is never too much, even one each second."""
     machine = serving("v1", None)
     for number in range(2, 60):
@@ -926,7 +926,7 @@ def test_looks_that_find_a_key_are_not_limited() -> None:
         assert machine.verdicts[ticket] == Replay(machine.current, "replay")
 
 
-def test_a_round_that_waits_for_nothing_holds_no_call() -> None:
+def test_an_attempt_that_waits_for_nothing_holds_no_call() -> None:
     """Should a question ever be lost, calls of ever after are not."""
     machine = serving()
     first = machine.unauthorized()
@@ -953,7 +953,7 @@ def test_a_call_that_left_carries_no_trial() -> None:
     assert trial_of(machine, second).version_id == "v1"
 
 
-def test_a_call_that_leaves_without_a_round_is_no_trouble() -> None:
+def test_a_call_that_leaves_without_an_attempt_is_no_trouble() -> None:
     """It was answered in the same moment."""
     machine = serving()
     machine.abandon(99)
@@ -962,7 +962,7 @@ def test_a_call_that_leaves_without_a_round_is_no_trouble() -> None:
 
 
 def test_late_answers_change_nothing() -> None:
-    """AWSPREVIOUS and probes that nobody waits for any more."""
+    """Answers about AWSPREVIOUS and probes that the attempt does not wait for."""
     machine = serving(probing=True)
     machine.unauthorized()
     machine.describe("v2", "v1")

@@ -1,4 +1,4 @@
-"""One look at a time, and which one will do."""
+"""One refresh at a time, and which one counts."""
 
 from sidecar.core.keylife.messages import (
     Describe,
@@ -6,7 +6,7 @@ from sidecar.core.keylife.messages import (
 from sidecar.core.keylife.refresh import RefreshSchedule
 
 
-def test_a_look_begins_once() -> None:
+def test_a_refresh_begins_once() -> None:
     """The second beginning finds it under way."""
     schedule = RefreshSchedule()
 
@@ -15,8 +15,8 @@ def test_a_look_begins_once() -> None:
     assert schedule.number == 1
 
 
-def test_who_needs_news_gets_a_look_that_begins_from_now_on() -> None:
-    """At once when nobody schedule, else the one after."""
+def test_a_requested_refresh_begins_after_the_request() -> None:
+    """At once when no refresh is under way, otherwise the next one."""
     schedule = RefreshSchedule()
     idle = schedule.request()
     busy = schedule.request()
@@ -26,7 +26,7 @@ def test_who_needs_news_gets_a_look_that_begins_from_now_on() -> None:
     assert schedule.again
 
 
-def test_a_look_serves_whoever_needs_it_or_an_earlier_one() -> None:
+def test_a_refresh_includes_every_earlier_number() -> None:
     """Also when it is due as soon as this one is over."""
     schedule = RefreshSchedule()
     schedule.request()

@@ -273,7 +273,7 @@ class Walk:
                 self.tell(Loaded(at, question.stage, key(version)))
 
     def ring(self) -> None:
-        """Ring one of the alarms."""
+        """Fire one of the timers."""
         if self.machine.timers:
             timer = self.chance.choice(list(self.machine.timers))
             at = max(self.machine.at, self.machine.timers.pop(timer))
@@ -298,7 +298,7 @@ class Walk:
             self.place, self.before = place, self.place
 
     def other(self) -> None:
-        """Ask for a look, report a success, or let a call leave."""
+        """Ask for a refresh, report a success, or let a call leave."""
         used = [one for one in self.machine.currents if one is not None][-3:]
         deed = self.chance.randrange(3)
         if deed == 0:
