@@ -139,14 +139,14 @@ def _transitions() -> Mapping[tuple[Phase, PhaseOutcome], tuple[Phase, ...]]:
         (p.PROBE_CANDIDATE, o.UNDECIDED): rest,
         (p.FETCH_PREVIOUS, o.LOADED): fallback,
         (p.FETCH_PREVIOUS, o.LOADED_IN_USE): (p.REFRESH, *fallback, p.GIVEN_UP),
-        (p.FETCH_PREVIOUS, o.ABSENT): (*fallback, *end),
+        (p.FETCH_PREVIOUS, o.ABSENT): (*fallback, p.FETCH_PREVIOUS, *end),
         (p.FETCH_PREVIOUS, o.UNAVAILABLE): (*fallback, *end),
         (p.PROBE_FALLBACK, o.PROVED): (p.ROLLED_BACK,),
         (p.PROBE_FALLBACK, o.REFUSED): (p.FETCH_PREVIOUS, *end),
         (p.PROBE_FALLBACK, o.UNDECIDED): (p.TRIAL,),
         (p.TRIAL, o.PROVED): (p.ROLLED_BACK,),
         (p.TRIAL, o.REFUSED): (p.FETCH_PREVIOUS, *end),
-        (p.TRIAL, o.UNDECIDED): (p.TRIAL, p.GIVEN_UP),
+        (p.TRIAL, o.UNDECIDED): (p.TRIAL,),
         (p.TRIAL, o.TIMER): (p.TRIAL, p.GIVEN_UP),
         (p.BACKOFF, o.ANSWERED): (p.FETCH_PREVIOUS, p.GIVEN_UP),
         (p.BACKOFF, o.TIMER): (p.REFRESH, p.GIVEN_UP),
@@ -162,10 +162,11 @@ TRANSITIONS: Final = _transitions()
 """The phases that may follow, by phase and outcome; the first possible one is entered."""
 
 
-def _outcome(proved: bool | None) -> PhaseOutcome:
-    if proved is None:
-        return PhaseOutcome.UNDECIDED
-    return PhaseOutcome.PROVED if proved else PhaseOutcome.REFUSED
+_PROOFS: Final = {
+    True: PhaseOutcome.PROVED,
+    False: PhaseOutcome.REFUSED,
+    None: PhaseOutcome.UNDECIDED,
+}
 
 
 @dataclass(slots=True)
@@ -295,7 +296,7 @@ class Recovery:
         }
         if not same(credential, expected.get(attempt.phase)):
             return ()
-        return self._advance(at, attempt, _outcome(proved))
+        return self._advance(at, attempt, _PROOFS[proved])
 
     def previous(
         self, at: float, credential: Credential | None, *, transient: bool = False
@@ -339,7 +340,7 @@ class Recovery:
                 attempt.carriers = max(0, attempt.carriers - 1)
                 if attempt.carriers:
                     return ()
-            return self._advance(at, attempt, _outcome(proved))
+            return self._advance(at, attempt, _PROOFS[proved])
         if proved and same(credential, keys.in_use):
             keys.refused = False
             self.unauthorized_endpoints.works(event.call)
@@ -371,6 +372,8 @@ class Recovery:
             attempt.pending = True
         elif attempt.phase is Phase.BACKOFF:
             attempt.refreshed = at >= attempt.deadline
+        elif attempt.phase is Phase.TRIAL and at >= attempt.deadline:
+            attempt.other = None
         return self._advance(at, attempt, PhaseOutcome.TIMER)
 
     def key_replaced(
@@ -499,7 +502,7 @@ class Recovery:
 
     def _trial(self, attempt: RecoveryAttempt) -> Sequence[Command] | None:
         if attempt.phase is Phase.TRIAL:
-            return attempt.begin_trial() if attempt.at < attempt.deadline else None
+            return None if attempt.other is None else attempt.begin_trial()
         other = self._choose_fallback(attempt)
         if other is None:
             return None

@@ -337,6 +337,33 @@ def chosen() -> MachineDriver:
     return machine
 
 
+def stuck() -> MachineDriver:
+    """A refused machine with an undecided candidate, after a probe got no answer."""
+    machine = serving(probing=True)
+    machine.unauthorized()
+    machine.describe("v2", "v1")
+    machine.probe(True)
+    machine.request_refresh()
+    machine.refresh("v3", "v2")
+    machine.pass_time(6)
+    machine.unauthorized()
+    machine.pass_time(60)
+    machine.unauthorized()
+    return machine
+
+
+def test_a_401_on_a_refused_key_promotes_an_undecided_candidate() -> None:
+    """The former table of states did not list this change and ended the process."""
+    machine = stuck()
+    refused_first = machine.state
+    machine.pass_time(300)
+    ticket = machine.unauthorized()
+
+    assert refused_first is State.REFUSED
+    assert machine.state is State.FRESH
+    assert machine.verdicts[ticket] == Replay(machine.current, "replay")
+
+
 def rare_moves() -> Iterator[set[Move]]:
     """Moves that need a coincidence that a random walk does not meet in seconds."""
     machine = rolled_back()
@@ -366,6 +393,10 @@ def rare_moves() -> Iterator[set[Move]]:
         else:
             machine.load(key("v1"), PREVIOUS)
         yield machine.moves
+    machine = stuck()
+    machine.pass_time(300)
+    machine.unauthorized()
+    yield machine.moves
     machine = chosen()
     machine.unauthorized()
     yield machine.moves
@@ -398,6 +429,12 @@ def rare_phases() -> None:
     machine.request_refresh()
     machine.describe("v2", "v9")
     machine.probe(False, "v1")
+    machine = serving()
+    machine.unauthorized()
+    machine.describe("v2", "v1")
+    machine.request_refresh()
+    machine.describe("v2", "v8")
+    machine.invalid("v1", PREVIOUS)
 
 
 Step = tuple[Phase, PhaseOutcome, Phase | None]
