@@ -82,8 +82,8 @@ def test_what_keeps_a_key(settings: Settings) -> None:
 
     assert (policy.refresh_seconds, policy.max_stale_seconds) == (11, 12)
     assert policy.probing
-    assert manager._narrator._rotate_every_days == 30
-    assert manager._jobs._rules == settings.upstreams[NAME].credential.rules
+    assert manager._reporter._rotate_every_days == 30
+    assert manager._source_calls._rules == settings.upstreams[NAME].credential.rules
     manager._on_secrets((Secret("one"),))
     assert list(held) == [NAME]
 

@@ -1,9 +1,9 @@
 """
-One sidecar of the fleet: the real lifecycle, obeyed in simulated time.
+One sidecar of the fleet: the real machine in simulated time.
 
-What `sidecar.credential.manager` does with sockets and timers this does with a clock
-that jumps. A question takes half its time to get there: what is answered is what was
-true at that moment, which may be over when the answer arrives.
+It carries out the machine's commands as `sidecar.credential.manager` does, on a simulated
+clock. A request takes half its time to arrive. The answer is what was true at that
+moment, which may have changed when the answer arrives.
 """
 
 from collections.abc import Callable
@@ -13,45 +13,44 @@ from typing import Final
 
 from benchmarks.simulation.world import API_SECONDS, AWS_SECONDS, World
 from sidecar.core.keylife.backoff import spread
-from sidecar.core.keylife.commands import (
+from sidecar.core.keylife.machine import Lifecycle
+from sidecar.core.keylife.messages import (
+    CallAbandoned,
     CancelTimer,
     Command,
     Describe,
-    Fetch,
-    Probe,
-    ResolveCalls,
-    SetCurrent,
-    StartTimer,
-)
-from sidecar.core.keylife.machine import Lifecycle, LifePolicy
-from sidecar.core.keylife.messages import (
-    CallAbandoned,
     Described,
     Event,
     Failed,
+    Fetch,
     LimitReached,
     Loaded,
     OutcomeReported,
     PassThrough,
+    Probe,
     Probed,
     ProbeDue,
     RecoveryDue,
     RefreshDue,
+    ResolveCalls,
+    SetCurrent,
     Started,
+    StartTimer,
     Timer,
     Unauthorized,
     Verdict,
     VersionStage,
 )
+from sidecar.core.keylife.refresh import LifePolicy
 from sidecar.core.secrecy.secret import Credential
 from sidecar.errors import RefreshResult
 
 CALL_SECONDS: Final = 10.0
-"""A call waits no longer for its verdict (`sidecar.credential.pending_verdicts`)."""
+"""The longest wait of a call for its verdict (`sidecar.credential.pending_verdicts`)."""
 SHORTEST_SECONDS: Final = 0.001
 Late = Callable[[], Event]
-"""An answer on its way: the event that it is when it arrives."""
-ALARMS: Final[dict[Timer, Callable[[float], Event]]] = {
+"""Makes the event of an answer when it arrives."""
+TIMER_EVENTS: Final[dict[Timer, Callable[[float], Event]]] = {
     Timer.REFRESH: RefreshDue,
     Timer.PROBE: ProbeDue,
     Timer.RECOVERY: RecoveryDue,
@@ -61,7 +60,7 @@ ALARMS: Final[dict[Timer, Callable[[float], Event]]] = {
 
 @dataclass
 class Tally:
-    """What became of the calls of a fleet that met a 401."""
+    """The outcome of the fleet's calls that got 401."""
 
     absorbed: int = 0
     """Sent again, and the service saw no 401."""
@@ -91,7 +90,7 @@ class Pod:
     """Version -> when it came into use."""
     asked: int = 0
     """Calls to Secrets Manager."""
-    _alarms: dict[Timer, object] = field(default_factory=dict)
+    _timers: dict[Timer, object] = field(default_factory=dict)
     _tickets: int = 0
     _waiting: dict[int, float] = field(default_factory=dict)
     _calling: bool = False
@@ -101,7 +100,7 @@ class Pod:
 
     def start(self) -> None:
         """Begin."""
-        self._tell(Started(self.world.clock.now))
+        self._handle(Started(self.world.clock.now))
 
     def expect_refusals(self) -> None:
         """Make the service's calls, now that a key was revoked."""
@@ -109,39 +108,41 @@ class Pod:
             self._calling = True
             self._call_later()
 
-    def _tell(self, event: Event) -> None:
-        """Tell the machine what happened, and do as it says."""
+    def _handle(self, event: Event) -> None:
+        """Pass an event to the machine and carry out its commands."""
         for command in self.life.handle(event):
-            self._obey(command)
+            self._carry_out(command)
 
-    def _obey(self, command: Command) -> None:
-        """Do one thing; what only informs is left to the keeper."""
+    def _carry_out(self, command: Command) -> None:
+        """Carry out one command; those that only report are ignored."""
         match command:
             case Describe():
-                self._ask(AWS_SECONDS, self._describe)
+                self._send_command(AWS_SECONDS, self._describe)
             case Fetch():
-                self._ask(AWS_SECONDS, partial(self._fetch, command.stage))
+                self._send_command(AWS_SECONDS, partial(self._fetch, command.stage))
             case Probe():
-                self._ask(API_SECONDS, partial(self._probe, command.credential))
+                self._send_command(
+                    API_SECONDS, partial(self._probe, command.credential)
+                )
             case SetCurrent():
                 self._use(command.credential)
             case ResolveCalls():
                 for ticket in command.tickets:
                     self._answer(ticket, command.verdict)
             case StartTimer():
-                self._arm(command)
+                self._start_timer(command)
             case CancelTimer():
-                self._alarms.pop(command.timer, None)
+                self._timers.pop(command.timer, None)
             case _:
                 pass
 
-    def _ask(self, median: float, arrive: Callable[[], Late]) -> None:
+    def _send_command(self, median: float, arrive: Callable[[], Late]) -> None:
         """Send a question; `arrive` says what the other side answers."""
         clock = self.world.clock
 
         def arrived() -> None:
             answer = arrive()
-            clock.later(self.world.delay(median), lambda: self._tell(answer()))
+            clock.later(self.world.delay(median), lambda: self._handle(answer()))
 
         clock.later(self.world.delay(median), arrived)
 
@@ -177,24 +178,24 @@ class Pod:
         return lambda: Probed(self.world.clock.now, credential, proved)
 
     def _use(self, credential: Credential | None) -> None:
-        """Give calls this key from now on."""
+        """Use this key for calls from now on."""
         self.current = credential
         if credential is not None:
             self.moved.setdefault(credential.version_id, self.world.clock.now)
 
-    def _arm(self, command: StartTimer) -> None:
-        """Set an alarm, in place of an earlier one of that name."""
+    def _start_timer(self, command: StartTimer) -> None:
+        """Start a timer, replacing an earlier one of that name."""
         mark = object()
-        self._alarms[command.timer] = mark
+        self._timers[command.timer] = mark
         chance = self.world.chance.random()
-        seconds = spread(command.seconds, command.spread, chance)
+        seconds = spread(command.seconds, command.jitter, chance)
 
-        def ring() -> None:
-            if self._alarms.get(command.timer) is mark:
-                del self._alarms[command.timer]
-                self._tell(ALARMS[command.timer](self.world.clock.now))
+        def fire() -> None:
+            if self._timers.get(command.timer) is mark:
+                del self._timers[command.timer]
+                self._handle(TIMER_EVENTS[command.timer](self.world.clock.now))
 
-        self.world.clock.later(max(SHORTEST_SECONDS, seconds), ring)
+        self.world.clock.later(max(SHORTEST_SECONDS, seconds), fire)
 
     def _call_later(self) -> None:
         """Wait for the service's next call."""
@@ -236,17 +237,17 @@ class Pod:
         """Take in the API's answer to a call."""
         now = self.world.clock.now
         if replay is None and not known:
-            self._challenge(credential, began)
+            self._unauthorized(credential, began)
             return
         trial = not isinstance(replay, PassThrough | None) and replay.trial
         if trial or (known and self.life.keys.refused):
-            self._tell(OutcomeReported(now, credential, known))
+            self._handle(OutcomeReported(now, credential, known))
         if replay is not None and known:
             self.tally.absorbed += 1
             self.tally.slowest = max(self.tally.slowest, now - began)
         self.tally.failed += not known
 
-    def _challenge(self, used: Credential, began: float) -> None:
+    def _unauthorized(self, used: Credential, began: float) -> None:
         """Ask the machine what becomes of a call that drew a 401."""
         clock = self.world.clock
         self._tickets += 1
@@ -256,10 +257,10 @@ class Pod:
         def late() -> None:
             if ticket in self._waiting:
                 self._answer(ticket, PassThrough())
-                self._tell(CallAbandoned(clock.now, ticket))
+                self._handle(CallAbandoned(clock.now, ticket))
 
         clock.later(CALL_SECONDS, late)
-        self._tell(Unauthorized(clock.now, used, ticket))
+        self._handle(Unauthorized(clock.now, used, ticket))
 
     def _answer(self, ticket: int, verdict: Verdict) -> None:
         """Do with a waiting call what the machine says."""

@@ -1,4 +1,4 @@
-"""What happens to a fleet, and what it cost."""
+"""The scenarios of a fleet, and their figures."""
 
 import math
 import random
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from benchmarks.simulation.pod import Pod, Tally
 from benchmarks.simulation.world import PRICE, QUOTA, Clock, World
-from sidecar.core.keylife.machine import LifePolicy
+from sidecar.core.keylife.refresh import LifePolicy
 
 DAY: Final = 86_400.0
 DAYS: Final = 30
@@ -30,25 +30,25 @@ class Happens(StrEnum):
     """A new key is stored, and the old one is revoked after a time of grace."""
     EMERGENCY = "emergency"
     """A new key is stored, and the old one is revoked at once."""
-    BURNED = "burned"
+    REVOKED = "revoked"
     """The key is revoked, and there is no other."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A story; seconds, and calls per second of one pod."""
+    """A scenario; times in seconds, rates in calls per second and pod."""
 
     name: str
     happens: Happens = Happens.NOTHING
     pods: int = 10_000
     start_seconds: float = REFRESH_SECONDS
-    """The pods start within so long."""
+    """The pods start within this time."""
     at: float = 700.0
     """When it happens."""
     lasts: float = 1400.0
     rate: float = 1.0
     rate_to: float | None = None
-    """The services differ: from `rate` to this, evenly in the logarithm."""
+    """The rates of the services lie between `rate` and this, evenly in the logarithm."""
     probing: bool = True
     quota: float = QUOTA
     seed: int = 1
@@ -78,7 +78,7 @@ STORIES: Final = (
     ),
     Scenario(QUIET_EMERGENCY, Happens.EMERGENCY, rate=QUIET),
 )
-"""What the fleet is taken through."""
+"""The scenarios of the report."""
 
 LEFT_OVER: Final = (1.0, 0.5, 0.45, 0.4, 0.35, 0.3, 0.2)
 """Calls per second and sidecar that other users of the account leave of the quota."""
@@ -92,14 +92,20 @@ ONE_DAY: Final = (
     Scenario("a day, nothing happens", pods=50, lasts=DAY, rate=0.1),
     Scenario("a day with a planned rotation", Happens.PLANNED, 50, lasts=DAY, rate=0.1),
     Scenario("a day with an emergency", Happens.EMERGENCY, 50, lasts=DAY, rate=0.1),
-    Scenario("a day with a burned key", Happens.BURNED, 5, lasts=DAY, rate=0.1),
+    Scenario(
+        "a day with a revoked key and no successor",
+        Happens.REVOKED,
+        5,
+        lasts=DAY,
+        rate=0.1,
+    ),
 )
-"""What one pod asks for in a day; all pods are alike, so a few will do."""
+"""The calls of one pod in a day; all pods are alike, so a few suffice."""
 
 
 @dataclass
 class Figures:
-    """What a story came to."""
+    """The figures of one scenario."""
 
     scenario: str
     pods: int
@@ -124,12 +130,12 @@ class Figures:
     """[second from the event, calls to Secrets Manager]."""
 
     def row(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the figures as a JSON object."""
         return asdict(self)
 
 
 def simulate(story: Scenario) -> Figures:
-    """Take a fleet through a story; the same story always comes to the same."""
+    """Run a scenario; the same scenario always gives the same figures."""
     chance = random.Random(story.seed)
     clock = Clock()
     world = World(clock, chance, story.quota)
@@ -147,7 +153,7 @@ def simulate(story: Scenario) -> Figures:
 
 
 def rate_of(story: Scenario, chance: random.Random) -> float:
-    """Choose how often one service calls."""
+    """Return the rate of one service."""
     if story.rate_to is None:
         return story.rate
     low, high = math.log(story.rate), math.log(story.rate_to)
@@ -155,10 +161,10 @@ def rate_of(story: Scenario, chance: random.Random) -> float:
 
 
 def happen(story: Scenario, world: World, pods: Sequence[Pod]) -> None:
-    """Let it happen."""
+    """Make the event of the scenario happen."""
 
     def revoke() -> None:
-        world.burn() if story.happens is Happens.BURNED else world.revoke()
+        world.revoke_all() if story.happens is Happens.REVOKED else world.revoke()
         for pod in pods:
             pod.expect_refusals()
 
@@ -173,7 +179,7 @@ def happen(story: Scenario, world: World, pods: Sequence[Pod]) -> None:
 def figures(
     story: Scenario, world: World, pods: Sequence[Pod], tally: Tally
 ) -> Figures:
-    """Add up what a story came to."""
+    """Return the figures of a scenario."""
     total, describes, gets = per_second(world)
     newest = world.current.version_id
     changes = story.happens in {Happens.PLANNED, Happens.EMERGENCY}

@@ -1,10 +1,10 @@
 """
-The world of a fleet: a clock that jumps, Secrets Manager with its quota, the API.
+The surroundings of a fleet: a simulated clock, Secrets Manager with its quota, the API.
 
 Quotas: AWS documents 10,000 calls per second of DescribeSecret and GetSecretValue
 together, per region and account ("AWS Secrets Manager quotas"); an announcement of
-March 2025 speaks of 40,000 and 10,000. The simulation refuses what is beyond the
-smaller.
+March 2025 gives 40,000 and 10,000. The simulation throttles calls beyond the
+smaller number.
 """
 
 import heapq
@@ -32,7 +32,7 @@ SIGMA: Final = 0.5
 
 
 class Clock:
-    """Does what is due, in order, and is then as late as that."""
+    """Runs what is due, in order, and advances to its time."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -40,7 +40,7 @@ class Clock:
         self._numbers = itertools.count()
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
-        """Do something in so many seconds; what is due at once, in this order."""
+        """Schedule a call; calls of the same time run in the order of scheduling."""
         at = self.now + max(0.0, seconds)
         heapq.heappush(self._due, (at, next(self._numbers), call))
 
@@ -54,7 +54,7 @@ class Clock:
 
 @dataclass
 class Bucket:
-    """What may be asked for: `rate` per second, and a little at once."""
+    """The quota: `rate` calls per second, and a small burst."""
 
     rate: float
     level: float = field(init=False)
@@ -65,11 +65,11 @@ class Bucket:
 
     @property
     def most(self) -> float:
-        """What may be asked for at once; AWS does not say, so assume little."""
+        """The burst; AWS does not document it, so a small one is assumed."""
         return max(1.0, self.rate * BURST_SECONDS)
 
     def take(self, at: float) -> bool:
-        """Take one, if there is one."""
+        """Take one call from the quota; return False if there is none."""
         self.level = min(self.most, self.level + (at - self.at) * self.rate)
         self.at = at
         if self.level < 1:
@@ -80,7 +80,7 @@ class Bucket:
 
 @dataclass
 class World:
-    """One secret, one API, and what the fleet asked of them."""
+    """One secret, one API, and the fleet's calls to them."""
 
     clock: Clock
     chance: random.Random
@@ -110,26 +110,26 @@ class World:
         return self.versions[-2] if len(self.versions) > 1 else None
 
     def store(self) -> None:
-        """Make a key that the API accepts, and store it."""
+        """Create a key that the API accepts, and store it."""
         version, at = f"v{len(self.versions) + 1}", self.clock.now
         made = Credential(Secret(f"key-{version}"), b"", 0, version, version, at)
         self.versions.append(made)
         self.valid.add(version)
 
     def revoke(self) -> None:
-        """Let the API accept no key but the newest."""
+        """Revoke every key but the newest."""
         self.valid = {self.current.version_id}
 
-    def burn(self) -> None:
-        """Let the API accept no key at all."""
+    def revoke_all(self) -> None:
+        """Revoke every key."""
         self.valid = set()
 
     def accepts(self, credential: Credential) -> bool:
-        """Tell whether the API accepts a key."""
+        """Return whether the API accepts a key."""
         return credential.version_id in self.valid
 
     def admits(self, operation: str) -> bool:
-        """Count a call to Secrets Manager, and tell whether it is within the quota."""
+        """Count a call to Secrets Manager; return whether it is within the quota."""
         self.asked[operation, int(self.clock.now)] += 1
         if self._bucket.take(self.clock.now):
             return True

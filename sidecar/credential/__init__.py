@@ -1,1 +1,1 @@
-"""The life of a credential: sources, probe, and the keeper that obeys the rules."""
+"""The credential of an upstream: its manager, sources and probe."""

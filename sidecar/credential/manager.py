@@ -1,9 +1,9 @@
 """
-Keeps the key of one upstream: obeys `sidecar.core.keylife.machine`.
+Manages the key of one upstream: carries out the commands of the machine.
 
-The machine decides, this file does: it asks the source and the API, sets alarms, swaps
-the key, answers the calls that wait. Every question it asks ends within its time and
-comes back to the machine as exactly one event. Everything runs on the loop; only a
+`sidecar.core.keylife.machine` decides. This file reads the source, probes keys, runs
+timers, swaps the key and resolves the waiting calls. Each command that reads or probes
+ends in time and produces exactly one event. Everything runs on the event loop; only a
 source may have a thread.
 
 The hot path reads `current` for each call. It is a plain attribute, and a swap is one
@@ -15,57 +15,54 @@ from collections.abc import Callable, Coroutine
 from operator import is_not
 from typing import Any, Final, assert_never
 
-from sidecar.core.keylife.commands import (
+from sidecar.core.keylife.machine import Lifecycle
+from sidecar.core.keylife.messages import (
+    CallAbandoned,
     CancelTimer,
     Command,
     CountCutover,
     Describe,
-    Fetch,
-    Probe,
-    RefreshFinished,
-    ReportUnexpected,
-    ResolveCalls,
-    SetCurrent,
-    StartTimer,
-)
-from sidecar.core.keylife.machine import Lifecycle, LifePolicy
-from sidecar.core.keylife.messages import (
-    CallAbandoned,
     Event,
     Failed,
+    Fetch,
     InvalidValue,
     LimitReached,
     OutcomeReported,
     PassThrough,
+    Probe,
     ProbeDue,
     RecoveryDue,
     RefreshDue,
+    RefreshFinished,
     RefreshRequested,
+    ResolveCalls,
+    SetCurrent,
     Started,
+    StartTimer,
+    State,
     Timer,
     Unauthorized,
     Verdict,
     VersionStage,
 )
+from sidecar.core.keylife.refresh import LifePolicy
 from sidecar.core.secrecy.secret import Credential, Secret
-from sidecar.credential.pending_verdicts import Calls
-from sidecar.credential.reporter import (
-    CredentialMetrics,
-    CredentialReporter,
-    CredentialStatus,
-)
-from sidecar.credential.source_calls import Prober, SourceCalls
+from sidecar.credential.pending_verdicts import PendingVerdicts
+from sidecar.credential.probe import Prober
+from sidecar.credential.reporter import CredentialReporter, CredentialStatus
+from sidecar.credential.source_calls import SourceCalls
 from sidecar.credential.sources.base import Source
 from sidecar.credential.timers import Timers
 from sidecar.errors import Code, RefreshResult
+from sidecar.metrics import CredentialMetrics
 from sidecar.settings.tables import CredentialSettings
 
 CLOCK_SECONDS: Final = 5.0
-"""How often the clocks are compared."""
+"""How often the wall clock is compared with the monotonic clock."""
 JUMP_SECONDS: Final = 30.0
-"""A wall clock that moved this far apart was set, or the machine slept."""
+"""A larger difference means that the clock was set or the machine was suspended."""
 
-_ALARMS: Final[dict[Timer, Callable[[float], Event]]] = {
+_TIMER_EVENTS: Final[dict[Timer, Callable[[float], Event]]] = {
     Timer.REFRESH: RefreshDue,
     Timer.PROBE: ProbeDue,
     Timer.RECOVERY: RecoveryDue,
@@ -75,19 +72,20 @@ _ALARMS: Final[dict[Timer, Callable[[float], Event]]] = {
 
 class CredentialManager:
     """
-    The keeper of one key.
+    Manages the key of one upstream.
 
     Args:
-        name: The upstream's; it is also the metric label.
-        credential: What is kept, and how.
+        name: The name of the upstream; the metric label.
+        credential: How the key is managed.
         source: Where keys come from; closed when `run` ends.
-        rotate_every_days: The age at which a key should have been replaced.
-        probe: Proves a key at the API; None when there is no cheap call for it.
-        metrics: The numbers.
-        on_secrets: Hears of every set of held secrets before one of them is used.
+        rotate_every_days: The age at which a key should be replaced; None: no schedule.
+        probe: Proves a key at the API; None when no probe is configured.
+        metrics: The metrics of this credential.
+        on_secrets: Called with every held secret whenever they change, before a new
+            one is used.
         now: Wall clock, Unix seconds.
         monotonic: Seconds that never step.
-        jitter: Chance, in [0, 1).
+        jitter: Returns a random number in [0, 1).
     """
 
     def __init__(
@@ -107,16 +105,16 @@ class CredentialManager:
         self.current: Credential | None = None
         """The key for calls that begin now."""
         self.unavailable_code = Code.CREDENTIAL_UNAVAILABLE
-        """Why there is none, when there is none."""
+        """The error code for calls while there is no key."""
         self.wants_outcomes = False
-        """A call's success would be news (`tried`): the API refused the key in use, or
-        some calls with it."""
+        """The outcome of every call should be reported (`tried`): the API refused the
+        key in use, or it did so at some endpoints."""
         self._name = name
         self._source = source
         self._on_secrets = on_secrets
         self._now = now
         self._monotonic = monotonic
-        self._narrator = CredentialReporter(
+        self._reporter = CredentialReporter(
             name, source.kind, rotate_every_days, metrics, now, monotonic
         )
         self._life = Lifecycle(
@@ -126,54 +124,54 @@ class CredentialManager:
                 probing=probe is not None,
             )
         )
-        self._jobs = SourceCalls(
-            source, probe, credential.rules, self._narrator, monotonic
+        self._source_calls = SourceCalls(
+            source, probe, credential.rules, self._reporter, monotonic
         )
-        self._alarms = Timers(self._rang, monotonic, jitter)
-        self._calls = Calls(self._left)
+        self._timers = Timers(self._timer_fired, monotonic, jitter)
+        self._pending = PendingVerdicts(self._call_abandoned)
         self._group: asyncio.TaskGroup | None = None
         self._running = asyncio.Event()
         self._present = asyncio.Event()
-        self._askers: list[tuple[int, asyncio.Future[RefreshResult]]] = []
+        self._requests: list[tuple[int, asyncio.Future[RefreshResult]]] = []
 
     def __repr__(self) -> str:
         return f"CredentialManager({self._name!r}, {self._life.state})"
 
     def known(self) -> tuple[Secret, ...]:
-        """Return every secret that is held: in use, previous, candidate."""
+        """Return every secret that is held: in use, fallback, candidate."""
         return self._life.keys.known()
 
     @property
     def status(self) -> CredentialStatus:
-        """What can be told now."""
-        left = self._alarms.left(Timer.REFRESH)
-        if left is not None and self._life.keys.refused:
-            # The next 401 after the circuit's time makes it look, too.
-            circuit = self._life.recovery.circuit
-            left = min(left, max(0.0, circuit.until - self._monotonic()))
+        """The status now."""
+        left = self._timers.left(Timer.REFRESH)
+        if left is not None and self._life.state is State.REFUSED:
+            # The first 401 after the circuit breaker closes starts a refresh, too.
+            breaker = self._life.recovery.circuit_breaker
+            left = min(left, max(0.0, breaker.until - self._monotonic()))
         due = None if left is None else self._now() + left
-        return self._narrator.status(self._life, self._jobs.failure, due)
+        return self._reporter.status(self._life, self._source_calls.failure, due)
 
     async def run(self) -> None:
-        """Keep the key until cancelled."""
+        """Manage the key until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                self._tell(Started(self._monotonic()))
+                self._handle(Started(self._monotonic()))
                 self._running.set()
                 group.create_task(self._watch_clock())
                 if self._source.poll_seconds is not None:
                     group.create_task(self._watch_source(self._source.poll_seconds))
         finally:
             self._group = None
-            self._alarms.close()
-            self._calls.close()
-            for _, asker in self._askers:
-                asker.cancel()
+            self._timers.close()
+            self._pending.close()
+            for _, future in self._requests:
+                future.cancel()
             await self._source.close()
 
     async def wait(self, seconds: float) -> Credential | None:
-        """Return a key as soon as there is one, or None after so many seconds."""
+        """Return a key as soon as there is one; None after so many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 await self._present.wait()
@@ -185,61 +183,65 @@ class CredentialManager:
         self, used: Credential, *, replayable: bool = True, call: bytes = b""
     ) -> "Verdict | asyncio.Future[Verdict]":
         """
-        Say what becomes of a call with `used` that the API answered with 401.
+        Return the verdict for a call that the API answered with 401.
 
         Args:
             used: The key that the call carried.
-            replayable: The call can be sent again. If not, its 401 is news all the
-                same, but nobody waits for the verdict: it is `PassThrough`.
-            call: What was called, method and path: some calls draw a 401 whatever the key.
+            replayable: The call can be sent again. If not, its 401 still starts a
+                recovery, but the verdict is `PassThrough` at once.
+            call: The method and path; some endpoints return 401 whatever the key is.
 
         Returns:
-            The verdict, or a future that has it within 10 s. A `Replay` that is a
-            `trial` must be followed by `tried`.
+            The verdict, or a future that has it within 10 s. After a `Replay` with
+            `trial`, `tried` must be called.
         """
         at = self._monotonic()
         if self._group is None:
             return PassThrough()
         if not replayable:
-            self._tell(Unauthorized(at, used, call=call))
+            self._handle(Unauthorized(at, used, call=call))
             return PassThrough()
-        return self._calls.ask(lambda n: self._tell(Unauthorized(at, used, n, call)))
+        return self._pending.ask(
+            lambda ticket: self._handle(Unauthorized(at, used, ticket, call))
+        )
 
     def tried(
         self, credential: Credential, proved: bool | None, call: bytes = b""
     ) -> None:
         """
-        Hear what a call said about its key.
+        Report the outcome of a call.
 
-        Needed after a trial; welcome while `wants_outcomes`. True: the API knew the key;
-        False: 401; None: no answer (`sidecar.core.keylife.messages.proof_of`).
+        Required after a trial, and useful while `wants_outcomes`. True: the key is
+        proven; False: 401; None: no usable answer (`messages.proof_of`).
         """
-        recovery = self._life.recovery
-        told = not self._life.keys.refused and recovery.attempt is None
-        if self._group is None or (
-            told and not recovery.unauthorized_endpoints.knows(call)
-        ):
-            return  # most calls, as long as one among them always draws a 401
-        self._tell(OutcomeReported(self._monotonic(), credential, proved, call))
+        life, recovery = self._life, self._life.recovery
+        relevant = (
+            life.keys.refused
+            or recovery.attempt is not None
+            or recovery.unauthorized_endpoints.knows(call)
+        )
+        # Most calls are irrelevant, even while one endpoint always returns 401.
+        if self._group is not None and relevant:
+            self._handle(OutcomeReported(self._monotonic(), credential, proved, call))
 
     async def refresh(self) -> RefreshResult:
-        """Look at the source now; callers at the same time share one look."""
+        """Refresh now; concurrent callers share one refresh."""
         await self._running.wait()
         number = self._life.refresh_schedule.number + 1
         future: asyncio.Future[RefreshResult]
         future = asyncio.get_running_loop().create_future()
-        self._askers.append((number, future))
-        self._tell(RefreshRequested(self._monotonic()))
+        self._requests.append((number, future))
+        self._handle(RefreshRequested(self._monotonic()))
         return await future
 
-    def _tell(self, event: Event) -> None:
-        """Tell the machine what happened, and do as it says."""
+    def _handle(self, event: Event) -> None:
+        """Pass an event to the machine and carry out its commands."""
         life, was, known = self._life, self._life.state, self.known()
         try:
             commands = life.handle(event)
-        except Exception as error:  # noqa: BLE001 - an error of ours must not end the process
-            self._narrator.broken(type(event).__name__, error)
-            commands = life.restart()
+        except Exception as error:  # noqa: BLE001 - a forgotten case must not end the process: calls go on with the key in use
+            self._reporter.unexpected_event(was, event, error)
+            commands = life.resume(event)
         held = self.known()
         if len(held) != len(known) or any(map(is_not, held, known)):
             self._on_secrets(held)
@@ -248,101 +250,100 @@ class CredentialManager:
             life.recovery.unauthorized_endpoints
         )
         for command in commands:
-            self._obey(command)
+            self._carry_out(command)
         if life.state is not was:
             proving = life.keys.candidate is not None
-            self._narrator.moved(was, life.state, proving=proving)
+            self._reporter.state_changed(was, life.state, proving=proving)
 
-    def _obey(self, command: Command) -> None:
-        """Do one thing."""
+    def _carry_out(self, command: Command) -> None:
         match command:
-            case Describe() | Fetch() | Probe():
-                self._start(self._jobs.begin(command))
+            case Describe():
+                self._start(self._source_calls.describe())
+            case Fetch():
+                self._start(self._source_calls.fetch(command.stage))
+            case Probe():
+                self._start(self._source_calls.probe(command.credential))
             case SetCurrent():
-                self._use(command.credential)
+                self._set_current(command.credential)
             case ResolveCalls():
-                self._calls.settle(command.tickets, command.verdict)
+                self._pending.settle(command.tickets, command.verdict)
             case StartTimer():
-                self._alarms.arm(command.timer, command.seconds, command.spread)
+                self._timers.start(command.timer, command.seconds, command.jitter)
             case CancelTimer():
-                self._alarms.disarm(command.timer)
+                self._timers.cancel(command.timer)
             case RefreshFinished():
-                self._looked(command)
-            case ReportUnexpected():
-                self._narrator.unexpected(command)
+                self._refresh_finished(command)
             case CountCutover():
-                self._narrator.recorded(command.cutover, command.credential)
+                self._reporter.cutover(command.cutover, command.credential)
             case other:
                 assert_never(other)
 
-    def _start(self, job: Coroutine[Any, Any, Event]) -> None:
-        """Ask something, and tell the machine how it ended."""
+    def _start(self, call: Coroutine[Any, Any, Event]) -> None:
+        """Run a call to the source or the probe, and handle its event."""
 
-        async def ask() -> None:
-            event = await job
-            self._hear(event)
-            self._tell(event)
+        async def run() -> None:
+            event = await call
+            self._report_failure(event)
+            self._handle(event)
 
-        asking = ask()
+        running = run()
         try:
             if self._group is not None:
-                self._group.create_task(asking)
+                self._group.create_task(running)
                 return
         except RuntimeError:
-            pass  # the group is ending, and nobody is left who could use an answer
-        asking.close()
-        job.close()
+            pass  # The group is ending, and no answer is needed any more.
+        running.close()
+        call.close()
 
-    def _hear(self, event: Event) -> None:
-        """Say why there was no value, when it was AWSCURRENT's."""
-        failure = self._jobs.failure
-        if isinstance(event, Failed | InvalidValue) and failure is not None:
-            if event.stage is VersionStage.PREVIOUS:
-                return
-            self._narrator.failed(failure, serving=self.current is not None)
+    def _report_failure(self, event: Event) -> None:
+        failure = self._source_calls.failure
+        if (
+            isinstance(event, Failed | InvalidValue)
+            and event.stage is not VersionStage.PREVIOUS
+            and failure is not None
+        ):
+            self._reporter.refresh_failed(failure, serving=self.current is not None)
 
-    def _use(self, credential: Credential | None) -> None:
-        """Give calls this key from now on."""
+    def _set_current(self, credential: Credential | None) -> None:
         self.current = credential
         if credential is None:
             self._present.clear()
             return
         self._present.set()
-        self._narrator.used(credential)
+        self._reporter.current_set(credential)
 
-    def _looked(self, looked: RefreshFinished) -> None:
-        """A look is over: tell who waits for it."""
-        self._narrator.looked(looked.result)
-        if looked.result in {RefreshResult.UNCHANGED, RefreshResult.CHANGED}:
-            self._jobs.failure = None
-        waiting = self._askers
-        self._askers = [asker for asker in waiting if asker[0] > looked.number]
-        for number, asker in waiting:
-            if number <= looked.number and not asker.done():
-                asker.set_result(looked.result)
+    def _refresh_finished(self, finished: RefreshFinished) -> None:
+        """Report the end of a refresh, and return its result to the callers."""
+        self._reporter.refresh_finished(finished.result)
+        if finished.result in {RefreshResult.UNCHANGED, RefreshResult.CHANGED}:
+            self._source_calls.failure = None
+        requests = self._requests
+        self._requests = [one for one in requests if one[0] > finished.number]
+        for number, future in requests:
+            if number <= finished.number and not future.done():
+                future.set_result(finished.result)
 
-    def _rang(self, timer: Timer) -> None:
-        """An alarm rang."""
-        self._tell(_ALARMS[timer](self._monotonic()))
+    def _timer_fired(self, timer: Timer) -> None:
+        self._handle(_TIMER_EVENTS[timer](self._monotonic()))
 
-    def _left(self, ticket: int) -> None:
-        """A call waits no longer."""
+    def _call_abandoned(self, ticket: int) -> None:
         if self._group is not None:
-            self._tell(CallAbandoned(self._monotonic(), ticket))
+            self._handle(CallAbandoned(self._monotonic(), ticket))
 
     async def _watch_clock(self) -> None:
-        """Look at the source when the wall clock jumped: much may have happened."""
+        """Refresh after the wall clock jumped: the key may have changed long ago."""
         apart = self._now() - self._monotonic()
         while True:
             await asyncio.sleep(CLOCK_SECONDS)
             before, apart = apart, self._now() - self._monotonic()
             if abs(apart - before) > JUMP_SECONDS:
-                self._narrator.jumped(apart - before)
-                self._tell(RefreshRequested(self._monotonic()))
+                self._reporter.clock_jumped(apart - before)
+                self._handle(RefreshRequested(self._monotonic()))
 
     async def _watch_source(self, seconds: float) -> None:
-        """Look at the source when it says that it moved."""
+        """Refresh when the source reports a change."""
         while True:
             await asyncio.sleep(seconds)
-            if await self._jobs.moved():
-                self._tell(RefreshRequested(self._monotonic()))
+            if await self._source_calls.moved():
+                self._handle(RefreshRequested(self._monotonic()))

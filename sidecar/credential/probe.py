@@ -1,13 +1,13 @@
 """
-The cheap call that proves a key.
+The probe: a cheap call that proves a key.
 
-A probe is rare: everything it needs is made for it and given back after it. It follows
-no redirect, keeps no cookie, honours no proxy of the environment and reads no body.
-What aiohttp raises holds the request's headers, so none of it is logged or lives on.
+A probe is rare, so each one opens and closes its own connection. It follows no redirect,
+keeps no cookie, ignores the proxy variables of the environment and reads no body.
+An exception of aiohttp may hold the request's headers, so none is logged or chained.
 """
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,26 +16,29 @@ from sidecar.core.secrecy.secret import Credential
 
 CONNECT_SECONDS: Final = 3.0
 TOTAL_SECONDS: Final = 4.5
-"""Less than the keeper allows, so that it is the probe that gives up."""
+"""Less than `source_calls.PROBE_SECONDS`, so that the probe itself times out."""
+
+Prober = Callable[[Credential], Awaitable[bool | None]]
+"""Calls the API with a key. True: proven; False: 401; None: no usable answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeOptions:
-    """The call."""
+    """The call to make."""
 
     method: str
     url: str
-    """As it is sent: nothing in it is decoded or normalised."""
+    """Sent as it is: nothing in it is decoded or normalised."""
     user_agent: str = "sidecar-probe"
 
 
 class ApiProbe:
     """
-    Asks the API about a key.
+    Calls the API with a key.
 
     Args:
-        options: The call.
-        tls: Makes the context for the connection; None for a plain loopback one.
+        options: The call to make.
+        tls: Makes the TLS context; None for a loopback connection without TLS.
     """
 
     def __init__(
@@ -48,8 +51,8 @@ class ApiProbe:
         return f"ApiProbe({self._options.method} {self._options.url})"
 
     async def __call__(self, credential: Credential) -> bool | None:
-        """Return True: proven; False: refused with 401; None: no answer."""
-        # Late: a sidecar without rotation never needs the client.
+        """Return True: proven; False: 401; None: no usable answer."""
+        # Imported late: a sidecar whose key never changes does not need the client.
         import aiohttp  # noqa: PLC0415 - only with a probe
         from yarl import URL  # noqa: PLC0415 - only with a probe
 

@@ -1,16 +1,14 @@
 """
-The questions that a keeper asks: each ends in time, in exactly one event.
+The calls to the source and the probe: each ends in time, in exactly one event.
 
-This is the outermost place for what a source or a probe may raise: an error that
-nobody foresaw is an unanswered question, told by its type, and not the end of the
-process.
+An unexpected exception of a source or a probe is handled here, at the outermost place:
+it counts as no answer, its type is logged, and the process goes on.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
-from sidecar.core.keylife.commands import Describe, Fetch, Probe
 from sidecar.core.keylife.messages import (
     Described,
     Event,
@@ -28,65 +26,49 @@ from sidecar.core.secrecy.secret import (
     header_line,
     parse_secret,
 )
+from sidecar.credential.probe import Prober
 from sidecar.credential.reporter import CredentialReporter
 from sidecar.credential.sources.base import Fetched, Source
 from sidecar.errors import RefreshResult, SecretRejected, SidecarError, SourceFailed
 
 SOURCE_SECONDS: Final = 8.0
-"""For a question to the source: longer than the source's own limits."""
+"""Longer than the source's own timeouts."""
 PROBE_SECONDS: Final = 5.0
 
 T = TypeVar("T")
 
 
-class Prober(Protocol):
-    """Asks the API about a key."""
-
-    async def __call__(self, credential: Credential) -> bool | None:
-        """Return True: proven; False: refused with 401; None: no answer."""
-
-
 class SourceCalls:
-    """Asks the source and the API."""
+    """Reads the source and probes keys."""
 
     def __init__(
         self,
         source: Source,
         probe: Prober | None,
         rules: SecretRules,
-        narrator: CredentialReporter,
+        reporter: CredentialReporter,
         monotonic: Callable[[], float],
     ) -> None:
         self._source = source
         self._probe = probe
         self._rules = rules
-        self._narrator = narrator
+        self._reporter = reporter
         self._at = monotonic
         self.failure: SourceFailed | SecretRejected | None = None
-        """Why the last value could not be had; the keeper drops it."""
-
-    def begin(self, question: Describe | Fetch | Probe) -> Coroutine[Any, Any, Event]:
-        """Ask this question."""
-        match question:
-            case Describe():
-                return self.describe()
-            case Fetch():
-                return self.fetch(question.stage)
-            case Probe():
-                return self.probe(question.credential)
+        """Why there was no usable value of AWSCURRENT; the manager resets it."""
 
     async def describe(self) -> Event:
-        """Ask for the versions."""
+        """Read the versions."""
         try:
-            versions = await self._ask("describe", self._source.describe())
+            versions = await self._limited("describe", self._source.describe())
         except SourceFailed as failed:
             return self._failed(None, failed)
         return Described(self._at(), versions.current, versions.previous)
 
     async def fetch(self, stage: VersionStage) -> Event:
-        """Ask for a value, and check it."""
+        """Read a value and validate it."""
         try:
-            fetched = await self._ask("fetch", self._source.fetch(stage))
+            fetched = await self._limited("fetch", self._source.fetch(stage))
         except SourceFailed as failed:
             return self._failed(stage, failed)
         try:
@@ -98,7 +80,7 @@ class SourceCalls:
         return Loaded(self._at(), stage, credential)
 
     async def probe(self, credential: Credential) -> Event:
-        """Ask the API about a key."""
+        """Probe a key."""
         proved: bool | None = None
         if self._probe is not None:
             try:
@@ -106,52 +88,51 @@ class SourceCalls:
                     proved = await self._probe(credential)
             except TimeoutError:
                 proved = None
-            except Exception as unforeseen:  # noqa: BLE001 - see the top of the file
-                self._narrator.broken("probe", unforeseen)
+            except Exception as error:  # noqa: BLE001 - see the top of the file
+                self._reporter.call_failed("probe", error)
         return Probed(self._at(), credential, proved)
 
     async def moved(self) -> bool:
-        """Ask whether a look is worth the while."""
+        """Return whether the source reports a change, so that a refresh is due."""
         try:
-            return await self._ask("moved", self._source.moved())
+            return await self._limited("moved", self._source.moved())
         except SidecarError:
             return False
 
-    async def _ask(self, job: str, question: Awaitable[T]) -> T:
-        """Wait for an answer, not for ever; raises `SourceFailed` only."""
+    async def _limited(self, call: str, answer: Awaitable[T]) -> T:
+        """Await an answer of the source for a limited time. Raises `SourceFailed`."""
         unreachable = RefreshResult.UNREACHABLE
         try:
             async with asyncio.timeout(SOURCE_SECONDS):
-                return await question
+                return await answer
         except TimeoutError:
             reason = "the source did not answer in time"
             failed = SourceFailed(unreachable, reason, "see its status and the network")
         except SourceFailed:
             raise
-        except Exception as unforeseen:  # noqa: BLE001 - see the top of the file
-            self._narrator.broken(job, unforeseen)
+        except Exception as error:  # noqa: BLE001 - see the top of the file
+            self._reporter.call_failed(call, error)
             failed = SourceFailed(unreachable, "the source failed in an unknown way")
         raise failed
 
     def _failed(self, stage: VersionStage | None, failed: SourceFailed) -> Event:
-        """Note why the source gave nothing."""
         if stage is not VersionStage.PREVIOUS:
             self.failure = failed
         return Failed(self._at(), stage, failed.result)
 
     def _credential(self, fetched: Fetched) -> Credential:
-        """Make a value ready to be sent. Raises `SecretRejected`."""
+        """Validate a value and format its header. Raises `SecretRejected`."""
         secret = parse_secret(fetched.raw, self._rules)
         version = fetched.version_id
         if self._source.kind == "file":
-            version = fingerprint = digest_of(secret.reveal())
+            fingerprint = digest_of(secret.reveal())
         else:
             fingerprint = fingerprint_of(version)
         return Credential(
             secret=secret,
             header_line=header_line(self._rules, secret),
             generation=0,  # numbered when it comes into use
-            version_id=fetched.version_id,
+            version_id=version,
             fingerprint=fingerprint,
             created=fetched.created,
         )

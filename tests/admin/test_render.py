@@ -11,9 +11,9 @@ from hypothesis import given, strategies as st
 from sidecar.admin import texts
 from sidecar.admin.page import POLICY, page
 from sidecar.admin.render import bar, overall, used
-from sidecar.core.keylife.machine import State
+from sidecar.core.keylife.messages import State
 from sidecar.errors import Code
-from tests.support.status_documents import DAY, NOW, burned, healthy, rotated
+from tests.support.status_documents import DAY, NOW, healthy, refused, rotated
 
 HOSTILE = st.text(
     alphabet=st.sampled_from("<>&'\"/\\`{}$ =\n\u2028ab\x00é"), max_size=30
@@ -60,7 +60,7 @@ def test_the_words_are_those_of_the_lifecycle() -> None:
 
 def test_a_refused_key_is_worse_when_calls_feel_it() -> None:
     """The newest key may be refused while an older one serves: that is no outage."""
-    document = burned(healthy())
+    document = refused(healthy())
     assert overall(document)[1] == "Calls are failing"
 
     document["upstreams"]["flownally"]["state"] = "rejected"
@@ -72,7 +72,7 @@ def test_a_refused_key_is_worse_when_calls_feel_it() -> None:
 def test_the_worst_upstream_makes_the_headline() -> None:
     """One good key does not hide a bad one."""
     document = healthy()
-    document["upstreams"]["other"] = burned(healthy())["upstreams"]["flownally"]
+    document["upstreams"]["other"] = refused(healthy())["upstreams"]["flownally"]
 
     assert overall(document) == (texts.BAD, "Calls are failing")
     assert overall(document | {"draining": True})[1].startswith("Stopping")

@@ -15,7 +15,7 @@ from sidecar.admin.status import (
     UpstreamFacts,
     status_document,
 )
-from sidecar.core.keylife.machine import State
+from sidecar.core.keylife.messages import State
 
 NOW = 1_700_000_000.0
 

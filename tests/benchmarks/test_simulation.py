@@ -129,7 +129,7 @@ def test_a_planned_rotation_draws_no_401_and_takes_one_round_of_looks() -> None:
 
 def test_a_failure_would_show() -> None:
     """With a key revoked and no other, the services see the API's own 401s."""
-    figures = simulate(replace(EMERGENCY, happens=Happens.BURNED, pods=3, lasts=760.0))
+    figures = simulate(replace(EMERGENCY, happens=Happens.REVOKED, pods=3, lasts=760.0))
 
     assert figures.failed > 100
     assert figures.absorbed == 0

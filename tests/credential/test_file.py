@@ -120,7 +120,7 @@ async def test_a_file_that_changes_while_it_is_read_is_no_key(
 async def test_an_empty_file_is_no_key(
     source: FileSource, path: Path, content: str
 ) -> None:
-    """It may be about to be written: the last good key serves on."""
+    """It may be about to be written: still serving the last good key."""
     write(path, content)
     failed = await _failure(source)
 

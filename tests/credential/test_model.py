@@ -1,11 +1,11 @@
 """
-A keeper against a model of everything around it (issue: the state machine proven).
+A manager against a model of everything around it (issue: the state machine proven).
 
 Hypothesis rotates, revokes, breaks the source and the API, steps clocks and calls, in
 any order, in virtual time. After each step:
 
 - a proven working key was never given up for one that is not proven;
-- the state that is told is true;
+- the state that is reported is true;
 - no call waits for longer than it may, and none is sent more than twice;
 - the source was asked no more than time and changes account for;
 - with the source and the API up, no call fails as long as AWSCURRENT's key works.
@@ -24,10 +24,12 @@ from hypothesis.stateful import (
     rule,
 )
 
-from sidecar.core.keylife.messages import State
+from sidecar.core.keylife.messages import (
+    State,
+)
 from sidecar.core.secrecy.secret import Credential
 from sidecar.errors import RefreshResult
-from tests.support.simulation import EPOCH, World
+from tests.support.simulation import EPOCH, Simulation
 from tests.support.virtual_clock import VirtualLoop
 
 OUTAGES = st.sampled_from(
@@ -40,16 +42,16 @@ OUTAGES = st.sampled_from(
 )
 PAUSES = st.sampled_from([0.001, 0.02, 0.1, 1.0, 3.0, 6.0, 30.0, 310.0, 1000.0])
 CALLS_SECONDS = 10.5
-"""The longest that a call may take in this world."""
+"""The longest that a call may take in this simulation."""
 
 
 class KeeperLife(RuleBasedStateMachine):
-    """Everything that can happen to a keeper."""
+    """Everything that can happen to a manager."""
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner(loop_factory=VirtualLoop)
-        self.world = World()
+        self.simulation = Simulation()
         self.task: asyncio.Task[None] | None = None
         self.versions = 0
         self.changes = 0
@@ -57,7 +59,7 @@ class KeeperLife(RuleBasedStateMachine):
         self.outages = 0
         self.swaps: list[tuple[str | None, str | None]] = []
 
-    # The world.
+    # The simulation.
 
     @initialize(
         probing=st.booleans(),
@@ -66,35 +68,35 @@ class KeeperLife(RuleBasedStateMachine):
     )
     def begin(self, probing: bool, max_stale: float, key: bool) -> None:
         """A process starts, with a key that works or one that does not."""
-        self.world = World(probing=probing, max_stale=max_stale)
+        self.simulation = Simulation(probing=probing, max_stale=max_stale)
         self.probing = probing
         self.new_version(works=key)
-        use = self.world.keeper._use
+        use = self.simulation.manager._set_current
 
         def watch(credential: Credential | None) -> None:
-            old = self.world.current
+            old = self.simulation.current
             use(credential)
-            self.swapped(old, self.world.current)
+            self.swapped(old, self.simulation.current)
 
-        self.world.keeper._use = watch  # type: ignore[method-assign]  # seen as it is used
+        self.simulation.manager._set_current = watch  # type: ignore[method-assign]  # seen as it is used
         self.run(self.start())
 
     async def start(self) -> None:
-        """Start the keeper."""
+        """Start the manager."""
         loop = asyncio.get_running_loop()
-        self.task = loop.create_task(self.world.keeper.run())
+        self.task = loop.create_task(self.simulation.manager.run())
         await asyncio.sleep(0.1)
 
     def teardown(self) -> None:
         """The process ends, and leaves nothing."""
         if self.task is not None:
             self.run(self.stop(self.task))
-            assert len(self.world.keeper._calls) == 0
-            assert self.world.source.closed
+            assert len(self.simulation.manager._pending) == 0
+            assert self.simulation.source.closed
         self.runner.close()
 
     async def stop(self, task: asyncio.Task[None]) -> None:
-        """Stop the keeper."""
+        """Stop the manager."""
         task.cancel()
         await asyncio.wait([task])
 
@@ -108,13 +110,13 @@ class KeeperLife(RuleBasedStateMachine):
         self.changes += 1
         version = f"v{self.versions}"
         made = EPOCH + self.versions
-        self.world.source.put(version, f"key-{version}", made)
+        self.simulation.source.put(version, f"key-{version}", made)
         if works:
-            self.world.api.valid.add(f"key-{version}")
+            self.simulation.api.valid.add(f"key-{version}")
 
     def swapped(self, old: str | None, new: str | None) -> None:
         """With a probe, only a refused key is given up for one that is not proven."""
-        api = self.world.api
+        api = self.simulation.api
         if self.probing and old is not None and new is not None and old != new:
             assert new in api.accepted or old in api.refused, (old, new)
 
@@ -129,37 +131,37 @@ class KeeperLife(RuleBasedStateMachine):
     def replace_in_an_emergency(self) -> None:
         """Store a new key and revoke all others at once."""
         self.new_version(works=True)
-        self.world.api.valid = {f"key-v{self.versions}"}
+        self.simulation.api.valid = {f"key-v{self.versions}"}
 
     @rule(number=st.integers(1, 6))
     def revoke(self, number: int) -> None:
         """Revoke a key."""
-        self.world.revoke(f"v{number}")
+        self.simulation.revoke(f"v{number}")
 
     @rule(number=st.integers(1, 6))
     def revive(self, number: int) -> None:
         """Make a key work again."""
         if number <= self.versions:
-            self.world.api.valid.add(f"key-v{number}")
+            self.simulation.api.valid.add(f"key-v{number}")
 
     @rule()
     def move_back(self) -> None:
         """Move AWSCURRENT to the version before."""
-        if self.world.source.previous is not None:
+        if self.simulation.source.previous is not None:
             self.changes += 1
-            self.world.source.move(self.world.source.previous)
+            self.simulation.source.move(self.simulation.source.previous)
 
     @rule(value=st.sampled_from(["Bearer x", "", "change me"]))
     def store_rubbish(self, value: str) -> None:
         """Store a value that breaks a rule."""
         self.versions += 1
         self.changes += 1
-        self.world.source.put(f"v{self.versions}", value, EPOCH + self.versions)
+        self.simulation.source.put(f"v{self.versions}", value, EPOCH + self.versions)
 
     @rule()
     def store_the_same_key_again(self) -> None:
         """A new version with the old value."""
-        source = self.world.source
+        source = self.simulation.source
         self.versions += 1
         self.changes += 1
         value = source.values[source.current]
@@ -167,12 +169,12 @@ class KeeperLife(RuleBasedStateMachine):
 
     @rule()
     def reload(self) -> None:
-        """Force a look."""
+        """Force a refresh."""
         self.forced += 1
 
         async def story() -> None:
             async with asyncio.timeout(30):
-                await self.world.keeper.refresh()
+                await self.simulation.manager.refresh()
 
         self.run(story())
 
@@ -182,30 +184,30 @@ class KeeperLife(RuleBasedStateMachine):
     def break_the_source(self, outage: RefreshResult, failing: int) -> None:
         """For so many questions, or until it is mended."""
         self.outages += 1
-        self.world.source.outage, self.world.source.failing = outage, failing
+        self.simulation.source.outage, self.simulation.source.failing = outage, failing
 
     @rule()
     def hang_the_source(self) -> None:
         """It answers nothing."""
         self.outages += 1
-        self.world.source.hangs = True
+        self.simulation.source.hangs = True
 
     @rule()
     def mend_the_source(self) -> None:
         """All is well."""
-        source = self.world.source
+        source = self.simulation.source
         source.outage, source.failing, source.hangs = None, 0, False
 
     @rule(up=st.booleans())
     def switch_the_api(self, up: bool) -> None:
         """On or off."""
-        self.world.api.up = up
+        self.simulation.api.up = up
 
     @rule(hours=st.sampled_from([-1, 1]))
     def step_the_clock(self, hours: int) -> None:
         """The wall clock only."""
         self.forced += 1
-        self.world.jump += hours * 3600
+        self.simulation.jump += hours * 3600
 
     @rule(seconds=PAUSES)
     def pass_time(self, seconds: float) -> None:
@@ -218,38 +220,38 @@ class KeeperLife(RuleBasedStateMachine):
     def call(self, count: int) -> None:
         """Call, all at the same time."""
         safe = self.is_safe()
-        asked = sum(self.world.api.calls.values())
+        asked = sum(self.simulation.api.calls.values())
 
         async def story() -> Counter[int]:
             async with asyncio.timeout(CALLS_SECONDS):
-                return await self.world.burst(count)
+                return await self.simulation.burst(count)
 
         seen = self.run(story())
 
-        assert sum(self.world.api.calls.values()) - asked <= 2 * count
+        assert sum(self.simulation.api.calls.values()) - asked <= 2 * count
         if safe:
-            assert seen == Counter({200: count}), self.world.keeper._life
+            assert seen == Counter({200: count}), self.simulation.manager._life
 
     @rule()
     def upload(self) -> None:
         """Make a call that cannot be sent again."""
-        self.run(self.world.call(replayable=False))
+        self.run(self.simulation.call(replayable=False))
 
     @rule()
     def leave(self) -> None:
         """Make a call and give up while its 401 is judged."""
-        keeper = self.world.keeper
-        current = keeper.current
-        if current is None or self.world.current in self.world.api.valid:
+        manager = self.simulation.manager
+        current = manager.current
+        if current is None or self.simulation.current in self.simulation.api.valid:
             return
 
         async def story() -> None:
-            self.world.api.refused.add(current.secret.reveal())
-            verdict = keeper.challenge(current)
+            self.simulation.api.refused.add(current.secret.reveal())
+            verdict = manager.challenge(current)
             if isinstance(verdict, asyncio.Future):
                 verdict.cancel()
             elif getattr(verdict, "trial", False):
-                keeper.tried(verdict.credential, None)  # type: ignore[union-attr]  # a Replay
+                manager.tried(verdict.credential, None)  # type: ignore[union-attr]  # a Replay
             await asyncio.sleep(0)
 
         self.run(story())
@@ -257,74 +259,81 @@ class KeeperLife(RuleBasedStateMachine):
     @rule()
     def be_refused_otherwise(self) -> None:
         """403 and 404 are about the call: they cost no question."""
-        asked = self.world.source.asked.total()
-        waiting = len(self.world.keeper._calls)
+        asked = self.simulation.source.asked.total()
+        waiting = len(self.simulation.manager._pending)
 
-        assert self.world.source.asked.total() == asked
-        assert len(self.world.keeper._calls) == waiting
+        assert self.simulation.source.asked.total() == asked
+        assert len(self.simulation.manager._pending) == waiting
 
     @precondition(lambda self: self.versions > 0)
     @rule()
     def settle(self) -> None:
         """All is well, and a service calls for a while: then it is served."""
         self.mend_the_source()
-        self.world.api.up = True
-        world = self.world
+        self.simulation.api.up = True
+        simulation = self.simulation
 
         async def story() -> Counter[int]:
             for _ in range(150):
-                await world.burst(1)
+                await simulation.burst(1)
                 await asyncio.sleep(5)
-            return await world.burst(8)
+            return await simulation.burst(8)
 
         seen = self.run(story())
-        current, previous = self.works(world.source.current), False
-        if world.source.previous is not None:
-            previous = self.works(world.source.previous)
+        current, previous = self.works(simulation.source.current), False
+        if simulation.source.previous is not None:
+            previous = self.works(simulation.source.previous)
         if current or previous:
-            assert seen == Counter({200: 8}), (world.state, world.keeper._life)
-        if world.state is State.FRESH:
-            value = world.source.values[world.source.current]
-            assert world.current == value
+            assert seen == Counter({200: 8}), (
+                simulation.state,
+                simulation.manager._life,
+            )
+        if simulation.state is State.FRESH:
+            value = simulation.source.values[simulation.source.current]
+            assert simulation.current == value
         if not current:
-            assert world.state is not State.FRESH
-        assert world.state not in {State.STALE, State.EXPIRED}
+            assert simulation.state is not State.FRESH
+        assert simulation.state not in {State.STALE, State.EXPIRED}
 
     # What is true.
 
     def works(self, version: str) -> bool:
         """Tell whether the key of a version works."""
-        return self.world.source.values[version] in self.world.api.valid
+        return self.simulation.source.values[version] in self.simulation.api.valid
 
     def is_safe(self) -> bool:
         """Tell whether nothing excuses a failed call."""
-        world, recovery = self.world, self.world.keeper._life.recovery
+        simulation, recovery = self.simulation, self.simulation.manager._life.recovery
         at = self.runner.get_loop().time()
-        source = world.source
+        source = simulation.source
         return (
-            world.keeper.current is not None
+            simulation.manager.current is not None
             and source.outage is None
             and not source.hangs
-            and world.api.up
+            and simulation.api.up
             and self.works(source.current)
             and recovery.attempt is None
-            and not recovery.circuit.is_open(at)
+            and not recovery.circuit_breaker.is_open(at)
             and at >= recovery.quiet_until
-            and recovery.token_bucket.spent < 5
-            and not world.keeper._life.refresh_schedule.busy
+            and recovery.refresh_budget.spent < 5
+            and not simulation.manager._life.refresh_schedule.busy
         )
 
     @invariant()
     def the_state_is_true(self) -> None:
-        """As the metric tells it, and as calls find it."""
+        """As the metric reports it, and as calls find it."""
         if self.task is None:
             return
-        world, life = self.world, self.world.keeper._life
-        state = world.state
-        told = world.metrics.states[-1] if world.metrics.states else State.MISSING
+        simulation, life = self.simulation, self.simulation.manager._life
+        state = simulation.state
+        told = (
+            simulation.metrics.states[-1]
+            if simulation.metrics.states
+            else State.MISSING
+        )
         assert told == state
-        assert (world.current is None) == (state in {State.MISSING, State.EXPIRED})
-        assert world.keeper.wants_outcomes == life.keys.refused
+        assert (simulation.current is None) == (state in {State.MISSING, State.EXPIRED})
+        assert simulation.manager.wants_outcomes == life.keys.refused
         if state is State.STALE:
             assert life.refresh_schedule.failures > 0
         if state is State.FRESH:
@@ -340,9 +349,9 @@ class KeeperLife(RuleBasedStateMachine):
     @invariant()
     def every_secret_is_learned_before_it_is_used(self) -> None:
         """The redactor knows whatever is in use."""
-        learned = {s.reveal() for batch in self.world.learned for s in batch}
-        assert not self.world.used_unlearned
-        assert self.world.current is None or self.world.current in learned
+        learned = {s.reveal() for batch in self.simulation.learned for s in batch}
+        assert not self.simulation.used_unlearned
+        assert self.simulation.current is None or self.simulation.current in learned
 
     @invariant()
     def the_source_is_not_hammered(self) -> None:
@@ -351,7 +360,7 @@ class KeeperLife(RuleBasedStateMachine):
             return
         seconds = self.runner.get_loop().time()
         causes = 12 * self.changes + 4 * self.forced + 14 * self.outages
-        assert self.world.source.asked.total() <= 20 + seconds / 12 + causes
+        assert self.simulation.source.asked.total() <= 20 + seconds / 12 + causes
 
     @invariant()
     def the_keeper_lives(self) -> None:

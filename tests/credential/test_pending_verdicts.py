@@ -1,9 +1,12 @@
-"""Calls that wait for a verdict: none for ever."""
+"""Every waiting call gets a verdict within its time."""
 
 import asyncio
 
-from sidecar.core.keylife.messages import PassThrough, Verdict
-from sidecar.credential.pending_verdicts import CALL_SECONDS, Calls
+from sidecar.core.keylife.messages import (
+    PassThrough,
+    Verdict,
+)
+from sidecar.credential.pending_verdicts import CALL_SECONDS, PendingVerdicts
 from tests.support.virtual_clock import live
 
 PASS = PassThrough()
@@ -11,7 +14,7 @@ PASS = PassThrough()
 
 def test_a_verdict_that_comes_at_once_needs_no_future() -> None:
     """It is settled before the question is over."""
-    calls = Calls(lambda _: None)
+    calls = PendingVerdicts(lambda _: None)
 
     async def story() -> Verdict | asyncio.Future[Verdict]:
         return calls.ask(lambda ticket: calls.settle((ticket,), PASS))
@@ -22,7 +25,7 @@ def test_a_verdict_that_comes_at_once_needs_no_future() -> None:
 
 def test_a_verdict_that_comes_later_settles_its_future() -> None:
     """And no other."""
-    calls, tickets = Calls(lambda _: None), list[int]()
+    calls, tickets = PendingVerdicts(lambda _: None), list[int]()
 
     async def story() -> Verdict:
         first = calls.ask(tickets.append)
@@ -40,10 +43,10 @@ def test_a_verdict_that_comes_later_settles_its_future() -> None:
     assert live(story()) == PASS
 
 
-def test_a_call_does_not_wait_for_ever() -> None:
+def test_a_call_does_not_wait_without_end() -> None:
     """It gets the API's own 401, and the machine hears that it left."""
     left = list[int]()
-    calls = Calls(left.append)
+    calls = PendingVerdicts(left.append)
 
     async def story() -> tuple[Verdict, float]:
         future = calls.ask(lambda _: None)
@@ -57,10 +60,10 @@ def test_a_call_does_not_wait_for_ever() -> None:
     assert left == [1]
 
 
-def test_a_call_that_was_dropped_is_told_once() -> None:
-    """Its future was cancelled by whoever asked."""
+def test_a_call_that_was_dropped_is_reported_once() -> None:
+    """Its caller cancelled the future."""
     left = list[int]()
-    calls = Calls(left.append)
+    calls = PendingVerdicts(left.append)
 
     async def story() -> None:
         future = calls.ask(lambda _: None)
@@ -77,7 +80,7 @@ def test_a_call_that_was_dropped_is_told_once() -> None:
 
 def test_a_verdict_for_a_call_that_was_just_dropped_is_no_trouble() -> None:
     """Both in one turn of the loop."""
-    calls = Calls(lambda _: None)
+    calls = PendingVerdicts(lambda _: None)
 
     async def story() -> None:
         future = calls.ask(lambda _: None)
@@ -93,7 +96,7 @@ def test_a_verdict_for_a_call_that_was_just_dropped_is_no_trouble() -> None:
 
 def test_a_question_that_breaks_leaves_nothing() -> None:
     """A mistake of ours shows itself."""
-    calls = Calls(lambda _: None)
+    calls = PendingVerdicts(lambda _: None)
 
     async def story() -> bool:
         try:
@@ -103,4 +106,4 @@ def test_a_question_that_breaks_leaves_nothing() -> None:
         return False
 
     assert live(story())
-    assert calls._early == {}
+    assert calls._asking == {}

@@ -60,7 +60,9 @@ def status(code: int, **headers: str) -> ResolveCalls:
     ("code", "proved"),
     [(200, True), (403, True), (404, True), (401, False), (500, None), (429, None)],
 )
-async def test_the_status_tells_about_the_key(code: int, proved: bool | None) -> None:
+async def test_the_status_code_proves_or_refuses_the_key(
+    code: int, proved: bool | None
+) -> None:
     """401 refuses it; what knew who asked proves it; what is broken says nothing."""
     async with serving(status(code)) as (url, _):
         told = await ApiProbe(ProbeOptions("GET", url), None)(credential())

@@ -1,4 +1,4 @@
-"""What is told: each change once, a failure that goes on once a minute."""
+"""What is reported: each change once, a failure that goes on once a minute."""
 
 from dataclasses import replace
 from itertools import permutations
@@ -7,9 +7,13 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
-from sidecar.core.keylife.messages import Cutover, State
+from sidecar.core.keylife.messages import (
+    Cutover,
+    ProbeDue,
+    State,
+)
 from sidecar.core.secrecy.secret import Credential, Secret
-from sidecar.credential import reporter as narrator_module
+from sidecar.credential import reporter as reporter_module
 from sidecar.credential.reporter import CredentialReporter
 from sidecar.errors import RefreshResult, SourceFailed
 from tests.support.simulation import EPOCH, FakeMetrics
@@ -18,7 +22,7 @@ KEY = Credential(Secret("key-v1"), b"", 1, "v1", "v1", EPOCH - 100)
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """Seconds that pass when a test says so."""
 
     def __init__(self) -> None:
         self.at = 0.0
@@ -44,7 +48,7 @@ def _lines(monkeypatch: pytest.MonkeyPatch) -> list[EventDict]:
                 {"event": event, "level": level, **fields}
             )
 
-    monkeypatch.setattr(narrator_module, "_log", Log())
+    monkeypatch.setattr(reporter_module, "_log", Log())
     return lines
 
 
@@ -54,70 +58,70 @@ def _metrics() -> FakeMetrics:
     return FakeMetrics()
 
 
-@pytest.fixture(name="narrator")
-def _narrator(
+@pytest.fixture(name="reporter")
+def _reporter(
     lines: list[EventDict], clock: Clock, metrics: FakeMetrics
 ) -> CredentialReporter:
-    """A narrator whose lines and numbers are seen."""
+    """A reporter whose lines and numbers are seen."""
     del lines
     return CredentialReporter(
         "flownally", "file", 1, metrics, lambda: EPOCH + clock.at, lambda: clock.at
     )
 
 
-def test_a_failure_that_goes_on_is_told_once_a_minute(
-    narrator: CredentialReporter, lines: list[EventDict], clock: Clock
+def test_a_failure_that_goes_on_is_reported_once_a_minute(
+    reporter: CredentialReporter, lines: list[EventDict], clock: Clock
 ) -> None:
     """An hour of failures, one each second."""
     failure = SourceFailed(RefreshResult.DENIED, "AWS denies it", "allow it")
     for second in range(3600):
         clock.at = second
-        narrator.failed(failure, serving=True)
+        reporter.refresh_failed(failure, serving=True)
 
     assert len(lines) == 60
     assert lines[0]["reason"] == "AWS denies it; allow it"
-    assert lines[0]["effect"] == "the last good key serves on"
+    assert lines[0]["effect"] == "still serving the last good key"
 
 
-def test_another_failure_is_told_at_once(
-    narrator: CredentialReporter, lines: list[EventDict]
+def test_another_failure_is_reported_at_once(
+    reporter: CredentialReporter, lines: list[EventDict]
 ) -> None:
     """And so is the same one after it was over."""
     denied = SourceFailed(RefreshResult.DENIED, "AWS denies it")
     away = SourceFailed(RefreshResult.UNREACHABLE, "AWS cannot be reached")
-    narrator.failed(denied, serving=False)
-    narrator.failed(away, serving=False)
-    narrator.looked(RefreshResult.UNCHANGED)
-    narrator.failed(away, serving=False)
+    reporter.refresh_failed(denied, serving=False)
+    reporter.refresh_failed(away, serving=False)
+    reporter.refresh_finished(RefreshResult.UNCHANGED)
+    reporter.refresh_failed(away, serving=False)
 
     assert [line["reason"] for line in lines] == [str(denied), str(away), str(away)]
-    assert lines[0]["effect"] == "calls get 503 until then"
+    assert lines[0]["effect"] == "calls get 503"
 
 
 @pytest.mark.parametrize(("old", "new"), list(permutations(State, 2)))
-def test_each_change_of_state_is_told_once(
-    narrator: CredentialReporter,
+def test_each_change_of_state_is_reported_once(
+    reporter: CredentialReporter,
     lines: list[EventDict],
     metrics: FakeMetrics,
     old: State,
     new: State,
 ) -> None:
-    """With what it means; the first key is told as such."""
-    narrator.moved(old, new)
+    """With what it means; the first key is reported as such."""
+    reporter.state_changed(old, new)
 
     told = 0 if (old, new) == (State.MISSING, State.FRESH) else 1
     assert len(lines) == told
     assert metrics.states == [new]
-    assert (narrator._trouble is None) is (new is State.FRESH)
+    assert (reporter._meaning is None) is (new is State.FRESH)
 
 
-def test_a_refused_key_is_told_apart_from_a_refused_candidate(
-    narrator: CredentialReporter, lines: list[EventDict], metrics: FakeMetrics
+def test_a_refused_key_is_reported_apart_from_a_rejected_candidate(
+    reporter: CredentialReporter, lines: list[EventDict], metrics: FakeMetrics
 ) -> None:
-    """`refused` costs calls, `rejected` does not."""
-    narrator.moved(State.FRESH, State.REJECTED)
-    narrator.moved(State.REJECTED, State.REFUSED)
-    narrator.moved(State.REFUSED, State.FRESH)
+    """`refused` loses calls, `rejected` does not."""
+    reporter.state_changed(State.FRESH, State.REJECTED)
+    reporter.state_changed(State.REJECTED, State.REFUSED)
+    reporter.state_changed(State.REFUSED, State.FRESH)
 
     assert [line["event"] for line in lines] == [
         "credential_rejected",
@@ -128,10 +132,10 @@ def test_a_refused_key_is_told_apart_from_a_refused_candidate(
 
 
 def test_a_key_that_is_being_proved_is_not_said_to_be_in_use(
-    narrator: CredentialReporter, lines: list[EventDict], metrics: FakeMetrics
+    reporter: CredentialReporter, lines: list[EventDict], metrics: FakeMetrics
 ) -> None:
     """A false all-clear would stand for as long as the probe takes."""
-    narrator.moved(State.REJECTED, State.FRESH, proving=True)
+    reporter.state_changed(State.REJECTED, State.FRESH, proving=True)
 
     assert lines[0]["event"] == "credential_proving"
     assert "newest key is in use" not in lines[0]["meaning"]
@@ -139,14 +143,14 @@ def test_a_key_that_is_being_proved_is_not_said_to_be_in_use(
 
 
 @pytest.mark.parametrize("cutover", Cutover)
-def test_each_cutover_is_counted_and_told(
-    narrator: CredentialReporter,
+def test_each_cutover_is_counted_and_reported(
+    reporter: CredentialReporter,
     lines: list[EventDict],
     metrics: FakeMetrics,
     cutover: Cutover,
 ) -> None:
     """Only a promotion has a time from the key's making to its use."""
-    narrator.recorded(cutover, KEY)
+    reporter.cutover(cutover, KEY)
 
     seconds = 100.0 if cutover is Cutover.PROMOTED else None
     assert metrics.cutovers == [(cutover, seconds)]
@@ -155,22 +159,22 @@ def test_each_cutover_is_counted_and_told(
 
 
 def test_a_key_from_the_future_was_made_just_now(
-    narrator: CredentialReporter, metrics: FakeMetrics
+    reporter: CredentialReporter, metrics: FakeMetrics
 ) -> None:
     """Clocks differ."""
-    narrator.recorded(Cutover.PROMOTED, replace(KEY, created=EPOCH + 5))
+    reporter.cutover(Cutover.PROMOTED, replace(KEY, created=EPOCH + 5))
 
     assert metrics.cutovers == [("promoted", 0.0)]
 
 
 def test_a_key_of_last_month_that_comes_back_took_no_month(
-    narrator: CredentialReporter, metrics: FakeMetrics
+    reporter: CredentialReporter, metrics: FakeMetrics
 ) -> None:
     """AWSCURRENT may be moved back to an older version."""
     new = replace(KEY, created=EPOCH - 10, version_id="v2", generation=2)
     for key in (KEY, new, KEY):
-        narrator.used(key)
-        narrator.recorded(Cutover.PROMOTED, key)
+        reporter.current_set(key)
+        reporter.cutover(Cutover.PROMOTED, key)
 
     assert metrics.cutovers == [
         ("promoted", 100.0),
@@ -180,11 +184,11 @@ def test_a_key_of_last_month_that_comes_back_took_no_month(
 
 
 def test_a_key_in_use_is_named_once(
-    narrator: CredentialReporter, lines: list[EventDict], metrics: FakeMetrics
+    reporter: CredentialReporter, lines: list[EventDict], metrics: FakeMetrics
 ) -> None:
     """With its age, and when it should be replaced."""
-    narrator.used(KEY)
-    narrator.used(KEY)
+    reporter.current_set(KEY)
+    reporter.current_set(KEY)
 
     assert metrics.named == [("file", "v1")]
     assert metrics.times["rotate_before"] == EPOCH - 100 + 86400
@@ -193,38 +197,57 @@ def test_a_key_in_use_is_named_once(
 
 
 def test_a_key_without_a_date_has_no_age(
-    narrator: CredentialReporter, metrics: FakeMetrics
+    reporter: CredentialReporter, metrics: FakeMetrics
 ) -> None:
     """A file does not tell."""
-    narrator.used(replace(KEY, created=None))
-    narrator.recorded(Cutover.PROMOTED, replace(KEY, created=None))
+    reporter.current_set(replace(KEY, created=None))
+    reporter.cutover(Cutover.PROMOTED, replace(KEY, created=None))
 
     assert metrics.times["created"] is metrics.times["rotate_before"] is None
     assert metrics.cutovers == [("promoted", None)]
-    assert narrator._rotate_before(None) is None
+    assert reporter._rotate_before(None) is None
 
 
-def test_what_broke_is_told_by_its_type_only(
-    narrator: CredentialReporter, lines: list[EventDict]
+def test_what_broke_is_reported_by_its_type_only(
+    reporter: CredentialReporter, lines: list[EventDict]
 ) -> None:
     """Its text may hold a header."""
-    narrator.broken("probe", ValueError("Authorization: Bearer key-v1"))
+    reporter.call_failed("probe", ValueError("Authorization: Bearer key-v1"))
 
     assert lines[0]["error"] == "builtins.ValueError"
     assert "key-v1" not in str(lines)
 
 
-def test_a_clock_that_jumped_is_told(
-    narrator: CredentialReporter, lines: list[EventDict]
+def test_a_clock_that_jumped_is_reported(
+    reporter: CredentialReporter, lines: list[EventDict]
 ) -> None:
     """By how much."""
-    narrator.jumped(-3600.2)
+    reporter.clock_jumped(-3600.2)
 
     assert lines[0]["seconds"] == -3600
 
 
 def test_lines_go_through_the_standard_library() -> None:
     """So that they pass the redactor."""
-    log = narrator_module._log.bind()
+    log = reporter_module._log.bind()
 
     assert isinstance(log, structlog.stdlib.BoundLogger)
+
+
+def test_an_unexpected_event_is_counted_and_logged_by_its_type(
+    reporter: CredentialReporter, lines: list[EventDict], metrics: FakeMetrics
+) -> None:
+    """The text of the error may hold a key. One line a minute is enough."""
+    for _ in range(3):
+        reporter.unexpected_event(State.FRESH, ProbeDue(1.0), ValueError("key-v1"))
+
+    assert metrics.unexpected == 3
+    assert lines == [
+        {
+            "event": "credential_unexpected_event",
+            "level": "error",
+            "state": "fresh",
+            "type": "ProbeDue",
+            "error": "builtins.ValueError",
+        }
+    ]

@@ -1,4 +1,4 @@
-"""The questions of a keeper: each ends in exactly one event."""
+"""The questions of a manager: each ends in exactly one event."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,8 +15,9 @@ from sidecar.core.keylife.messages import (
     VersionStage,
 )
 from sidecar.core.secrecy.secret import Credential, Secret, SecretRules, digest_of
+from sidecar.credential.probe import Prober
 from sidecar.credential.reporter import CredentialReporter
-from sidecar.credential.source_calls import Prober, SourceCalls
+from sidecar.credential.source_calls import SourceCalls
 from sidecar.errors import RefreshResult
 from tests.support.simulation import EPOCH, FakeMetrics, FakeSource
 from tests.support.virtual_clock import live
@@ -26,7 +27,7 @@ KEY = Credential(Secret("key-v1"), b"", 1, "v1", "v1")
 
 def jobs(source: FakeSource, probe: Prober | None = None) -> SourceCalls:
     """Make jobs of a source."""
-    narrator = CredentialReporter(
+    reporter = CredentialReporter(
         "flownally",
         source.kind,
         None,
@@ -34,7 +35,7 @@ def jobs(source: FakeSource, probe: Prober | None = None) -> SourceCalls:
         lambda: EPOCH,
         lambda: 0,
     )
-    return SourceCalls(source, probe, SecretRules(), narrator, lambda: 7.0)
+    return SourceCalls(source, probe, SecretRules(), reporter, lambda: 7.0)
 
 
 def stored(value: str | bytes = "key-v1", kind: str = "secrets_manager") -> FakeSource:
@@ -67,7 +68,7 @@ def test_a_value_is_made_ready_to_be_sent(kind: str, fingerprint: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["Bearer key-v1", b"\x00"])
-def test_a_value_that_breaks_a_rule_is_spoiled(value: str | bytes) -> None:
+def test_a_value_that_breaks_a_rule_is_invalid(value: str | bytes) -> None:
     """And the rule is remembered for the status."""
     job = jobs(stored(value))
     event = live(job.fetch(VersionStage.CURRENT))
@@ -76,8 +77,8 @@ def test_a_value_that_breaks_a_rule_is_spoiled(value: str | bytes) -> None:
     assert job.failure is not None
 
 
-def test_a_previous_value_that_is_spoiled_or_away_is_no_trouble_of_the_key() -> None:
-    """The status tells of AWSCURRENT."""
+def test_a_previous_value_that_is_invalid_or_away_is_no_trouble_of_the_key() -> None:
+    """The status is about AWSCURRENT."""
     source = stored("key-v1")
     source.put("v2", "Bearer x")
     source.put("v3", "key-v3")
@@ -130,14 +131,14 @@ def test_a_probe_ends_in_what_it_found(proved: bool | None) -> None:
 
 
 def test_without_a_probe_there_is_no_answer() -> None:
-    """Nobody should have asked."""
+    """No one should have asked."""
     event = live(jobs(stored()).probe(KEY))
 
     assert event == Probed(7.0, KEY, None)
 
 
 def test_a_source_that_cannot_say_whether_it_moved_has_not() -> None:
-    """The next look will tell."""
+    """The next refresh will tell."""
     source = stored()
     source.error = OSError("x")
 

@@ -2,100 +2,102 @@
 
 import asyncio
 
-from sidecar.core.keylife.messages import Timer
+from sidecar.core.keylife.messages import (
+    Timer,
+)
 from sidecar.credential.timers import Timers
 from tests.support.virtual_clock import live
 
-Rung = list[tuple[Timer, float]]
+Fired = list[tuple[Timer, float]]
 
 
-def alarms(rung: Rung, chance: float = 0.5) -> Timers:
-    """Make alarms that note when they rang."""
+def timers(fired: Fired, chance: float = 0.5) -> Timers:
+    """Make timers that note when they fired."""
 
     def time() -> float:
         return asyncio.get_running_loop().time()
 
-    return Timers(lambda timer: rung.append((timer, time())), time, lambda: chance)
+    return Timers(lambda timer: fired.append((timer, time())), time, lambda: chance)
 
 
-def test_an_alarm_rings_once_at_its_time() -> None:
+def test_a_timer_fires_once_at_its_time() -> None:
     """And is not set any more."""
-    rung: Rung = []
+    fired: Fired = []
 
     async def story() -> None:
-        clock = alarms(rung)
-        clock.arm(Timer.REFRESH, 300, 0.1)
-        before = clock.left(Timer.REFRESH)
+        running = timers(fired)
+        running.start(Timer.REFRESH, 300, 0.1)
+        before = running.left(Timer.REFRESH)
         await asyncio.sleep(1000)
 
         assert before == 300
-        assert clock.left(Timer.REFRESH) is None
+        assert running.left(Timer.REFRESH) is None
 
     live(story())
 
-    assert rung == [(Timer.REFRESH, 300)]
+    assert fired == [(Timer.REFRESH, 300)]
 
 
-def test_chance_moves_an_alarm() -> None:
+def test_chance_moves_a_timer() -> None:
     """By its fraction, either way."""
-    rung: Rung = []
+    fired: Fired = []
 
     async def story() -> None:
-        alarms(rung, 0.0).arm(Timer.REFRESH, 300, 0.1)
-        alarms(rung, 0.999999).arm(Timer.PROBE, 300, 0.1)
+        timers(fired, 0.0).start(Timer.REFRESH, 300, 0.1)
+        timers(fired, 0.999999).start(Timer.PROBE, 300, 0.1)
         await asyncio.sleep(1000)
 
     live(story())
 
-    assert [round(at) for _, at in rung] == [270, 330]
+    assert [round(at) for _, at in fired] == [270, 330]
 
 
-def test_an_alarm_takes_the_place_of_an_earlier_one() -> None:
+def test_a_timer_takes_the_place_of_an_earlier_one() -> None:
     """Of the same name."""
-    rung: Rung = []
+    fired: Fired = []
 
     async def story() -> None:
-        clock = alarms(rung)
-        clock.arm(Timer.REFRESH, 10, 0)
-        clock.arm(Timer.PROBE, 20, 0)
-        clock.arm(Timer.REFRESH, 30, 0)
+        running = timers(fired)
+        running.start(Timer.REFRESH, 10, 0)
+        running.start(Timer.PROBE, 20, 0)
+        running.start(Timer.REFRESH, 30, 0)
         await asyncio.sleep(100)
 
     live(story())
 
-    assert rung == [(Timer.PROBE, 20), (Timer.REFRESH, 30)]
+    assert fired == [(Timer.PROBE, 20), (Timer.REFRESH, 30)]
 
 
-def test_an_alarm_for_now_rings_in_a_later_turn() -> None:
+def test_a_timer_for_now_fires_in_a_later_turn() -> None:
     """Else a machine that asks for it again would hold up the loop."""
-    rung: Rung = []
+    fired: Fired = []
 
     async def story() -> None:
-        clock = alarms(rung)
-        clock.arm(Timer.LIMIT, 0, 0)
-        at_once = list(rung)
+        running = timers(fired)
+        running.start(Timer.LIMIT, 0, 0)
+        at_once = list(fired)
         await asyncio.sleep(1)
 
         assert at_once == []
 
     live(story())
 
-    assert len(rung) == 1
+    assert len(fired) == 1
 
 
-def test_dropped_alarms_do_not_ring() -> None:
+def test_dropped_timers_do_not_ring() -> None:
     """One, or all of them."""
-    rung: Rung = []
+    fired: Fired = []
 
     async def story() -> None:
-        clock = alarms(rung)
-        clock.arm(Timer.REFRESH, 10, 0)
-        clock.disarm(Timer.REFRESH)
-        clock.disarm(Timer.REFRESH)
-        clock.arm(Timer.PROBE, 10, 0)
-        clock.close()
+        running = timers(fired)
+        running.start(Timer.REFRESH, 10, 0)
+        running.cancel(Timer.REFRESH)
+        running.cancel(Timer.REFRESH)
+        running.start(Timer.PROBE, 10, 0)
+        running.close()
         await asyncio.sleep(100)
 
     live(story())
 
-    assert rung == []
+    assert fired == []

@@ -1,4 +1,4 @@
-"""A keeper with real sources: real botocore over HTTP, real files, real time."""
+"""A manager with real sources: real botocore over HTTP, real files, real time."""
 
 import asyncio
 import logging
@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.keylife.messages import Replay, State
+from sidecar.core.keylife.messages import (
+    Replay,
+    State,
+)
 from sidecar.core.secrecy.secret import Credential
 from sidecar.credential.manager import CredentialManager
 from sidecar.credential.sources.base import Source
@@ -46,11 +49,11 @@ def secrets(endpoint: str) -> SecretsManagerSource:
 
 
 @asynccontextmanager
-async def kept(
+async def managed(
     source: Source, metrics: FakeMetrics, credential: CredentialSettings | None = None
 ) -> AsyncIterator[CredentialManager]:
-    """Run a keeper of a source."""
-    keeper = CredentialManager(
+    """Run a manager of a source."""
+    manager = CredentialManager(
         "flownally",
         credential or CredentialSettings(secret_id=NAME),
         source,
@@ -64,18 +67,18 @@ async def kept(
     )
     async with AsyncExitStack() as stack:
         group = await stack.enter_async_context(asyncio.TaskGroup())
-        running = group.create_task(keeper.run())
+        running = group.create_task(manager.run())
         stack.callback(running.cancel)
-        yield keeper
+        yield manager
 
 
 def serves(
-    keeper: CredentialManager, key: str
+    manager: CredentialManager, key: str
 ) -> Callable[[], Coroutine[Any, Any, bool]]:
-    """Return a question whether a keeper gives out this key."""
+    """Return a question whether a manager gives out this key."""
 
     async def ask() -> bool:
-        current = keeper.current
+        current = manager.current
         return current is not None and current.secret.reveal() == key
 
     return ask
@@ -85,23 +88,23 @@ async def test_a_rotation_at_secrets_manager_is_taken_up(moto: AwsClient) -> Non
     """First key, staged key, promoted key; and a refetch for a 401."""
     first = moto.put_secret(NAME, "key-1")
     metrics = FakeMetrics()
-    async with kept(secrets(moto.endpoint), metrics) as keeper:
-        used = await keeper.wait(10)
+    async with managed(secrets(moto.endpoint), metrics) as manager:
+        used = await manager.wait(10)
         moto.stage(NAME, "key-2")
-        staged = await keeper.refresh()
+        staged = await manager.refresh()
         second = moto.rotate(NAME, "key-3")
         assert used is not None
-        verdict = keeper.challenge(used)
+        verdict = manager.challenge(used)
         assert isinstance(verdict, asyncio.Future)
         replay = await verdict
 
         assert used.version_id == first
         assert staged is RefreshResult.UNCHANGED
         assert isinstance(replay, Replay)
-        assert replay.credential is keeper.current
+        assert replay.credential is manager.current
         assert replay.credential.version_id == second
         assert replay.credential.header_line == b"Authorization: Bearer key-3\r\n"
-        assert keeper.status.fingerprint == second[:8]
+        assert manager.status.fingerprint == second[:8]
         assert metrics.refreshes == {"changed": 2, "unchanged": 1}
 
 
@@ -126,7 +129,7 @@ FAULTS = [
     ],
 )
 @pytest.mark.parametrize("begun", [True, False], ids=["serving", "starting"])
-async def test_whatever_aws_answers_is_counted_told_and_survived(
+async def test_whatever_aws_answers_is_counted_reported_and_survived(
     aws_shim: AwsShim,
     moto: AwsClient,
     caplog: pytest.LogCaptureFixture,
@@ -141,16 +144,16 @@ async def test_whatever_aws_answers_is_counted_told_and_survived(
     metrics = FakeMetrics()
     if not begun:
         aws_shim.fail(fault)
-    async with kept(secrets(aws_shim.endpoint), metrics) as keeper:
+    async with managed(secrets(aws_shim.endpoint), metrics) as manager:
         if begun:
-            await keeper.wait(10)
+            await manager.wait(10)
             aws_shim.fail(fault)
-        await keeper.refresh()
-        status = keeper.status
-        current = keeper.current
+        await manager.refresh()
+        status = manager.status
+        current = manager.current
         aws_shim.fail()
-        await keeper.wait(10)
-        await keeper.refresh()
+        await manager.wait(10)
+        await manager.refresh()
 
         assert metrics.refreshes[result] >= 1
         assert status.state is (State.STALE if begun else State.MISSING)
@@ -159,8 +162,8 @@ async def test_whatever_aws_answers_is_counted_told_and_survived(
         assert status.remedy
         assert any(told in line for line in caplog.messages)
         assert "key-1" not in caplog.text
-        assert keeper.status.state is State.FRESH
-        assert keeper.status.last_error is None
+        assert manager.status.state is State.FRESH
+        assert manager.status.last_error is None
 
 
 VALUES = [
@@ -175,27 +178,27 @@ VALUES = [
 @pytest.mark.parametrize(
     ("value", "told"), [pytest.param(*row, id=row[1].split()[-1]) for row in VALUES]
 )
-async def test_whatever_breaks_a_rule_is_told_and_never_used(
+async def test_whatever_breaks_a_rule_is_reported_and_never_used(
     moto: AwsClient, value: str | bytes, told: str
 ) -> None:
     """The rule by its name, the key before it in use."""
     moto.put_secret(NAME, "fln_live_good")
     metrics = FakeMetrics()
     credential = CredentialSettings(secret_id=NAME, key_prefix="fln_live_")
-    async with kept(secrets(moto.endpoint), metrics, credential) as keeper:
-        used = await keeper.wait(10)
+    async with managed(secrets(moto.endpoint), metrics, credential) as manager:
+        used = await manager.wait(10)
         if isinstance(value, bytes):
             moto.secrets.put_secret_value(SecretId=NAME, SecretBinary=value)
         else:
             moto.secrets.put_secret_value(SecretId=NAME, SecretString=value)
-        result = await keeper.refresh()
-        again = await keeper.refresh()
+        result = await manager.refresh()
+        again = await manager.refresh()
 
         assert result is RefreshResult.INVALID
         assert again is RefreshResult.INVALID
-        assert keeper.current is used
-        assert keeper.status.state is State.REJECTED
-        assert told in (keeper.status.last_error or "")
+        assert manager.current is used
+        assert manager.status.state is State.REJECTED
+        assert told in (manager.status.last_error or "")
 
 
 async def test_a_file_that_is_swapped_is_in_use_within_two_seconds(
@@ -204,15 +207,15 @@ async def test_a_file_that_is_swapped_is_in_use_within_two_seconds(
     """Bounded by the poll, not by the refresh of five minutes."""
     path = tmp_path / "key"
     _put(path, "key-1")
-    async with kept(FileSource(path), FakeMetrics()) as keeper:
-        await keeper.wait(10)
-        first: Credential | None = keeper.current
+    async with managed(FileSource(path), FakeMetrics()) as manager:
+        await manager.wait(10)
+        first: Credential | None = manager.current
         _put(path, "key-2")
-        await until(serves(keeper, "key-2"))
+        await until(serves(manager, "key-2"))
 
         assert first is not None
-        assert keeper.status.source == "file"
-        assert keeper.status.previous == first.fingerprint
+        assert manager.status.source == "file"
+        assert manager.status.previous == first.fingerprint
 
 
 def _put(path: Path, key: str) -> None:

@@ -1,7 +1,7 @@
 """
 What Secrets Manager may get wrong, in front of a real process with a real botocore.
 
-Once there is a key, none of it costs a call: the last good key serves on, readiness stays
+Once there is a key, none of it costs a call: still serving the last good key, readiness stays
 green, and metrics, log and status say what is wrong and what to do. What it means before
 there is a key is in `test_bad_input_start.py`.
 """
@@ -117,9 +117,9 @@ def test_a_fault_of_aws_costs_no_call(
 def told(behind: World, before: Witness, result: RefreshResult, words: str) -> None:
     """Hold metrics, log, status and readiness to what a failed look must show."""
     assert before.grew("sidecar_credential_refreshes_total", result=result) >= 1
-    line = before.wait_told("credential_look_failed")
+    line = before.wait_told("credential_refresh_failed")
     assert words in line["reason"]
-    assert line["effect"] == "the last good key serves on"
+    assert line["effect"] == "still serving the last good key"
     assert (line["level"], line["upstream"]) == ("warning", UPSTREAM)
     status = behind.process.status()["upstreams"][UPSTREAM]
     assert words in status["last_error"]
@@ -160,7 +160,7 @@ def test_an_aws_that_never_answers_costs_no_call(behind: World) -> None:
     serves(behind.process.address())
 
     assert (asked.status, asked.json()) == (202, {"reload": "under way"})
-    before.wait_told("credential_look_failed")
+    before.wait_told("credential_refresh_failed")
     told(behind, before, UNREACHABLE, "did not answer in time")
     behind.shim.fail()
     assert behind.reload() == {UPSTREAM: "unchanged"}

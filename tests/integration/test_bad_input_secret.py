@@ -26,7 +26,7 @@ from tests.support.raw_http import Seen
 MARK: Final = "M4rkInTheStoredValue"
 """Stands in every bad value, and must stand nowhere else."""
 PREFIX: Final = "fln_live_"
-LOOK_FAILED: Final = "credential_look_failed"
+REFRESH_FAILED: Final = "credential_refresh_failed"
 
 
 def upstream(api: EmulatedApi, **credential: str) -> Settings:
@@ -181,10 +181,10 @@ def test_a_bad_value_never_replaces_a_key(
     assert stored.api.world.by_key()[stored.keys[name].id] == calls + 1
     labels = {"upstream": name, "result": "invalid"}
     assert before.grew("sidecar_credential_refreshes_total", **labels) == 1
-    line = before.wait_told(LOOK_FAILED)
+    line = before.wait_told(REFRESH_FAILED)
     assert (line["upstream"], line["level"]) == (name, "warning")
     assert words in line["reason"]
-    assert line["effect"] == "the last good key serves on"
+    assert line["effect"] == "still serving the last good key"
     told = stored.status(name)
     assert words in told["last_error"]
     assert told["remedy"]
@@ -245,9 +245,9 @@ def test_a_start_on_bad_secrets_is_503_until_they_are_mended(
             "sidecar_rejections_total", upstream=name, reason=code
         )
         assert rejections == 1
-        lines = [one for one in process.logs(LOOK_FAILED) if one["upstream"] == name]
+        lines = [one for one in process.logs(REFRESH_FAILED) if one["upstream"] == name]
         assert words in lines[0]["reason"]
-        assert lines[0]["effect"] == "calls get 503 until then"
+        assert lines[0]["effect"] == "calls get 503"
     assert process.admin("/livez").status == 200
     assert process.admin("/startupz").status == 503
     assert set(process.status()["upstreams"]) == set(names)

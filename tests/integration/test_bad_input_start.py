@@ -59,9 +59,9 @@ def test_a_start_without_aws_goes_on_asking(
     counted = "sidecar_credential_refreshes_total"
     wait_until(lambda: process.metrics().value(counted, result=result) >= 2, counted)
 
-    line = process.logs("credential_look_failed")[0]
+    line = process.logs("credential_refresh_failed")[0]
     assert words in line["reason"]
-    assert line["effect"] == "calls get 503 until then"
+    assert line["effect"] == "calls get 503"
     assert process.admin("/livez").status == 200
     assert process.admin("/startupz").status == 503
     assert process.admin("/readyz").status == 503

@@ -193,12 +193,12 @@ def test_what_the_service_sees_of_403_is_the_apis(
     assert metrics.value("sidecar_requests_total", origin="sidecar") == 0
     told = process.logs("api_forbidden")
     assert len(told) == given[403]
-    assert "does not allow" in told[0]["explanation"]
+    assert "does not allow us" in told[0]["explanation"]
     process.assert_never_shown(issued.key, new.key)
     assert process.stop() == 0
 
 
-def test_a_burned_key_without_successor_gives_the_apis_own_401(
+def test_a_revoked_key_without_successor_gives_the_apis_own_401(
     api: EmulatedApi,
     aws_shim: AwsShim,
     moto: AwsClient,
@@ -215,7 +215,7 @@ def test_a_burned_key_without_successor_gives_the_apis_own_401(
         wait_until(lambda: traffic.counts["401"] >= 20 * CLIENTS, "401s")
         looks = aws_shim.calls["DescribeSecret"]
         seen = process.call()
-        burned = process.metrics().value("sidecar_credential_state", state="refused")
+        refused = process.metrics().value("sidecar_credential_state", state="refused")
         new = api.issue()
         moto.rotate(SECRET_ID, new.key)
         process.admin("/-/reload", "POST")
@@ -223,7 +223,7 @@ def test_a_burned_key_without_successor_gives_the_apis_own_401(
 
     assert set(traffic.counts) <= {"200", "401"}
     assert looks <= MOST_LOOKS
-    assert burned == 1
+    assert refused == 1
     assert (seen.status, seen.json()["error"]["code"]) == (401, "revoked_key")
     assert "invalid_token" in seen.headers["www-authenticate"]
     assert "x-sidecar-error" not in seen.headers
@@ -233,7 +233,7 @@ def test_a_burned_key_without_successor_gives_the_apis_own_401(
     assert failures == traffic.counts["401"] + 1
     told = process.logs("api_unauthorized")
     assert len(told) == failures
-    assert "did not accept the key" in told[0]["explanation"]
+    assert "did not accept who we are" in told[0]["explanation"]
     process.assert_never_shown(issued.key, new.key)
     assert process.stop() == 0
 

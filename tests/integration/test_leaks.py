@@ -327,7 +327,7 @@ sys.exit(main())
         "sidecar.proxy.exchange:Exchange.answered",
         "sidecar.proxy.upstream:UpstreamConnection.begin",
         "sidecar.proxy.connect:Connector._open",
-        "sidecar.credential.manager:CredentialManager._looked",
+        "sidecar.credential.manager:CredentialManager._refresh_finished",
         "sidecar.credential.source_calls:SourceCalls.describe",
         "sidecar.admin.page:body",
         "sidecar.status_report:status_document",

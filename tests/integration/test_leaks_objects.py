@@ -23,15 +23,17 @@ from typing import Any, Final
 
 import pytest
 
-from sidecar.core.keylife.commands import Probe, SetCurrent
-from sidecar.core.keylife.machine import Lifecycle, LifePolicy
+from sidecar.core.keylife.machine import Lifecycle
 from sidecar.core.keylife.messages import (
     Loaded,
     OutcomeReported,
+    Probe,
     Probed,
     Replay,
+    SetCurrent,
     VersionStage,
 )
+from sidecar.core.keylife.refresh import LifePolicy
 from sidecar.core.secrecy.compressed import Inspector
 from sidecar.core.secrecy.key_matcher import KeyMatcher
 from sidecar.core.secrecy.masking import Masker
@@ -43,7 +45,7 @@ from sidecar.rotation.secret_document import CreatedKey
 from sidecar.rotation.store import Read
 from tests.integration.test_leaks import KEY, assert_hidden
 from tests.support.fuzz_rig import KEY as WORLD_KEY, World as ProxyWorld
-from tests.support.simulation import EPOCH, World
+from tests.support.simulation import EPOCH, Simulation
 from tests.support.virtual_clock import live
 
 SIGNING_KEY: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -180,13 +182,13 @@ def test_a_traceback_with_locals_shows_no_key() -> None:
 
 def test_a_rotation_releases_the_old_keys() -> None:
     """The credential manager holds the current and the previous key, no older one."""
-    world = World()
+    world = Simulation()
     world.issue("v0")
     held: list[weakref.ref[Secret]] = []
 
     async def rotate() -> None:
         async with world.running():
-            await world.keeper.wait(5)
+            await world.manager.wait(5)
             for number in range(1, 101):
                 world.issue(f"v{number}", EPOCH + number)
                 world.revoke(f"v{number - 1}")

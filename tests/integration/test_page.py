@@ -9,7 +9,7 @@ from aiohttp import ClientWebSocketResponse
 
 from tests.support.browser import Tab, browser, new_tab
 from tests.support.page_rig import Served, keep, serving
-from tests.support.status_documents import burned, healthy, rotated
+from tests.support.status_documents import healthy, refused, rotated
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 
@@ -55,11 +55,11 @@ async def test_a_rotation_shows_without_reload(served: Served, tab: Tab) -> None
     assert tab.complaints == []
 
 
-async def test_a_burned_key_shows_at_a_glance(served: Served, tab: Tab) -> None:
+async def test_a_refused_key_shows_at_a_glance(served: Served, tab: Tab) -> None:
     """The headline, the state in words, the remedy and the 401s of the last minutes."""
     await tab.look_like(scheme="dark")
     await tab.go(served.url)
-    burned(served.document)
+    refused(served.document)
 
     await tab.see("h1", "Calls are failing")
     await tab.see(".state", "Key refused")
@@ -104,7 +104,7 @@ async def test_text_stands_out_from_its_ground(
     served: Served, tab: Tab, scheme: str
 ) -> None:
     """WCAG 2.2, 1.4.3: a contrast of 4.5 for every text, in both colour schemes."""
-    burned(served.document)
+    refused(served.document)
     await tab.look_like(scheme=scheme)
     await tab.go(served.url)
 
@@ -147,7 +147,7 @@ async def test_it_can_be_paused(served: Served, tab: Tab) -> None:
     await tab.js("document.getElementById('pause').focus()")
     await tab.press("Enter")
     await tab.see("#pause", "Go on")
-    burned(served.document)
+    refused(served.document)
     asked = len(tab.requested)
     # Two of its rounds pass: it looks at nothing in them.
     await tab.js(

@@ -1,44 +1,43 @@
-"""A machine with what surrounds it: open questions, alarms, verdicts, a clock."""
+"""Drives a key life machine: open commands, timers, verdicts and a clock."""
 
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.core.keylife.commands import (
+from sidecar.core.keylife.machine import Lifecycle
+from sidecar.core.keylife.messages import (
+    CallAbandoned,
     CancelTimer,
     Command,
     CountCutover,
-    Describe,
-    Fetch,
-    Probe,
-    RefreshFinished,
-    ReportUnexpected,
-    ResolveCalls,
-    SetCurrent,
-    StartTimer,
-)
-from sidecar.core.keylife.machine import Lifecycle, LifePolicy
-from sidecar.core.keylife.messages import (
-    CallAbandoned,
     Cutover,
+    Describe,
     Described,
     Event,
     Failed,
+    Fetch,
     InvalidValue,
     LimitReached,
     Loaded,
     OutcomeReported,
+    Probe,
     Probed,
     ProbeDue,
     RecoveryDue,
     RefreshDue,
+    RefreshFinished,
     RefreshRequested,
+    ResolveCalls,
+    SetCurrent,
     Started,
+    StartTimer,
     State,
     Timer,
     Unauthorized,
     Verdict,
     VersionStage,
 )
+from sidecar.core.keylife.recovery import UnexpectedEvent
+from sidecar.core.keylife.refresh import LifePolicy
 from sidecar.core.secrecy.secret import Credential, Secret
 from sidecar.errors import RefreshResult
 
@@ -60,7 +59,7 @@ def key(version: str, created: float | None = None, text: str = "") -> Credentia
     return Credential(Secret(text or f"key-{version}"), b"", 0, version, version, made)
 
 
-class Living:
+class MachineDriver:
     """Drives one machine; each answer must have been asked for."""
 
     def __init__(
@@ -69,14 +68,16 @@ class Living:
         self.life = Lifecycle(LifePolicy(refresh, max_stale, probing))
         self.at = 1000.0
         self.open: list[Command] = []
-        self.asked: list[Command] = []
-        self.alarms: dict[Timer, float] = {}
+        self.issued: list[Command] = []
+        self.timers: dict[Timer, float] = {}
         self.verdicts: dict[int, Verdict] = {}
         self.records: list[Cutover] = []
         self.results: list[RefreshResult] = []
-        self.used: list[Credential | None] = []
+        self.currents: list[Credential | None] = []
         self.tickets = 0
-        self.unexpected: list[ReportUnexpected] = []
+        self.resumes = False
+        """Resume after an unexpected event, as the manager does."""
+        self.unexpected = 0
         self.moves: set[Move] = set()
 
     @property
@@ -87,19 +88,25 @@ class Living:
     @property
     def current(self) -> Credential:
         """The key that calls are given."""
-        assert self.used
-        assert self.used[-1] is not None
-        return self.used[-1]
+        assert self.currents
+        assert self.currents[-1] is not None
+        return self.currents[-1]
 
     @property
     def version(self) -> str:
         """Its version."""
         return self.current.version_id
 
-    def tell(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Tell the machine, and keep what it says."""
         state = self.state
-        commands = self.life.handle(event)
+        try:
+            commands = self.life.handle(event)
+        except UnexpectedEvent:
+            if not self.resumes:
+                raise
+            self.unexpected += 1
+            commands = self.life.resume(event)
         self.moves.add((state, type(event), self.state))
         for command in commands:
             self._keep(command)
@@ -108,30 +115,25 @@ class Living:
         match command:
             case Describe() | Fetch() | Probe():
                 self.open.append(command)
-                self.asked.append(command)
+                self.issued.append(command)
             case StartTimer():
-                self.alarms[command.timer] = self.at + command.seconds
+                self.timers[command.timer] = self.at + command.seconds
             case CancelTimer():
-                self.alarms.pop(command.timer, None)
+                self.timers.pop(command.timer, None)
             case ResolveCalls():
-                self._resolve(command)
+                for ticket in command.tickets:
+                    assert ticket not in self.verdicts
+                    self.verdicts[ticket] = command.verdict
             case CountCutover():
                 self.records.append(command.cutover)
             case RefreshFinished():
                 self.results.append(command.result)
             case SetCurrent():
-                self.used.append(command.credential)
-            case ReportUnexpected():
-                self.unexpected.append(command)
+                self.currents.append(command.credential)
 
-    def _resolve(self, command: ResolveCalls) -> None:
-        for ticket in command.tickets:
-            assert ticket not in self.verdicts
-            self.verdicts[ticket] = command.verdict
-
-    def begin(self) -> None:
+    def start(self) -> None:
         """The process starts."""
-        self.tell(Started(self.at))
+        self.handle(Started(self.at))
 
     def close(self, kind: type[Command]) -> Command:
         """Take the oldest open question of this kind."""
@@ -145,33 +147,33 @@ class Living:
     def describe(self, current: str, previous: str | None = None) -> None:
         """The source describes its versions."""
         self.close(Describe)
-        self.tell(Described(self.at, current, previous))
+        self.handle(Described(self.at, current, previous))
 
     def load(self, credential: Credential, stage: VersionStage = CURRENT) -> None:
         """The source gives a key."""
         asked = self.close(Fetch)
         assert asked == Fetch(stage)
-        self.tell(Loaded(self.at, stage, credential))
+        self.handle(Loaded(self.at, stage, credential))
 
-    def spoil(self, version: str, stage: VersionStage = CURRENT) -> None:
+    def invalid(self, version: str, stage: VersionStage = CURRENT) -> None:
         """The source gives a value that breaks a rule."""
         asked = self.close(Fetch)
         assert asked == Fetch(stage)
-        self.tell(InvalidValue(self.at, stage, version))
+        self.handle(InvalidValue(self.at, stage, version))
 
     def fail(self, result: RefreshResult = UNREACHABLE) -> None:
         """The source does not describe."""
         self.close(Describe)
-        self.tell(Failed(self.at, None, result))
+        self.handle(Failed(self.at, None, result))
 
     def fail_fetch(self, result: RefreshResult = UNREACHABLE) -> None:
         """The source does not give a value."""
         asked = self.close(Fetch)
         assert isinstance(asked, Fetch)
-        self.tell(Failed(self.at, asked.stage, result))
+        self.handle(Failed(self.at, asked.stage, result))
 
-    def look(self, current: str, previous: str | None = None) -> None:
-        """A whole look, with the key when it is asked for."""
+    def refresh(self, current: str, previous: str | None = None) -> None:
+        """A whole refresh, with the key if it is fetched."""
         self.describe(current, previous)
         if Fetch(CURRENT) in self.open:
             self.load(key(current))
@@ -181,9 +183,9 @@ class Living:
         asked = self.close(Probe)
         assert isinstance(asked, Probe)
         assert not version or asked.credential.version_id == version
-        self.tell(Probed(self.at, asked.credential, proved))
+        self.handle(Probed(self.at, asked.credential, proved))
 
-    def challenge(
+    def unauthorized(
         self,
         used: Credential | None = None,
         *,
@@ -193,35 +195,35 @@ class Living:
         """A call drew a 401; return its ticket."""
         self.tickets += 1
         ticket = self.tickets if waits else None
-        self.tell(Unauthorized(self.at, used or self.current, ticket, call))
+        self.handle(Unauthorized(self.at, used or self.current, ticket, call))
         return self.tickets
 
-    def withdraw(self, ticket: int) -> None:
+    def abandon(self, ticket: int) -> None:
         """A call waits no longer."""
-        self.tell(CallAbandoned(self.at, ticket))
+        self.handle(CallAbandoned(self.at, ticket))
 
-    def tried(
+    def outcome(
         self, credential: Credential, proved: bool | None, call: bytes = b""
     ) -> None:
         """A call says something about its key."""
-        self.tell(OutcomeReported(self.at, credential, proved, call))
+        self.handle(OutcomeReported(self.at, credential, proved, call))
 
-    def ask(self) -> None:
-        """Someone wants a look now."""
-        self.tell(RefreshRequested(self.at))
+    def request_refresh(self) -> None:
+        """A refresh is requested."""
+        self.handle(RefreshRequested(self.at))
 
-    def ring(self, timer: Timer) -> None:
-        """Let time pass until an alarm rings."""
-        self.at = max(self.at, self.alarms.pop(timer))
-        self.tell(EVENTS[timer](self.at))
+    def fire(self, timer: Timer) -> None:
+        """Let time pass until a timer fires."""
+        self.at = max(self.at, self.timers.pop(timer))
+        self.handle(EVENTS[timer](self.at))
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass; no alarm rings."""
+        """Let time pass; no timer fires."""
         self.at += seconds
 
     def count(self, question: Command) -> int:
         """How often this was asked."""
-        return self.asked.count(question)
+        return self.issued.count(question)
 
 
 def serving(
@@ -230,10 +232,10 @@ def serving(
     *,
     probing: bool = False,
     max_stale: float = 0.0,
-) -> Living:
+) -> MachineDriver:
     """Return a machine that serves a version."""
-    living = Living(probing=probing, max_stale=max_stale)
-    living.begin()
-    living.describe(version, previous)
-    living.load(key(version))
-    return living
+    machine = MachineDriver(probing=probing, max_stale=max_stale)
+    machine.start()
+    machine.describe(version, previous)
+    machine.load(key(version))
+    return machine

@@ -1,4 +1,4 @@
-"""A keeper in a world of its own: a source, an API, calls, clocks."""
+"""A credential manager with a simulated source, API, calls and clocks."""
 
 import asyncio
 from collections import Counter
@@ -7,16 +7,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.core.keylife.messages import Replay, State, proof_of
+from sidecar.core.keylife.messages import (
+    Replay,
+    State,
+    proof_of,
+)
 from sidecar.core.secrecy.secret import Credential, Secret
 from sidecar.credential.manager import CredentialManager
 from sidecar.credential.sources.base import Fetched, Versions
 from sidecar.errors import RefreshResult, SourceFailed
+from sidecar.metrics import CredentialMetrics
 from sidecar.settings.tables import CredentialSettings
 
 EPOCH: Final = 1_700_000_000.0
 TRIP_SECONDS: Final = 0.01
-"""What each question takes."""
+"""The duration of each call."""
 
 
 @dataclass
@@ -65,7 +70,7 @@ class FakeSource:
         return Fetched(self.values[version], version, self.made[version])
 
     async def moved(self) -> bool:
-        """Tell whether a look is worth the while."""
+        """Return whether the source has changed."""
         if self.error is not None:
             raise self.error
         moved, self.has_moved = self.has_moved, False
@@ -128,8 +133,8 @@ class FakeApi:
 
 
 @dataclass
-class FakeMetrics:
-    """What was told last, and how often."""
+class FakeMetrics(CredentialMetrics):
+    """Records the metrics of one credential."""
 
     states: list[str] = field(default_factory=list)
     unexpected: int = 0
@@ -143,7 +148,7 @@ class FakeMetrics:
         self.states.append(state)
 
     def unexpected_event(self) -> None:
-        """Count an event that the rules do not expect."""
+        """Count an unexpected event."""
         self.unexpected += 1
 
     def info(self, source: str, fingerprint: str) -> None:
@@ -167,7 +172,7 @@ class FakeMetrics:
         self.times["rotate_before"] = timestamp
 
     def refresh(self, result: RefreshResult) -> None:
-        """Count a look."""
+        """Count a refresh."""
         self.refreshes[result] += 1
 
     def cutover(self, result: str, seconds: float | None = None) -> None:
@@ -175,8 +180,8 @@ class FakeMetrics:
         self.cutovers.append((result, seconds))
 
 
-class World:
-    """All of it."""
+class Simulation:
+    """A manager, and everything around it."""
 
     def __init__(
         self,
@@ -194,7 +199,7 @@ class World:
         self.used_unlearned = False
         self.jump = 0.0
         """How far the wall clock was set."""
-        self.keeper = CredentialManager(
+        self.manager = CredentialManager(
             "flownally",
             CredentialSettings(secret_id="key", max_stale_seconds=max_stale),
             self.source,
@@ -209,13 +214,13 @@ class World:
 
     @property
     def state(self) -> State:
-        """The keeper's."""
-        return self.keeper._life.state
+        """The manager's."""
+        return self.manager._life.state
 
     @property
     def current(self) -> str | None:
         """The key that calls are given."""
-        current = self.keeper.current
+        current = self.manager.current
         return None if current is None else current.secret.reveal()
 
     def monotonic(self) -> float:
@@ -233,9 +238,9 @@ class World:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        """Run the keeper."""
+        """Run the manager."""
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(self.keeper.run())
+            task = group.create_task(self.manager.run())
             try:
                 yield task
             finally:
@@ -243,23 +248,23 @@ class World:
 
     async def call(self, *, replayable: bool = True) -> int:
         """Call as a service does through the proxy; return what it sees."""
-        credential = self.keeper.current
+        credential = self.manager.current
         if credential is None:
             return 503
-        wants_outcomes = self.keeper.wants_outcomes
+        wants_outcomes = self.manager.wants_outcomes
         status = await self.api.answer(credential)
         if status != 401:
             if wants_outcomes and status:
-                self.keeper.tried(credential, proof_of(status))
+                self.manager.tried(credential, proof_of(status))
             return status
-        verdict = self.keeper.challenge(credential, replayable=replayable)
+        verdict = self.manager.challenge(credential, replayable=replayable)
         if isinstance(verdict, asyncio.Future):
             verdict = await verdict
         if not isinstance(verdict, Replay):
             return status
         again = await self.api.answer(verdict.credential)
         if verdict.trial:
-            self.keeper.tried(verdict.credential, proof_of(again) if again else None)
+            self.manager.tried(verdict.credential, proof_of(again) if again else None)
         return again
 
     async def burst(self, count: int) -> Counter[int]:
@@ -270,7 +275,7 @@ class World:
 
     def _learn(self, secrets: tuple[Secret, ...]) -> None:
         self.learned.append(secrets)
-        current = self.keeper.current
+        current = self.manager.current
         if current is not None and not any(
             current.secret is known for batch in self.learned for known in batch
         ):

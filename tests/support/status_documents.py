@@ -95,7 +95,7 @@ def rotated(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def burned(document: dict[str, Any]) -> dict[str, Any]:
+def refused(document: dict[str, Any]) -> dict[str, Any]:
     """A key that was revoked with no successor."""
     status = document["upstreams"]["flownally"]
     status |= {

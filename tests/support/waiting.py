@@ -8,7 +8,7 @@ LONGEST_SECONDS: Final = 10.0
 
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    """Ask until the answer is yes; fail when it takes for ever."""
+    """Poll until the answer is True; fail after `LONGEST_SECONDS`."""
     async with asyncio.timeout(LONGEST_SECONDS):
         while not await true():  # noqa: ASYNC110 - a file sets no event
             await asyncio.sleep(0.01)

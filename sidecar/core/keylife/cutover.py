@@ -1,8 +1,9 @@
 """
-How a changed key comes into use: proven first, where there is a probe.
+How a changed key comes into use: it is proven first where a probe is configured.
 
-The candidate is probed until the API accepts it, and the old key serves on. A refused
-candidate is probed on, less and less often: keys may need a while to become active.
+The candidate is probed until the API accepts it, and the old key stays in use. A
+candidate that the API rejects is probed less and less often: a new key may need a while
+to become active.
 """
 
 from collections.abc import Sequence
@@ -10,125 +11,132 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.core.keylife.backoff import backoff
-from sidecar.core.keylife.commands import (
+from sidecar.core.keylife.keys import HeldKeys, same
+from sidecar.core.keylife.messages import (
     CancelTimer,
     Command,
     CountCutover,
+    Cutover,
     Probe,
+    Probed,
     StartTimer,
+    Timer,
+    Unauthorized,
 )
-from sidecar.core.keylife.keys import HeldKeys, same
-from sidecar.core.keylife.messages import Cutover, Probed, Timer, Unauthorized
 from sidecar.core.keylife.recovery import Recovery
 from sidecar.core.secrecy.secret import Credential
 
 UNDECIDED_BACKOFF: Final = (1.0, 60.0)
 REFUSED_BACKOFF: Final = (5.0, 300.0)
-"""Seconds between probes: the first, and the longest."""
+"""Seconds between probes: the first and the longest."""
 
 
 @dataclass(slots=True)
 class Cutovers:
-    """The way from one key to the next."""
+    """The changes from one key to the next."""
 
     keys: HeldKeys
     recovery: Recovery
-    verifying: bool
-    """There is a probe."""
-    probing: Credential | None = None
-    """The candidate that is being probed."""
-    misses: int = 0
-    """Probes that did not prove what they were for, in a row."""
+    probing: bool
+    """A probe is configured."""
+    probed_candidate: Credential | None = None
+    """The candidate whose probe is under way."""
+    failures: int = 0
+    """Probes in a row that did not prove their key."""
 
     def consider(self, credential: Credential) -> Sequence[Command]:
-        """Take AWSCURRENT's changed key as the candidate, or put it into use."""
-        keys, lost = self.keys, self.is_lost()
-        if lost or not self.verifying:
+        """Make AWSCURRENT's changed key the candidate, or put it into use."""
+        keys, promote = self.keys, self.accepts_any_key()
+        if promote or not self.probing:
             return self.promote(credential)
         keys.note_newest(credential.version_id, credential.created)
         keys.candidate = credential
-        self.misses = 0
+        self.failures = 0
         return self.probe_again()
 
-    def is_lost(self) -> bool:
-        """Tell whether the key in use is worth nothing, so that any other may try."""
+    def accepts_any_key(self) -> bool:
+        """Return whether there is no working key, so that any other may be used."""
         keys = self.keys
         return keys.in_use is None or keys.refused or self.recovery.attempt is not None
 
     def promote(self, credential: Credential) -> Sequence[Command]:
-        """Put a key into use, and send again what waits for one."""
+        """Put a key into use, and replay the calls that wait for one."""
         commands = self.keys.promote(credential)
-        self.probing = None
-        self.misses = 0
-        return (*commands, CancelTimer(Timer.PROBE), *self.recovery.key_changed())
+        self.probed_candidate = None
+        self.failures = 0
+        return (*commands, CancelTimer(Timer.PROBE), *self.recovery.key_replaced())
 
     def probe_again(self) -> Sequence[Command]:
-        """Probe the candidate, or else the key in use when the API refuses it."""
+        """Probe the candidate or, without one, the key in use if the API refuses it."""
         keys = self.keys
-        if not self.verifying or (self.probing and self.probing is keys.candidate):
+        if not self.probing:
             return ()
         if keys.candidate is not None:
-            self.probing = keys.candidate
+            if self.probed_candidate is keys.candidate:
+                return ()
+            self.probed_candidate = keys.candidate
             return (Probe(keys.candidate),)
         return (Probe(keys.in_use),) if keys.in_use and keys.refused else ()
 
-    def challenged(self, at: float, used: Credential) -> Sequence[Command]:
-        """Promote the candidate when the old key draws a 401: nothing is to lose."""
+    def unauthorized(self, at: float, used: Credential) -> Sequence[Command]:
+        """Promote the candidate if the old key gets 401, unless either was judged."""
         keys = self.keys
-        waiting = keys.candidate is not None and not keys.candidate_rejected
         if (
-            not waiting
+            keys.candidate is None
+            or keys.candidate_rejected
             or not same(used, keys.in_use)
             or self.recovery.recently_proven(at)
         ):
             return ()
-        return self.promote(keys.candidate) if keys.candidate else ()
+        return self.promote(keys.candidate)
 
     def probed(self, event: Probed) -> Sequence[Command]:
-        """Take in the end of a probe."""
+        """Handle the end of a probe."""
         keys, recovery = self.keys, self.recovery
         commands: Sequence[Command] = ()
         if event.credential is keys.candidate:
-            commands = self._judge(event)
+            commands = self._candidate_probed(event)
         elif same(event.credential, keys.in_use) and recovery.attempt is None:
-            return self._probed_in_use(event)
-        told = recovery.probed(event.at, event.credential, event.proved)
-        return (*commands, *told)
+            return self._in_use_probed(event)
+        recovered = recovery.probed(event.at, event.credential, event.proved)
+        return (*commands, *recovered)
 
-    def _judge(self, event: Probed) -> Sequence[Command]:
-        """Promote the candidate, or set the alarm for the next probe of it."""
-        keys, turn = self.keys, self.misses
-        self.probing = None
-        # In a round the key in use is refused: without an answer, try the new one.
-        hopeful = event.proved is None and not keys.candidate_rejected
-        if event.proved or (hopeful and self.recovery.attempt is not None):
+    def _candidate_probed(self, event: Probed) -> Sequence[Command]:
+        """Promote the candidate, or start the timer for its next probe."""
+        keys, attempt = self.keys, self.failures
+        self.probed_candidate = None
+        undecided = event.proved is None and not keys.candidate_rejected
+        # In a recovery, calls wait for a key: an undecided candidate is put into use.
+        if event.proved or (undecided and self.recovery.attempt is not None):
             return self.promote(event.credential)
-        self.misses += 1
-        if hopeful:
-            return (StartTimer(Timer.PROBE, backoff(turn, *UNDECIDED_BACKOFF), 0.5),)
+        self.failures += 1
+        if undecided:
+            seconds = backoff(attempt, *UNDECIDED_BACKOFF)
+            return (StartTimer(Timer.PROBE, seconds, 0.5),)
         if keys.candidate_rejected:
-            return (StartTimer(Timer.PROBE, backoff(turn, *REFUSED_BACKOFF), 0.1),)
+            seconds = backoff(attempt, *REFUSED_BACKOFF)
+            return (StartTimer(Timer.PROBE, seconds, 0.1),)
         keys.candidate_rejected = True
-        self.misses = 1
+        self.failures = 1
         return (
             CountCutover(Cutover.REJECTED, event.credential),
             StartTimer(Timer.PROBE, backoff(0, *REFUSED_BACKOFF), 0.1),
         )
 
-    def _probed_in_use(self, event: Probed) -> Sequence[Command]:
-        """Take in a probe of the key in use that no round waits for."""
+    def _in_use_probed(self, event: Probed) -> Sequence[Command]:
+        """Handle a probe of the key in use while there is no recovery attempt."""
         keys = self.keys
         if event.proved:
             keys.refused = False
-            self.misses = 0
-            self.recovery.circuit.reset()
+            self.failures = 0
+            self.recovery.circuit_breaker.reset()
             self.recovery.unauthorized_endpoints.proven = True
             return ()
         if keys.refused:
-            self.misses += 1
-            seconds = backoff(self.misses, *REFUSED_BACKOFF)
+            self.failures += 1
+            seconds = backoff(self.failures, *REFUSED_BACKOFF)
             return (StartTimer(Timer.PROBE, seconds, 0.1),)
         if event.proved is False:
-            # A candidate that was promoted while its probe was under way.
+            # The candidate was promoted while its probe was under way.
             return self.recovery.unauthorized(Unauthorized(event.at, event.credential))
         return ()

@@ -1,10 +1,10 @@
 """
-The words in which the life of a credential is told: states, events, verdicts.
+The states, events, commands and verdicts of a credential's life.
 
 - A state is what the metric and the status page show.
-- An event is something that happened; it carries the time, in monotonic seconds.
-  What the machine answers to it is in `sidecar.core.keylife.commands`.
-- A verdict is what becomes of a call that the API answered with 401.
+- An event is something that happened. It carries the time, in monotonic seconds.
+- A command is something that the machine wants done.
+- A verdict is what happens to a call that the API answered with 401.
 """
 
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ from sidecar.errors import RefreshResult
 
 
 class State(StrEnum):
-    """What can be said of the key in use; the metric label `state`."""
+    """The state of the key in use; the metric label `state`."""
 
     MISSING = "missing"
-    """There is no key yet."""
+    """No key has been read yet."""
     FRESH = "fresh"
-    """The source answers, and the API refused nothing that it gave."""
+    """The newest key is in use."""
     STALE = "stale"
-    """The source is away: the last good key serves."""
-    ROLLED_BACK = "rolled_back"
-    """The source's newest key is refused: the key before it serves, proven."""
+    """The source does not answer; the last good key is in use."""
     REJECTED = "rejected"
-    """The newest key is refused, by our rules or by the API; an older key is in use."""
+    """The API or our validation rejects the newest key; an older key is in use."""
+    ROLLED_BACK = "rolled_back"
+    """The newest key was in use and stopped working; the previous key is in use."""
     REFUSED = "refused"
-    """No key works: the service receives the API's own 401."""
+    """No key works; the service receives the API's own 401."""
     EXPIRED = "expired"
-    """The source was away for longer than allowed: no key is given out."""
+    """The key may no longer be used; calls get 503."""
 
 
 class VersionStage(StrEnum):
@@ -52,12 +52,15 @@ class Cutover(StrEnum):
 
 
 class Timer(StrEnum):
-    """The alarms that the machine may set; each has its event."""
+    """The timers that the machine starts. Each has an event of its own."""
 
-    REFRESH = "look"
+    REFRESH = "refresh"
     PROBE = "probe"
-    RECOVERY = "round"
+    RECOVERY = "recovery"
     LIMIT = "limit"
+
+
+# Verdicts.
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,41 +70,44 @@ class Replay:
     credential: Credential
     how: Literal["replay", "rollback"]
     trial: bool = False
-    """The replay is itself the proof of the key: its outcome must be reported."""
+    """The replay itself tests the key: its outcome must be reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class PassThrough:
-    """Give the service the API's own 401."""
+    """Return the API's own 401 to the service."""
 
 
 Verdict = Replay | PassThrough
 
 
+# Events.
+
+
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The process begins."""
+    """The process has started."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshDue:
-    """It is time for the next look at the source."""
+    """The refresh timer fired."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshRequested:
-    """Someone wants a look now: a person, a file that moved, a clock that jumped."""
+    """A person, a changed file or a clock that jumped requests a refresh now."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """The source named its versions."""
+    """The source returned the versions of its stages."""
 
     at: float
     current: str
@@ -110,7 +116,7 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The source gave a key, and it keeps the rules for keys."""
+    """The source returned a value, and it passed validation."""
 
     at: float
     stage: VersionStage
@@ -119,7 +125,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class InvalidValue:
-    """The source gave a value that breaks the rules for keys."""
+    """The source returned a value that validation rejects."""
 
     at: float
     stage: VersionStage
@@ -128,7 +134,7 @@ class InvalidValue:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The source did not answer; `stage` is None when it should have described."""
+    """The source returned nothing; `stage` is None when `Describe` failed."""
 
     at: float
     stage: VersionStage | None
@@ -137,14 +143,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class ProbeDue:
-    """It is time to probe again."""
+    """The probe timer fired."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """A probe ended: proved, refused with 401, or None for no answer."""
+    """A probe ended. True: proven; False: 401; None: no usable answer."""
 
     at: float
     credential: Credential
@@ -154,9 +160,10 @@ class Probed:
 @dataclass(frozen=True, slots=True)
 class Unauthorized:
     """
-    The API answered 401 to a call with `used`; without ticket nobody waits.
+    The API answered 401 to a call that carried `used`.
 
-    `call` is what was called: method and path; empty when it is not known.
+    Without a ticket, no call waits for the verdict. `call` is the method and path of
+    the call; empty when they are not known.
     """
 
     at: float
@@ -167,7 +174,7 @@ class Unauthorized:
 
 @dataclass(frozen=True, slots=True)
 class CallAbandoned:
-    """The call with this ticket waits no longer."""
+    """The call with this ticket no longer waits for a verdict."""
 
     at: float
     ticket: int
@@ -175,7 +182,7 @@ class CallAbandoned:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeReported:
-    """A call was answered: what it says about its key, None for no answer."""
+    """A call ended. True: its key is proven; False: 401; None: no usable answer."""
 
     at: float
     credential: Credential
@@ -185,14 +192,14 @@ class OutcomeReported:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryDue:
-    """It is time for the next step of a recovery."""
+    """The recovery timer fired."""
 
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class LimitReached:
-    """The source has been away for as long as allowed."""
+    """The source has not answered for `max_stale_seconds`."""
 
     at: float
 
@@ -215,13 +222,96 @@ Event = (
 )
 
 
+# Commands. Each `Describe`, `Fetch` and `Probe` is followed by exactly one event.
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Read the versions from the source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Read the value of a stage from the source."""
+
+    stage: VersionStage
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Call the API with this key to find out whether it works."""
+
+    credential: Credential
+
+
+@dataclass(frozen=True, slots=True)
+class SetCurrent:
+    """Use this key for calls from now on; None: calls get 503."""
+
+    credential: Credential | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveCalls:
+    """Give the waiting calls with these tickets their verdict."""
+
+    tickets: tuple[int, ...]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Start a timer, replacing an earlier one of the same name."""
+
+    timer: Timer
+    seconds: float
+    jitter: float = 0.0
+    """The fraction of `seconds` by which chance may shorten or lengthen the timer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    """Cancel a timer."""
+
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshFinished:
+    """Report the end of a refresh."""
+
+    number: int
+    result: RefreshResult
+
+
+@dataclass(frozen=True, slots=True)
+class CountCutover:
+    """Count a change of keys."""
+
+    cutover: Cutover
+    credential: Credential
+
+
+Command = (
+    Describe
+    | Fetch
+    | Probe
+    | SetCurrent
+    | ResolveCalls
+    | StartTimer
+    | CancelTimer
+    | RefreshFinished
+    | CountCutover
+)
+
+
 def proof_of(status: int) -> bool | None:
     """
-    Tell what an answer of the API says about the key it was asked with.
+    Return what an answer's status code proves about the key of the call.
 
-    401 refuses it. 403 and 404 prove it: the API knew who asked. An overloaded or
-    broken API, or a gateway before it, may answer before it looked at the key, so
-    408, 429 and 5xx say nothing, and neither does 0, the unavailable_code of an answer.
+    False: 401 refuses the key (RFC 9110, section 15.5.2). True: every other 2xx, 3xx
+    and 4xx proves it, 403 and 404 too. None: 408, 429 and 5xx prove nothing, because a
+    gateway may send them before the key is checked; 0 stands for no answer.
     """
     if status == 401:  # noqa: PLR2004 - RFC 9110, 15.5.2
         return False

@@ -1,9 +1,9 @@
 """
-RefreshSchedule at the source: one at a time, and who waits for which.
+The refreshes of one source: one at a time, numbered, with backoff after failures.
 
-Whoever needs news must not be content with a look that began before the need did:
-its answer may have been read just before the key was changed. `want` gives the
-number of the look that will do, the first one to begin from now on.
+A recovery must not trust a refresh that began before its 401: the answer may have been
+read just before the key was changed. `request` returns the number of the first refresh
+that begins from now on.
 """
 
 from collections.abc import Sequence
@@ -11,55 +11,61 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.core.keylife.backoff import backoff
-from sidecar.core.keylife.commands import Command, Describe, StartTimer
-from sidecar.core.keylife.messages import Timer
+from sidecar.core.keylife.messages import Command, Describe, StartTimer, Timer
+from sidecar.errors import RefreshResult
 
 JITTER: Final = 0.1
-"""RefreshSchedule are spread by a tenth: a fleet must not knock at once."""
 BACKOFF_JITTER: Final = 0.25
 MISSING_BACKOFF: Final = (0.5, 24.0)
-AWAY_BACKOFF: Final = (1.0, 300.0)
-"""Seconds between looks that fail: the first and the longest. With chance, the
-longest wait for a first key is 30 s."""
-SECOND_SIGHT_SECONDS: Final = 5.0
-"""An older version must be seen twice, so far apart, before it replaces a newer."""
-LOOKS_WITHIN_LIMIT: Final = 3
-"""RefreshSchedule that fit into max_stale: one that fails is not the end."""
+"""Seconds between refreshes while there is no key; with jitter at most 30 s."""
+FAILED_BACKOFF: Final = (1.0, 300.0)
+"""Seconds between refreshes that fail while there is a key."""
+CONFIRM_SECONDS: Final = 5.0
+"""An older version must be seen twice, this far apart, before it replaces a newer."""
+REFRESHES_WITHIN_LIMIT: Final = 3
+"""Refreshes that fit into `max_stale_seconds`, so that one failure is harmless."""
+
+ANSWERED: Final = frozenset(
+    {RefreshResult.UNCHANGED, RefreshResult.CHANGED, RefreshResult.INVALID}
+)
+"""The results of refreshes that the source answered."""
+TRANSIENT: Final = frozenset({RefreshResult.THROTTLED, RefreshResult.UNREACHABLE})
+"""The failures that may be over in a moment."""
 
 
 @dataclass(frozen=True, slots=True)
 class LifePolicy:
-    """What a life is lived by."""
+    """The settings of a credential's life."""
 
     refresh_seconds: float = 300.0
     max_stale_seconds: float = 0.0
-    """0: the last good key is served for ever."""
+    """0: the last good key is used without limit."""
     probing: bool = False
-    """There is a probe."""
+    """A probe is configured."""
 
     @property
-    def look_seconds(self) -> float:
-        """The time between two looks, short enough for the limit."""
+    def interval(self) -> float:
+        """The seconds between two refreshes, short enough for `max_stale_seconds`."""
         if not self.max_stale_seconds:
             return self.refresh_seconds
-        within = self.max_stale_seconds / LOOKS_WITHIN_LIMIT
+        within = self.max_stale_seconds / REFRESHES_WITHIN_LIMIT
         return min(self.refresh_seconds, within)
 
 
 @dataclass(slots=True)
 class RefreshSchedule:
-    """The looks of one source."""
+    """Which refresh is under way, and when the next one begins."""
 
     number: int = 0
-    """RefreshSchedule that have begun."""
+    """Refreshes that have begun."""
     busy: bool = False
     again: bool = False
-    """Another look begins as soon as this one is over."""
+    """Another refresh begins as soon as this one ends."""
     failures: int = 0
-    """RefreshSchedule that failed, in a row."""
+    """Refreshes that failed, in a row."""
 
     def begin(self) -> Sequence[Command]:
-        """Begin a look, unless there is one."""
+        """Begin a refresh, unless one is under way."""
         if self.busy:
             return ()
         self.number += 1
@@ -67,39 +73,39 @@ class RefreshSchedule:
         self.again = False
         return (Describe(),)
 
-    def want(self) -> tuple[int, Sequence[Command]]:
-        """Return the number of the look that begins next, and how to begin it."""
+    def request(self) -> tuple[int, Sequence[Command]]:
+        """Return the number of the refresh that begins next, and its commands."""
         if self.busy:
             self.again = True
             return self.number + 1, ()
         commands = self.begin()
         return self.number, commands
 
-    def serves(self, number: int) -> bool:
-        """Tell whether a look under way, or due at once, has this number or more."""
+    def includes(self, number: int) -> bool:
+        """Return whether a refresh of this number or later runs or begins at once."""
         return self.busy and (self.number >= number or self.again)
 
     def end(self, *, failed: bool) -> None:
-        """The look is over."""
+        """Record the end of a refresh."""
         self.busy = False
         self.failures = self.failures + 1 if failed else 0
 
-    def next(self, policy: LifePolicy, having: bool, *, again: bool) -> Command:
+    def next(self, policy: LifePolicy, *, has_key: bool, confirm: bool) -> Command:
         """
-        Set the alarm for the next look.
+        Return the timer for the next refresh.
 
         Args:
-            policy: How often the source is looked at.
-            having: There is a key.
-            again: An older version was seen, and must be seen twice.
+            policy: The intervals.
+            has_key: A key is in use.
+            confirm: An older version was seen once and must be confirmed.
         """
-        turn = max(0, self.failures - 1)
-        if not having:
-            return StartTimer(
-                Timer.REFRESH, backoff(turn, *MISSING_BACKOFF), BACKOFF_JITTER
-            )
-        if self.failures:
-            seconds = min(backoff(turn, *AWAY_BACKOFF), policy.look_seconds)
-            return StartTimer(Timer.REFRESH, seconds, BACKOFF_JITTER)
-        seconds = SECOND_SIGHT_SECONDS if again else policy.look_seconds
-        return StartTimer(Timer.REFRESH, seconds, JITTER)
+        attempt = max(0, self.failures - 1)
+        if not has_key:
+            seconds, jitter = backoff(attempt, *MISSING_BACKOFF), BACKOFF_JITTER
+        elif self.failures:
+            seconds = min(backoff(attempt, *FAILED_BACKOFF), policy.interval)
+            jitter = BACKOFF_JITTER
+        else:
+            seconds = CONFIRM_SECONDS if confirm else policy.interval
+            jitter = JITTER
+        return StartTimer(Timer.REFRESH, seconds, jitter)

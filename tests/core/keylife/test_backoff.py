@@ -3,14 +3,14 @@
 import pytest
 from hypothesis import given, strategies as st
 
-from sidecar.core.keylife.backoff import Circuit, TokenBucket, backoff, spread
+from sidecar.core.keylife.backoff import CircuitBreaker, TokenBucket, backoff, spread
 
 SECONDS = st.floats(0.001, 1e6)
 CHANCE = st.floats(0, 1, exclude_max=True)
 
 
 @given(SECONDS, st.floats(0, 1), CHANCE)
-def test_chance_moves_an_alarm_by_its_part_only(
+def test_chance_moves_a_timer_by_its_part_only(
     seconds: float, fraction: float, chance: float
 ) -> None:
     """Either way, never further."""
@@ -43,53 +43,53 @@ def test_backoff_doubles() -> None:
     assert [backoff(n, 0.5, 30) for n in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
 
 
-def test_a_circuit_is_open_until_its_time() -> None:
+def test_a_circuit_breaker_is_open_until_its_time() -> None:
     """And not at that moment any more."""
-    circuit = Circuit()
-    closed = circuit.is_open(0)
-    circuit.open(0)
+    breaker = CircuitBreaker()
+    closed = breaker.is_open(0)
+    breaker.open(0)
 
     assert not closed
-    assert circuit.is_open(4.9)
-    assert not circuit.is_open(5)
+    assert breaker.is_open(4.9)
+    assert not breaker.is_open(5)
 
 
-def test_a_circuit_that_was_quiet_begins_anew() -> None:
+def test_a_circuit_breaker_that_was_quiet_begins_anew() -> None:
     """Trouble that was over for as long as it lasted is new trouble."""
-    circuit = Circuit()
-    circuit.open(0)
-    circuit.open(5)
-    second = circuit.interval
-    circuit.open(15 + 10.1)
+    breaker = CircuitBreaker()
+    breaker.open(0)
+    breaker.open(5)
+    second = breaker.interval
+    breaker.open(15 + 10.1)
 
     assert second == 10
-    assert circuit.interval == 5
+    assert breaker.interval == 5
 
 
-def test_a_circuit_forgets_when_there_is_another_key() -> None:
+def test_a_circuit_breaker_forgets_when_there_is_another_key() -> None:
     """Its trouble is not this key's."""
-    circuit = Circuit()
-    circuit.open(0)
-    circuit.open(5)
-    circuit.reset()
-    still_open = circuit.is_open(6)
-    circuit.open(6)
+    breaker = CircuitBreaker()
+    breaker.open(0)
+    breaker.open(5)
+    breaker.reset()
+    still_open = breaker.is_open(6)
+    breaker.open(6)
 
     assert not still_open
-    assert circuit.interval == 5
+    assert breaker.interval == 5
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1, max_size=60))
-def test_a_circuit_never_opens_for_less_than_its_first_or_more_than_its_last(
+def test_a_circuit_breaker_never_opens_for_less_than_its_first_or_more_than_its_last(
     waits: list[float],
 ) -> None:
     """5 s to 5 min, whenever 401s come."""
-    circuit, at = Circuit(), 0.0
+    breaker, at = CircuitBreaker(), 0.0
     for wait in waits:
         at += wait
-        circuit.open(at)
+        breaker.open(at)
 
-        assert 5 <= circuit.interval <= 300
+        assert 5 <= breaker.interval <= 300
 
 
 @given(st.lists(st.floats(0, 60), max_size=200))

@@ -3,7 +3,9 @@
 import pytest
 
 from sidecar.core.keylife.keys import HeldKeys, same
-from sidecar.core.keylife.messages import Cutover
+from sidecar.core.keylife.messages import (
+    Cutover,
+)
 from tests.support.machine_driver import key
 
 
@@ -33,7 +35,7 @@ def test_every_key_that_comes_into_use_has_a_greater_number() -> None:
 
 
 def test_what_is_held_is_known() -> None:
-    """In use first; guards look for all of them."""
+    """In use first; guards search for all of them."""
     keys = HeldKeys()
     nothing = keys.known()
     keys.promote(key("v1"))
@@ -57,7 +59,7 @@ def test_what_is_held_is_known() -> None:
 def test_a_version_is_older_by_its_date(
     created: float, newest: float | None, older: bool
 ) -> None:
-    """Without both dates nobody can say so."""
+    """Without both dates the order is unknown."""
     keys = HeldKeys(newest_created=newest)
     credential = key("v1", created)
     if created < 0:
@@ -94,7 +96,6 @@ def test_a_key_stored_anew_while_rolled_back_to_it_is_a_restoration() -> None:
     assert keys.newest == "v3"
 
 
-def test_a_move_without_a_key_is_a_mistake() -> None:
-    """Of the caller's."""
-    with pytest.raises(ValueError, match="no key"):
-        HeldKeys()._record(Cutover.PROMOTED)
+def test_without_a_key_in_use_no_cutover_is_counted() -> None:
+    """A cutover always names the key in use."""
+    assert HeldKeys()._count(Cutover.PROMOTED) == ()

@@ -2,7 +2,9 @@
 
 import pytest
 
-from sidecar.core.keylife.messages import proof_of
+from sidecar.core.keylife.messages import (
+    proof_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,5 +26,5 @@ from sidecar.core.keylife.messages import proof_of
     ],
 )
 def test_only_401_refuses_a_key(status: int, proof: bool | None) -> None:
-    """RFC 9110, 15.5.2; a gateway may answer before anybody looked at the key."""
+    """RFC 9110, 15.5.2; a gateway may answer before the key is checked."""
     assert proof_of(status) is proof
