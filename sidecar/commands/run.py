@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Exit:
     """Run in the foreground."""
-    # Before anything else: whoever has opened our memory by now may go on reading it.
+    # First: a process that has opened our memory before may go on reading it.
     harden()
     loading = Loading(path_of(args, os.environ))
     # Late: imported while the other process loads the settings.

@@ -52,7 +52,7 @@ def path_of(args: argparse.Namespace, environ: Mapping[str, str]) -> Path | None
 
 def seconds(text: str) -> float:
     """
-    Read how long an option allows; `inf` is for ever.
+    Read how long an option allows; `inf` sets no limit.
 
     Raises:
         argparse.ArgumentTypeError: it is no number, or below 0.
@@ -63,7 +63,7 @@ def seconds(text: str) -> float:
         value = math.nan
     # Not "value < 0": every comparison with NaN is false.
     if not value >= 0:
-        reason = "must be a number of seconds from 0 (inf: for ever)"
+        reason = "must be a number of seconds from 0 (inf: no limit)"
         raise argparse.ArgumentTypeError(reason)
     return value
 
