@@ -5,7 +5,6 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -29,13 +28,11 @@ def _install(monkeypatch: pytest.MonkeyPatch) -> Install:
     """Put a command of our own in the place of `reload`."""
 
     def install(run: Callable[[Namespace], Exit]) -> None:
-        module = ModuleType("sidecar.commands.reload", doc="A command of the tests.")
-
         def configure(parser: ArgumentParser) -> None:
             parser.add_argument("--count", type=int, default=0)
 
-        vars(module).update(configure=configure, run=run)
-        monkeypatch.setitem(sys.modules, "sidecar.commands.reload", module)
+        command = cli.Subcommand("A command of the tests.", configure, run)
+        monkeypatch.setattr(cli, "load_command", lambda _: command)
 
     return install
 

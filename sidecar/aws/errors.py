@@ -1,9 +1,9 @@
 """
-What the errors of AWS mean to a reader of secrets, in words of ours.
+The meaning of AWS errors: result, reason and remedy, for every caller of AWS.
 
-An error is judged by its code, never by its text or status: emulators differ in both.
-What botocore raises holds what was sent and where, so none of it lives on, not even as
-the context of what is raised instead.
+An error is classified by its code, never by its text: emulators differ in it. The
+status decides only if the code is unknown. An exception of botocore holds the request
+and the endpoint, so callers must not keep it, not even as the context of their own.
 """
 
 import re
@@ -19,19 +19,19 @@ UNREACHABLE, NOT_FOUND = RefreshResult.UNREACHABLE, RefreshResult.NOT_FOUND
 INVALID = RefreshResult.INVALID
 
 SKEW_SECONDS: Final = 240
-"""AWS refuses signatures that are 5 min off; less can hardly be the reason."""
+"""AWS refuses signatures that are 5 min off; a smaller skew is not the reason."""
 
 ALLOW: Final = "allow secretsmanager:{} on this secret to the role of this job"
 RENEW: Final = "renew the AWS credentials: see `aws sts get-caller-identity`"
 KMS: Final = "allow kms:Decrypt on the secret's key to the role of this job"
-WAIT: Final = "nothing to do: the sidecar tries again, less and less often"
+WAIT: Final = "nothing to do: the sidecar tries again with growing pauses"
 STATUS: Final = "see the AWS health page; the sidecar tries again"
 NETWORK: Final = "check DNS, routes, security groups and the VPC endpoint"
 
-_Meaning = tuple[RefreshResult, str, str]
+Meaning = tuple[RefreshResult, str, str]
 
 # By the error code; `{}` is the operation.
-CODES: Final[Mapping[str, _Meaning]] = MappingProxyType(
+CODES: Final[Mapping[str, Meaning]] = MappingProxyType(
     {
         **dict.fromkeys(
             ("AccessDeniedException", "AccessDenied", "NotAuthorized"),
@@ -81,6 +81,7 @@ CODES: Final[Mapping[str, _Meaning]] = MappingProxyType(
                 "RequestThrottledException",
                 "LimitExceededException",
                 "SlowDown",
+                "ProvisionedThroughputExceededException",
             ),
             (THROTTLED, "AWS throttles {}", WAIT),
         ),
@@ -96,13 +97,13 @@ CODES: Final[Mapping[str, _Meaning]] = MappingProxyType(
         ),
         **dict.fromkeys(
             ("InvalidParameterException", "ValidationException"),
-            (INVALID, "AWS does not understand {}", "check secret_id"),
+            (INVALID, "AWS rejects the parameters of {}", "check secret_id"),
         ),
     }
 )
 
 # By the name of a botocore exception, or of one that it derives from.
-EXCEPTIONS: Final[Mapping[str, _Meaning]] = MappingProxyType(
+EXCEPTIONS: Final[Mapping[str, Meaning]] = MappingProxyType(
     {
         **dict.fromkeys(
             (
@@ -127,7 +128,7 @@ EXCEPTIONS: Final[Mapping[str, _Meaning]] = MappingProxyType(
         "SSLError": (
             UNREACHABLE,
             "the TLS connection to AWS failed",
-            "check AWS_CA_BUNDLE and what stands between here and AWS",
+            "check AWS_CA_BUNDLE, proxies and firewalls on the way to AWS",
         ),
         "ProxyConnectionError": (
             UNREACHABLE,
@@ -157,46 +158,58 @@ EXCEPTIONS: Final[Mapping[str, _Meaning]] = MappingProxyType(
 
 _SERVER_ERROR: Final = 500
 _TOO_MANY: Final = 429
-# A code goes into our words only when it is a word itself.
+# Only a code of this form appears in a message.
 _WORD: Final = re.compile(r"[A-Za-z0-9.]{1,64}")
 
 
-def failure_of(error: Exception, operation: str, now: float) -> SourceFailed:
-    """Return what an error of botocore means; `now` is Unix seconds."""
+def meaning_of(error: Exception) -> Meaning | None:
+    """Return the entry of the table for an error of botocore; None = unknown."""
     response: dict[str, Any] = getattr(error, "response", None) or {}
-    meaning = _of_response(response, now) if response else _of_exception(error)
+    if response:
+        return CODES.get(code_of(error))
+    kinds = (kind.__name__ for kind in type(error).__mro__)
+    return next((EXCEPTIONS[kind] for kind in kinds if kind in EXCEPTIONS), None)
+
+
+def code_of(error: Exception) -> str:
+    """Return the error code of an answer; without an answer the name of the class."""
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    code = response.get("Error", {}).get("Code", "")
+    return str(code) if response else type(error).__name__
+
+
+def failure_of(error: Exception, operation: str, now: float) -> SourceFailed:
+    """Return an error of botocore as ours; `now` is Unix seconds."""
+    response: dict[str, Any] = getattr(error, "response", None) or {}
+    if response:
+        meaning = _of_response(meaning_of(error), code_of(error), response, now)
+    else:
+        unknown = f"the call to AWS failed ({type(error).__name__})"
+        meaning = meaning_of(error) or (UNREACHABLE, unknown, STATUS)
     result, reason, remedy = meaning
     return SourceFailed(result, reason.format(operation), remedy.format(operation))
 
 
-def _of_exception(error: Exception) -> _Meaning:
-    """Judge an error that came without an answer, by its nearest known kind."""
-    for kind in type(error).__mro__:
-        if kind.__name__ in EXCEPTIONS:
-            return EXCEPTIONS[kind.__name__]
-    return UNREACHABLE, f"AWS could not be asked ({type(error).__name__})", STATUS
-
-
-def _of_response(response: Mapping[str, Any], now: float) -> _Meaning:
-    """Judge an answer that is an error: by its code, else by its status."""
-    code = str(response.get("Error", {}).get("Code", ""))
+def _of_response(
+    meaning: Meaning | None, code: str, response: Mapping[str, Any], now: float
+) -> Meaning:
+    """Classify an error answer by its code, else by its status."""
     about = response.get("ResponseMetadata", {})
     status = about.get("HTTPStatusCode", 0)
-    meaning = CODES.get(code)
     if meaning is not None:
-        if meaning[1] == CODES["SignatureDoesNotMatch"][1]:
+        if meaning == CODES["SignatureDoesNotMatch"]:
             return _with_skew(meaning, about.get("HTTPHeaders", {}).get("date"), now)
         return meaning
     if status >= _SERVER_ERROR:
-        return UNREACHABLE, f"AWS answers with an error of its own ({status})", STATUS
+        return UNREACHABLE, f"AWS answered with a server error ({status})", STATUS
     if status == _TOO_MANY:
         return CODES["Throttling"]
     name = code if _WORD.fullmatch(code) else "unknown"
     return DENIED, f"AWS refuses {{}} ({name})", "see this code in the AWS reference"
 
 
-def _with_skew(meaning: _Meaning, date: str | None, now: float) -> _Meaning:
-    """Name the clock as the reason when it is one."""
+def _with_skew(meaning: Meaning, date: str | None, now: float) -> Meaning:
+    """Return the clock as the reason if it is wrong."""
     parse: Callable[[str], Any] = parsedate_to_datetime
     try:
         off = now - parse(date or "").timestamp()

@@ -1,10 +1,9 @@
 """
-One thread of its own for calls that block.
+A daemon thread for blocking calls.
 
-Not the loop's executor: others would wait behind a hanging AWS call. Not a
-`ThreadPoolExecutor` either: the interpreter joins its threads when it ends, so that a
-hanging call would hold up the exit. This thread is a daemon, and starts with the first
-call.
+The loop's executor is no alternative: other users would wait behind a hanging AWS call.
+Nor is a `ThreadPoolExecutor`: the interpreter joins its threads at exit, so a hanging
+call would delay the exit. The thread starts with the first call.
 """
 
 import asyncio
@@ -36,19 +35,19 @@ class Worker:
 
         def job() -> None:
             if future.done():
-                return  # whoever asked has left: the call would be for nothing
+                return  # the caller was cancelled
             try:
                 result = call()
             except Exception as failed:  # noqa: BLE001 - carried over to the caller
-                self._tell(loop, future, None, failed)
+                self._settle(loop, future, None, failed)
             else:
-                self._tell(loop, future, result, None)
+                self._settle(loop, future, result, None)
 
         self._jobs.put(job)
         return await future
 
     def close(self) -> None:
-        """Let the thread end after what it is at."""
+        """End the thread after its current call."""
         if self._thread is not None:
             self._jobs.put(None)
             self._thread = None
@@ -58,17 +57,17 @@ class Worker:
             job()
 
     @staticmethod
-    def _tell(
+    def _settle(
         loop: asyncio.AbstractEventLoop,
         future: "asyncio.Future[T]",
         result: T | None,
         failed: Exception | None,
     ) -> None:
-        """Bring the outcome to the loop, if it still wants it."""
+        """Set the result of the future, unless the caller was cancelled."""
 
         def settle() -> None:
             if future.done():
-                return  # whoever asked has left
+                return  # the caller was cancelled
             if failed is not None:
                 future.set_exception(failed)
             else:
@@ -77,5 +76,5 @@ class Worker:
         try:
             loop.call_soon_threadsafe(settle)
         except RuntimeError:
-            # The loop is closed: the process is about to end.
+            # The loop is closed: the process ends.
             return

@@ -1,5 +1,5 @@
 """
-Check everything that a run needs: a table, and a line of remedy for what is wrong.
+Check everything that a run needs; print a table, with a remedy for each problem.
 
 Exit codes: 0 nothing fails, 2 settings, 3 credential or permission, 4 the API.
 """
@@ -22,10 +22,9 @@ from sidecar.commands.checks.finding import (
     skipped,
     table,
 )
+from sidecar.commands.checks.host import check_listeners, check_process
 from sidecar.commands.checks.job import check_job, check_narrow
-from sidecar.commands.checks.listeners import check_listeners
-from sidecar.commands.checks.process import check_process
-from sidecar.commands.checks.secret import Look, check_record, look
+from sidecar.commands.checks.secret import SecretReading, check_record, read_secret
 from sidecar.commands.checks.webhook import check_service, check_signing
 from sidecar.commands.support import settings_of
 from sidecar.core.secrecy.secret import SecretRules
@@ -35,21 +34,21 @@ from sidecar.settings.model import Settings
 from sidecar.settings.tables import RotationSettings, SecretSettings
 from sidecar.wiring import source_of
 
-OFFLINE: Final = "not looked at: --offline"
+OFFLINE: Final = "not checked: --offline"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add whether the network may be used."""
+    """Add the options."""
     parser.add_argument(
         "--offline",
         action="store_true",
-        help="look at this machine only: no AWS, no API",
+        help="check this machine only: no AWS, no API",
     )
 
 
 def run(args: argparse.Namespace) -> Exit:
-    """Check, print the table, tell the worst."""
-    # What is logged on the way is in the table.
+    """Check, print the table, return the exit code of the worst failure."""
+    # The table contains everything that the checks log.
     logging.getLogger("sidecar").addHandler(logging.NullHandler())
     findings = list(_all(args, os.environ, time.time()))
     for line in table(findings):
@@ -67,7 +66,7 @@ def _all(
             remedy = f"for example: {problem.example}" if problem.example else ""
             yield failed(problem.path, problem.reason, remedy, Exit.USAGE)
         return
-    yield passed("settings", "every one is known and in range")
+    yield passed("settings", "all are known and in range")
     yield from check_job(settings)
     for name in settings.upstreams:
         yield from check_narrow(settings, name)
@@ -87,51 +86,55 @@ def _upstream(
     """Check an upstream's key, and the key against its API."""
     upstream = settings.upstreams[name]
     rules = upstream.credential.rules
-    looked = _look(f"{name}: secret", settings, upstream.credential, rules, offline)
-    yield from looked.findings
-    yield from check_record(looked, settings, upstream.credential, now)
+    reading = _read_secret(
+        f"{name}: secret", settings, upstream.credential, rules, offline
+    )
+    yield from reading.findings
+    yield from check_record(reading, settings, upstream.credential, now)
     if offline:
         yield skipped(f"{name}: API", OFFLINE)
     else:
-        yield from check_api(Api(name, upstream, rules, looked.value), now)
+        yield from check_api(Api(name, upstream, rules, reading.value), now)
 
 
 def _webhook(settings: Settings, name: str, *, offline: bool) -> Iterator[Finding]:
-    """Check an endpoint's signing secret, and the service behind it."""
+    """Check the signing secret and the service of an endpoint."""
     webhook = settings.webhooks[name]
     rules = SecretRules(json_key=webhook.json_key, scheme="")
-    looked = _look(f"{name}: secret", settings, webhook, rules, offline)
-    yield from looked.findings
-    if looked.value is not None:
-        yield from check_signing(looked.name, looked.value)
+    reading = _read_secret(f"{name}: secret", settings, webhook, rules, offline)
+    yield from reading.findings
+    if reading.value is not None:
+        yield from check_signing(reading.name, reading.value)
     yield from check_service(name, webhook.forward_to)
 
 
 def _rotation(
     settings: Settings, rotation: RotationSettings, *, offline: bool
 ) -> Iterator[Finding]:
-    """Check the key that may manage keys."""
+    """Check the key with which keys are managed."""
     name = rotation.upstream or next(iter(settings.upstreams))
-    # Of another service account, so perhaps another kind of key.
+    # The key of another service account may have another prefix.
     rules = replace(
         settings.upstreams[name].credential.rules,
         json_key=rotation.credential.json_key,
         key_prefix="",
     )
     label = "rotation: secret"
-    yield from _look(label, settings, rotation.credential, rules, offline).findings
+    yield from _read_secret(
+        label, settings, rotation.credential, rules, offline
+    ).findings
 
 
-def _look(
+def _read_secret(
     name: str,
     settings: Settings,
     secret: SecretSettings,
     rules: SecretRules,
     offline: bool,
-) -> Look:
-    """Look for a secret; one in AWS only when the network may be used."""
+) -> SecretReading:
+    """Read a secret; one in AWS only if the network may be used."""
     if offline and secret.file is None:
-        return Look(name, [skipped(name, OFFLINE)])
+        return SecretReading(name, [skipped(name, OFFLINE)])
     source = source_of(secret, settings.aws, lambda *_: None)
     where = secret.secret_id or str(secret.file)
-    return asyncio.run(look(name, where, source, rules))
+    return asyncio.run(read_secret(name, where, source, rules))

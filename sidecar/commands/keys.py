@@ -1,6 +1,6 @@
 """
-Create, list or revoke keys of the service account. No command shows a key: a new one
-goes straight into Secrets Manager.
+Create, list or revoke keys of the service account. No command shows a key: a new key
+goes directly into Secrets Manager.
 """
 
 import argparse
@@ -8,16 +8,15 @@ import sys
 from dataclasses import replace
 from typing import Final
 
-from sidecar.commands.rotate import Waiting, conclude
-from sidecar.commands.rotation_parts import guarded, options_of, parts_of
+from sidecar.commands.rotate import Waiting, conclude, guarded
 from sidecar.commands.support import config_behind, settings_of
 from sidecar.core.rotation.facts import ApiKey, RotationFacts, RotationRequest
 from sidecar.errors import Exit, Problem, SettingsInvalid
 from sidecar.hardening import harden
-from sidecar.rotation.aws_errors import Conflict, Denied
+from sidecar.rotation.assemble import connect, options_of
 from sidecar.rotation.dependencies import RotationDependencies
-from sidecar.rotation.revoke import RevokeRequest, look, revoke, uses_of
-from sidecar.rotation.store import NotThere
+from sidecar.rotation.revoke import RevokeRequest, read_facts, revoke, uses_of
+from sidecar.rotation.store import Conflict, Denied, NotThere
 from sidecar.rotation.workflow import Workflow
 from sidecar.settings.model import Settings
 from sidecar.settings.names import check_job_name
@@ -30,53 +29,57 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the three actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     create = actions.add_parser(
-        "create", help="make a first key, and store it in a secret without one"
+        "create", help="create a first key, and store it in a secret without one"
     )
-    create.add_argument("--name", help="of the job the key is for; else job.name")
-    create.add_argument("--secret-id", help="where it goes; else the upstream's secret")
+    create.add_argument("--name", help="job of the key; default: job.name")
     create.add_argument(
-        "--service-account", metavar="ID", help="else rotation.service_account_id"
+        "--secret-id", help="secret of the key; default: the secret of the upstream"
+    )
+    create.add_argument(
+        "--service-account", metavar="ID", help="default: rotation.service_account_id"
     )
     actions.add_parser("list", help="list the service account's keys")
     gone = actions.add_parser("revoke", help="revoke a key")
     gone.add_argument(
-        "key_id", nargs="?", default="", metavar="KEY_ID", help="else the key in use"
+        "key_id",
+        nargs="?",
+        default="",
+        metavar="KEY_ID",
+        help="default: the key in use",
     )
     gone.add_argument(
-        "--emergency", action="store_true", help="also when it is in use, and at once"
+        "--emergency", action="store_true", help="revoke at once, also a key in use"
     )
-    gone.add_argument(
-        "--replace", action="store_true", help="put a new key in its place first"
-    )
+    gone.add_argument("--replace", action="store_true", help="promote a new key first")
     for action in actions.choices.values():
         config_behind(action)
 
 
 def run(args: argparse.Namespace) -> Exit:
-    """Do one of the three."""
+    """Run the chosen action."""
     harden()
     settings = settings_of(args)
     if args.action == "create":
         return _create(settings, args)
     waiting = Waiting()
 
-    def connect() -> RotationDependencies:
-        return parts_of(settings, waiting.say, waiting.tick)
+    def connected() -> RotationDependencies:
+        return connect(settings, waiting.say, waiting.tick)
 
     if args.action == "list":
-        return guarded(lambda: show(connect()))
-    wish = RevokeRequest(args.key_id, args.emergency, args.replace)
-    if wish.replace and not wish.emergency:
-        reason = "belongs to --emergency; in its order: sidecar rotate"
+        return guarded(lambda: show(connected()))
+    request = RevokeRequest(args.key_id, args.emergency, args.replace)
+    if request.replace and not request.emergency:
+        reason = "requires --emergency; without an emergency: sidecar rotate"
         raise SettingsInvalid([Problem("--replace", reason)])
-    if not wish.key_id and not wish.emergency:
-        reason = "is required: which key is to be revoked (see sidecar keys list)"
+    if not request.key_id and not request.emergency:
+        reason = "is required (see sidecar keys list)"
         raise SettingsInvalid([Problem("KEY_ID", reason)])
-    return guarded(lambda: revoke(connect(), wish, warn))
+    return guarded(lambda: revoke(connected(), request, warn))
 
 
 def _create(settings: Settings, args: argparse.Namespace) -> Exit:
-    """Make a first key."""
+    """Create a first key."""
     options = options_of(settings)
     name = _name(settings, args.name)
     options = replace(
@@ -88,12 +91,12 @@ def _create(settings: Settings, args: argparse.Namespace) -> Exit:
     )
     waiting = Waiting()
     return guarded(
-        lambda: create(parts_of(settings, waiting.say, waiting.tick, options))
+        lambda: create(connect(settings, waiting.say, waiting.tick, options))
     )
 
 
 def _name(settings: Settings, name: str | None) -> str:
-    """Check the name of a job by the rules for names."""
+    """Return the name of the job; check a name from the command line."""
     if name is None:
         return settings.job.name
     try:
@@ -106,49 +109,49 @@ def _name(settings: Settings, name: str | None) -> str:
 
 def create(parts: RotationDependencies) -> None:
     """
-    Make a key for a secret that has none, and the secret too, where it is missing.
+    Create a key for a secret without one, and the secret if it is missing.
 
     Raises:
-        RotationStopped: the secret has a key, or something failed.
+        RotationStopped: the secret has a key, or a call failed.
     """
     _ensure_secret(parts)
     conclude(parts, Workflow(parts).run(RotationRequest(first=True)))
 
 
 def _ensure_secret(parts: RotationDependencies) -> None:
-    """Make the secret where it is missing."""
+    """Create the secret if it is missing."""
     denied: Denied | None = None
     try:
         parts.store.describe()
     except Denied as exc:
-        # A policy for ARNs with "-??????" covers no name without its suffix, so AWS
-        # denies a look at a secret that is missing, where it could say so.
+        # A policy for ARNs with "-??????" matches no name without a suffix, so AWS
+        # denies access to a missing secret.
         denied = exc
     except NotThere:
         pass
     else:
         return
-    parts.say(f"make the secret {parts.options.secret_id}")
+    parts.say(f"create the secret {parts.options.secret_id}")
     try:
         parts.store.make(parts.options.tags)
     except Denied as exc:
         first = denied or exc
-        remedy = f"{first.remedy}; to make a missing secret: {FIRST_KEY}"
+        remedy = f"{first.remedy}; to create a missing secret: {FIRST_KEY}"
         raise Denied(first.exit, first.reason, remedy) from None
     except Conflict:
         if denied is not None:
             raise denied from None
-        parts.say("somebody else has just made it")
+        parts.say("another run has just created it")
 
 
 def warn(line: str) -> None:
-    """Say what is not as it should be, beside what was asked for."""
+    """Print a warning to standard error."""
     print(f"sidecar: {line}", file=sys.stderr)
 
 
 def show(parts: RotationDependencies) -> None:
     """Print a table of the keys."""
-    facts = look(parts, warn)
+    facts = read_facts(parts, warn)
     rows = [HEADINGS, *(_row(facts, key) for key in facts.keys)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     for row in rows:
@@ -157,9 +160,9 @@ def show(parts: RotationDependencies) -> None:
 
 
 def _row(facts: RotationFacts, key: ApiKey) -> tuple[str, ...]:
-    """Describe a key: ids and names only."""
+    """Return the row of a key: ids and names only."""
     use = ", ".join(uses_of(facts, key.key_id))
-    if not use and key.live and facts.marks.ours(key.name):
+    if not use and key.live and facts.naming.ours(key.name):
         use = "left by a rotation: sidecar rotate revokes it"
     state = "live" if key.live else "dead"
     return key.key_id, key.name, key.created, state, use

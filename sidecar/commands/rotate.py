@@ -1,29 +1,34 @@
 """
 Rotate the key: create, store as AWSPENDING, prove, promote to AWSCURRENT, wait until
-the sidecars use it, prove again, revoke the old one. A run that was cut short is
-finished by the next one.
+the sidecars use it, prove again, revoke the old one. The next run finishes a run that
+was interrupted.
 """
 
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from typing import Final
 
-from sidecar.commands.rotation_parts import guarded, parts_of
 from sidecar.commands.support import settings_of
-from sidecar.core.rotation.facts import RotationFacts, RotationRequest
+from sidecar.core.rotation.facts import (
+    RotationFacts,
+    RotationRequest,
+    RotationStopped,
+)
 from sidecar.errors import Exit, Problem, SettingsInvalid
 from sidecar.hardening import harden
+from sidecar.rotation.assemble import connect
 from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.workflow import RotationOutcome, Workflow
 
 DAY_SECONDS: Final = 86400.0
-# Between two lines about a wait, where no terminal shows a countdown.
+# Between two lines about a wait, without a terminal.
 LINE_SECONDS: Final = 60.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add how much to do."""
+    """Add the options."""
     parser.add_argument(
         "--dry-run", action="store_true", help="show the plan, change nothing"
     )
@@ -31,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--if-due",
         action="store_true",
-        help="begin only when the key is older than job.rotate_every_days, or dead",
+        help="begin only if the key is older than job.rotate_every_days, or dead",
     )
     how.add_argument(
         "--finish", action="store_true", help="finish an earlier rotation, begin none"
@@ -49,7 +54,7 @@ def run(args: argparse.Namespace) -> Exit:
     waiting = Waiting()
 
     def act() -> None:
-        parts = parts_of(settings, waiting.say, waiting.tick)
+        parts = connect(settings, waiting.say, waiting.tick)
         begin = not args.finish
         if args.if_due:
             begin = is_due(Workflow(parts).observe(), time.time(), days or 0)
@@ -65,7 +70,7 @@ def rotate(
     Rotate, or show the plan.
 
     Raises:
-        RotationStopped: with what to do.
+        RotationStopped: with the remedy.
     """
     if dry_run:
         for number, step in enumerate(Workflow(parts).preview(order), start=1):
@@ -75,7 +80,7 @@ def rotate(
 
 
 def conclude(parts: RotationDependencies, outcome: RotationOutcome) -> None:
-    """Say how a run ended, and what is left for people."""
+    """Print the outcome of a run, and the keys that a person should check."""
     if outcome.changed:
         parts.say(f"done: the key in use is {outcome.fingerprint}")
     else:
@@ -84,13 +89,13 @@ def conclude(parts: RotationDependencies, outcome: RotationOutcome) -> None:
         parts.say("the old key's id was not recorded, so the old key was not revoked")
     for key in outcome.unnamed:
         parts.say(
-            f"key {key.key_id} is live, but this secret does not name it: if nobody "
-            f"uses it, sidecar keys revoke {key.key_id}"
+            f"key {key.key_id} is live, but this secret does not name it: if it "
+            f"is unused, sidecar keys revoke {key.key_id}"
         )
 
 
 def is_due(facts: RotationFacts, now: float, days: int) -> bool:
-    """Tell whether a rotation is due: the key is old enough, or the API has it not."""
+    """Return True if the key is old enough, or dead at the API."""
     current = facts.current
     if current is None:
         return True
@@ -98,8 +103,22 @@ def is_due(facts: RotationFacts, now: float, days: int) -> bool:
     return dead or now - current.created >= days * DAY_SECONDS
 
 
+def guarded(act: Callable[[], None]) -> Exit:
+    """Run `act`; print the reason and the remedy if it stops."""
+    try:
+        act()
+    except RotationStopped as exc:
+        print(f"sidecar: {exc.reason}", file=sys.stderr)
+        print(f"sidecar: what to do: {exc.remedy}", file=sys.stderr)
+        return exc.exit
+    except KeyboardInterrupt:
+        print("sidecar: interrupted; the next run continues from here", file=sys.stderr)
+        return Exit.UNEXPECTED
+    return Exit.OK
+
+
 class Waiting:
-    """Shows progress: a countdown on a terminal, a line a minute elsewhere."""
+    """Prints progress: a countdown on a terminal, else a line a minute."""
 
     def __init__(self) -> None:
         self._open = False
@@ -114,7 +133,7 @@ class Waiting:
         print(line, flush=True)
 
     def tick(self, left: float) -> None:
-        """Show the seconds that are left."""
+        """Print the seconds that are left."""
         if sys.stdout.isatty():
             print(f"\r\x1b[K  {left:.0f} s left", end="", flush=True)
             self._open = True

@@ -10,16 +10,21 @@ from sidecar.settings.child import Loading
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: everything is a setting."""
+    """Add no options: everything is a setting."""
     del parser
 
 
 def run(args: argparse.Namespace) -> Exit:
-    """Run in the foreground."""
-    # First: a process that has opened our memory before may go on reading it.
+    """
+    Run the sidecar in the foreground.
+
+    Raises:
+        SettingsInvalid: with every problem of the settings.
+    """
+    # First: a process that has opened this one's memory before may continue to read it.
     harden()
     loading = Loading(path_of(args, os.environ))
-    # Late: imported while the other process loads the settings.
+    # Late: the import takes place while the other process loads the settings.
     from sidecar import app  # noqa: PLC0415 - not for --help
 
     return app.run(loading.result())

@@ -1,4 +1,4 @@
-"""What commands share: the settings that a command line means, and its numbers."""
+"""Shared by the commands: loading of the settings, and types of options."""
 
 import argparse
 import math
@@ -36,7 +36,7 @@ def settings_of(
 
 def path_of(args: argparse.Namespace, environ: Mapping[str, str]) -> Path | None:
     """
-    Tell which file the settings are in; None when variables say everything.
+    Return the settings file; None = the environment has all settings.
 
     Raises:
         SettingsInvalid: there is neither a file nor a variable.
@@ -52,10 +52,10 @@ def path_of(args: argparse.Namespace, environ: Mapping[str, str]) -> Path | None
 
 def seconds(text: str) -> float:
     """
-    Read how long an option allows; `inf` sets no limit.
+    Parse a number of seconds; `inf` = no limit.
 
     Raises:
-        argparse.ArgumentTypeError: it is no number, or below 0.
+        argparse.ArgumentTypeError: it is not a number, or below 0.
     """
     try:
         value = float(text)
@@ -70,10 +70,10 @@ def seconds(text: str) -> float:
 
 def port(text: str) -> int:
     """
-    Read a port; 0 picks a free one.
+    Parse a port; 0 picks a free one.
 
     Raises:
-        argparse.ArgumentTypeError: TCP has no such port.
+        argparse.ArgumentTypeError: it is not a TCP port.
     """
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > MAX_PORT:
         reason = f"must be a port from 0 to {MAX_PORT}"
@@ -82,8 +82,8 @@ def port(text: str) -> int:
 
 
 def config_behind(action: argparse.ArgumentParser) -> None:
-    """Take `--config` behind an action, too, where people write it."""
-    # Unset, the one before the action holds.
+    """Accept `--config` also after an action."""
+    # If it is absent, the option before the action applies.
     action.add_argument(
         "--config", metavar="FILE", default=argparse.SUPPRESS, help=argparse.SUPPRESS
     )

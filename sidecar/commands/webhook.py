@@ -1,14 +1,12 @@
 """
-Sign a webhook delivery, as a sender does, to try the receiver.
+Sign a webhook delivery as a sender does, to test the receiver.
 
-The secret comes from a file, from Secrets Manager, or from wherever the settings say
-that an endpoint's secret is; never from the command line, which everybody on the
-machine can read.
+The secret comes from a file, from Secrets Manager, or from the secret of an endpoint in
+the settings; never from the command line, which every user of the machine can read.
 """
 
 import argparse
 import asyncio
-import http.client
 import os
 import re
 import secrets
@@ -27,6 +25,7 @@ from sidecar.core.webhooks.verification import sign
 from sidecar.credential.sources.base import Source
 from sidecar.errors import Exit, Problem, SettingsInvalid
 from sidecar.hardening import harden
+from sidecar.http_client import HttpClient, NoAnswer
 from sidecar.settings.urls import check_path, check_url
 from sidecar.settings.values import check_secret_name
 
@@ -41,7 +40,7 @@ UNSPECIFIED: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  (compared, not 
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A delivery, ready to be sent."""
+    """A signed delivery."""
 
     fields: dict[str, str]
     body: bytes
@@ -49,7 +48,7 @@ class Signed:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the one action and what it signs."""
+    """Add the action and its options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     action = actions.add_parser(
         "sign",
@@ -65,7 +64,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--secret-id", metavar="ID", help="name or ARN in AWS Secrets Manager"
     )
     source.add_argument(
-        "--endpoint", metavar="NAME", help="of the settings: their secret and listener"
+        "--endpoint",
+        metavar="NAME",
+        help="endpoint of the settings: use its secret and listener",
     )
     action.add_argument("--id", help="webhook-id (default: a new one)")
     action.add_argument(
@@ -78,7 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--content-type", default="application/json", metavar="TYPE", help="of the body"
     )
     action.add_argument(
-        "--url", help=f"where to (default: the endpoint's, else {DEFAULT_URL})"
+        "--url", help=f"receiver (default: the URL of the endpoint, else {DEFAULT_URL})"
     )
     how = action.add_mutually_exclusive_group()
     how.add_argument("--curl", action="store_true", help="print it as a curl command")
@@ -117,17 +118,17 @@ def _sign(args: argparse.Namespace) -> Signed:
 
 def _check(args: argparse.Namespace) -> None:
     """
-    Check what becomes a header field or is called, however it is sent in the end.
+    Check the options that become header fields or the URL.
 
     Raises:
-        SettingsInvalid: with every option that is wrong.
+        SettingsInvalid: with every wrong option.
     """
     problems: list[Problem] = []
     if args.id and not ID.fullmatch(args.id):
-        reason = "must be visible ASCII, as a header field is"
+        reason = "must be visible ASCII, because it is a header field"
         problems.append(Problem("--id", reason, "msg_1"))
     if not FIELD_VALUE.fullmatch(args.content_type):
-        reason = "must be one line of ASCII, as a header field is"
+        reason = "must be one line of ASCII, because it is a header field"
         problems.append(Problem("--content-type", reason, "application/json"))
     if args.url is not None:
         base, _, query = args.url.partition("?")
@@ -142,7 +143,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _secret_and_url(args: argparse.Namespace) -> tuple[Secret, str]:
-    """Find the secret, and where the endpoint listens."""
+    """Return the secret and the URL of the receiver."""
     if args.secret_file:
         text = _read("--secret-file", args.secret_file).decode("utf-8", "replace")
         return parse_secret(text, SecretRules(scheme="")), DEFAULT_URL
@@ -167,7 +168,7 @@ def _secret_and_url(args: argparse.Namespace) -> tuple[Secret, str]:
 
 
 def _secrets_manager(secret_id: str) -> Source:
-    """Make the source of a secret that no settings name."""
+    """Return the source of a secret that is not in the settings."""
     from sidecar.credential.sources.secrets_manager import (  # noqa: PLC0415  (as above)
         SecretsManagerSource,
     )
@@ -217,7 +218,7 @@ def _read(option: str, path: str) -> bytes:
 
 
 def _curl(signed: Signed, path: str | None) -> str:
-    """Spell the delivery as a command; a body in a file stays there."""
+    """Return the delivery as a curl command; a body file is passed by name."""
     if path is not None:
         # --data-binary: --data would drop line breaks, and so break the signature.
         data = ["--data-binary", f"@{path}"]
@@ -238,21 +239,17 @@ def _curl(signed: Signed, path: str | None) -> str:
 
 
 def _send(signed: Signed) -> Exit:
-    """Send it and print the answer."""
+    """Send the delivery and print the answer."""
     url = urlsplit(signed.url)
-    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-    connection = kinds[url.scheme](url.hostname or "", url.port, timeout=SEND_SECONDS)
+    origin = f"{url.scheme}://{url.netloc}"
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    client = HttpClient(origin, None, SEND_SECONDS, time.monotonic)
     try:
-        connection.request("POST", target, signed.body, signed.fields)
-        answer = connection.getresponse()
-        text = answer.read().decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException) as error:
-        print(f"no answer ({type(error).__name__})", file=sys.stderr)
+        answer = client.call("POST", target, signed.fields, signed.body)
+    except NoAnswer as error:
+        print(f"no answer ({error.detail})", file=sys.stderr)
         return Exit.API
-    finally:
-        connection.close()
     print(f"{answer.status} {answer.reason}")
-    if text:
+    if text := answer.body.decode("utf-8", "replace"):
         print(text)
     return Exit.OK if answer.status in STATUS_OK else Exit.API

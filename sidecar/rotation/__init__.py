@@ -1,6 +1,5 @@
-"""Key rotation without a person."""
+"""Key rotation: `sidecar rotate`, `sidecar keys` and the AWS Lambda handler."""
 
-import importlib
 from collections.abc import Mapping
 
 
@@ -8,9 +7,12 @@ def lambda_handler(event: Mapping[str, object], context: object) -> None:
     """
     Do one of the four steps of AWS Secrets Manager; settings come from `SIDECAR_*`.
 
-    Set `sidecar.rotation.lambda_handler` as the function's handler.
+    Set `sidecar.rotation.lambda_handler` as the handler of the function.
+
+    Raises:
+        RotationStopped: the step failed; AWS shows the message.
+        SettingsInvalid: the `SIDECAR_*` variables of the function are wrong.
     """
-    # By name and late: it reads the settings, which are above this package, and AWS
-    # wants the handler to be here.
-    module = importlib.import_module("sidecar.commands.rotation_lambda")
-    module.handle(event, context)
+    from sidecar.rotation.lambda_steps import handle_event  # noqa: PLC0415 - loads AWS
+
+    handle_event(event, context)

@@ -1,4 +1,4 @@
-"""Does one step of a rotation."""
+"""Executes the steps of a rotation."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,26 +25,26 @@ from sidecar.core.secrecy.secret import Secret, parse_secret
 from sidecar.errors import Exit, SecretRejected
 from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.secret_document import FENCE, NOTHING, CreatedKey, successor
-from sidecar.rotation.snapshot import Memory
+from sidecar.rotation.snapshot import RunMemory
 
 TICK_SECONDS: Final = 1.0
 
 
 class Actions:
     """
-    Does what the plan says, and notes in the memory what cannot be looked at later.
+    Executes steps, and records what cannot be read back later.
 
     Args:
-        parts: what it works with.
-        memory: of the run.
+        parts: the clients and the options.
+        memory: the state of the run.
     """
 
-    def __init__(self, parts: RotationDependencies, memory: Memory) -> None:
+    def __init__(self, parts: RotationDependencies, memory: RunMemory) -> None:
         self._parts = parts
         self._memory = memory
 
     def do(self, step: Action, facts: RotationFacts) -> RotationFacts | None:
-        """Obey; returns the facts where they are still known, else None: look again."""
+        """Execute a step; return the new facts, or None if they must be read again."""
         match step:
             case Create():
                 return self._create(step, facts)
@@ -69,31 +69,30 @@ class Actions:
         return None
 
     def _create(self, step: Create, facts: RotationFacts) -> RotationFacts:
-        """Make a key, once it is sure that it has a place to go to."""
+        """Create a key, after a check that the secret can hold it."""
         self._successor(facts, NOTHING)
         made = self._parts.keys.create(step.name)
         self._memory.made = made
-        self._memory.own = made.key_id
-        self._memory.begun = True
+        self._memory.note(held=made.key_id, own=made.key_id, begun=True)
         try:
             parse_secret(
                 made.secret.reveal(), replace(self._parts.options.rules, json_key=None)
             )
         except SecretRejected as exc:
-            # As good as tried: it is never stored, so it is revoked.
-            self._memory.attempted = True
-            what = f"the API made a key that cannot be used: {exc.rule}"
+            # The key is never stored, so the plan must revoke it.
+            self._memory.note(attempted=True)
+            what = f"the API created a key that cannot be used: {exc.rule}"
             raise RotationStopped(Exit.API, what, exc.remedy) from None
         return replace(facts, held=made.key_id, begun=True)
 
     def _put(self, step: StorePending, facts: RotationFacts) -> None:
         """Store the held key."""
         value = self._successor(facts, self._memory.made)
-        self._memory.attempted = True
+        self._memory.note(attempted=True)
         self._parts.store.put(step.version_id, value)
 
     def _successor(self, facts: RotationFacts, made: CreatedKey) -> Secret:
-        """Make the value that follows the current one."""
+        """Return the value that follows the current one."""
         current = facts.current
         read = self._parts.store.read(current.version_id) if current else None
         old = read.raw if read else None
@@ -102,7 +101,7 @@ class Actions:
         )
 
     def prove(self, version_id: str) -> Proof:
-        """Show the key that is stored to the API: what was stored is what counts."""
+        """Call the API with the stored key, which the sidecars will read."""
         read = self._parts.store.read(version_id)
         if read is None:
             return Proof.REFUSED
@@ -114,26 +113,26 @@ class Actions:
         return self._parts.keys.prove(secret)
 
     def _find(self, key_id: str) -> None:
-        """Look for a key in the list; that it is not there is no failure yet."""
-        self._look_until(lambda keys: any(key.key_id == key_id for key in keys))
-        self._memory.sought |= {key_id}
+        """Wait until the list has a key; a missing key is not an error here."""
+        self._list_until(lambda keys: any(key.key_id == key_id for key in keys))
+        self._memory.note(sought=self._memory.record.sought | {key_id})
 
-    def _look_until(self, shows: Callable[[tuple[ApiKey, ...]], bool]) -> None:
-        """Give the list the time that a change may take to be known."""
+    def _list_until(self, shows: Callable[[tuple[ApiKey, ...]], bool]) -> None:
+        """Read the list until it shows a change, at most `settle_seconds`."""
         clock = self._parts.clock
         end = clock.monotonic() + self._parts.options.api.settle_seconds
         while not shows(self._parts.keys.list_keys()) and clock.monotonic() < end:
             clock.sleep(TICK_SECONDS)
 
     def _promote(self, step: Promote) -> None:
-        """Move AWSCURRENT: from here on the sidecars change over."""
+        """Move AWSCURRENT; the sidecars then change to the new key."""
         self._parts.store.promote(step.version_id, step.from_version_id)
-        self._memory.begun = True
+        self._memory.note(begun=True)
         grace = self._parts.options.grace_seconds
         self._memory.grace_ends = self._parts.clock.monotonic() + grace
 
     def _wait(self, seconds: float) -> None:
-        """Wait, and say so; afterwards a proof is old."""
+        """Wait with progress; afterwards the proofs are outdated."""
         end = self._parts.clock.monotonic() + seconds
         while (left := end - self._parts.clock.monotonic()) > 0:
             self._parts.tick(left)
@@ -141,16 +140,16 @@ class Actions:
         self._memory.proofs.clear()
 
     def _revoke(self, step: Revoke) -> None:
-        """Revoke a key, and note what that means for the run."""
+        """Revoke a key and record it."""
         self._parts.keys.revoke(step.key_id)
-        self._memory.revoked |= {step.key_id}
+        self._memory.note(revoked=self._memory.record.revoked | {step.key_id})
         if step.why is RevokeReason.LOST:
             self._memory.made = NOTHING
-            self._memory.lost = True
+            self._memory.note(held="", lost=True)
         elif step.why is RevokeReason.REJECTED:
-            self._memory.rejected = True
+            self._memory.note(rejected=True)
         elif step.why is RevokeReason.SUPERSEDED:
-            self._memory.finished = True
-        self._look_until(
+            self._memory.note(finished=True)
+        self._list_until(
             lambda keys: not any(k.live and k.key_id == step.key_id for k in keys)
         )

@@ -1,9 +1,9 @@
 """
-What the API's answers about keys mean.
+Parses the API's answers about keys.
 
-Rule 1: no text of the API gets into a message: it may quote a key.
-Rule 2: what cannot be read is not guessed: a key that we overlook is one that we
-might make again, or never revoke.
+Rule 1: messages contain no text of the API: it may quote a key.
+Rule 2: an unreadable answer is an error, never a guess: an overlooked key might be
+    created again, or never revoked.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any, Final
 from sidecar.core.rotation.facts import ApiKey, RotationStopped
 from sidecar.core.secrecy.secret import Secret
 from sidecar.errors import Exit
-from sidecar.rotation.http import Fault, NoAnswer
+from sidecar.http_client import Fault, NoAnswer
 from sidecar.rotation.options import ApiOptions
 from sidecar.rotation.secret_document import CreatedKey
 
@@ -33,7 +33,7 @@ MILLISECONDS: Final = 1e11
 
 
 class CreateUnsure(RotationStopped):
-    """A create call failed in a way that leaves open whether a key was made."""
+    """A create call failed, and the API may have created a key."""
 
 
 class Unreadable(RotationStopped):
@@ -45,10 +45,10 @@ class Unreadable(RotationStopped):
 
 def read_made(body: bytes, options: ApiOptions, now: float) -> CreatedKey:
     """
-    Read the answer to a create call.
+    Parse the answer to a create call.
 
     Raises:
-        CreateUnsure: it tells no key, so one is lost.
+        CreateUnsure: it has no key, so the plaintext is lost.
     """
     document = _decode(body)
     fields = document if isinstance(document, dict) else {}
@@ -69,10 +69,10 @@ def read_keys(
     body: bytes, options: ApiOptions, now: float
 ) -> tuple[list[ApiKey], bool]:
     """
-    Read a page of the list, and whether more follows.
+    Parse a page of the list; True = more pages follow.
 
     Raises:
-        Unreadable: it is no list of keys.
+        Unreadable: it is not a list of keys.
     """
     document = _decode(body)
     items = document
@@ -87,7 +87,7 @@ def read_keys(
 
 
 def _key(item: object, options: ApiOptions, now: float) -> ApiKey:
-    """Read one key of a list."""
+    """Parse one key of a list."""
     fields = item if isinstance(item, dict) else {}
     key_id = fields.get(options.id_field)
     if not isinstance(key_id, str) or not key_id:
@@ -103,29 +103,29 @@ def _key(item: object, options: ApiOptions, now: float) -> ApiKey:
 
 
 def _date(moment: object) -> str:
-    """Write a moment as a date, whether it came as text or as a Unix time; else ""."""
+    """Return the date of a text or a Unix time; else ""."""
     if isinstance(moment, int | float) and not isinstance(moment, bool):
         try:
             return datetime.fromtimestamp(_seconds(moment), UTC).date().isoformat()
         except (ValueError, OverflowError, OSError):
             return ""
     text = moment[:10] if isinstance(moment, str) else ""
-    # Nothing of an answer is shown that is not what it should be.
+    # Only text in the expected form is shown.
     return text if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else ""
 
 
 def _seconds(moment: float) -> float:
-    """Take a Unix time as seconds, though it came in milliseconds."""
+    """Return a Unix time in seconds; large values are milliseconds."""
     return moment / 1000 if moment > MILLISECONDS else moment
 
 
 def _live(item: Mapping[str, Any], now: float) -> bool:
     """
-    Tell whether a listed key still works, by the fields that APIs use for it.
+    Return True if a listed key is live, by the fields that APIs use for it.
 
     Raises:
-        Unreadable: a field is not understood. A live key that is taken for dead is
-            made again and again, a dead one that is taken for live is relied on.
+        Unreadable: a field is unknown. A live key taken for dead would be created
+            again and again; a dead key taken for live would be relied on.
     """
     if item.get("revoked_at") or item.get("revoked") is True:
         return False
@@ -133,7 +133,7 @@ def _live(item: Mapping[str, Any], now: float) -> bool:
 
 
 def _status(word: object) -> bool:
-    """Read the word for a key's state; null = not told, so live."""
+    """Return True if the status of a key means live; null means live."""
     if word is None:
         return True
     known = word.strip().casefold() if isinstance(word, str) else ""
@@ -144,13 +144,13 @@ def _status(word: object) -> bool:
 
 
 def _expired(moment: object, now: float) -> bool:
-    """Read the end of a key: ISO 8601, or a Unix time; null, "" or 0 = none."""
+    """Return True if a key has expired: ISO 8601 or Unix time; null, "" or 0 = never."""
     if not moment:
         return False
     try:
         if isinstance(moment, str):
             end = datetime.fromisoformat(moment.strip())
-            # Without an offset it is UTC, as everything that APIs write.
+            # A time without an offset is UTC.
             return (end if end.tzinfo else end.replace(tzinfo=UTC)).timestamp() <= now
         if isinstance(moment, int | float) and not isinstance(moment, bool):
             return _seconds(moment) <= now
@@ -161,7 +161,7 @@ def _expired(moment: object, now: float) -> bool:
 
 
 def _decode(body: bytes) -> object:
-    """Decode JSON; None when it is none."""
+    """Decode JSON; None = it is invalid."""
     try:
         decoded: object = json.loads(body)
     except (ValueError, RecursionError):
@@ -170,37 +170,37 @@ def _decode(body: bytes) -> object:
 
 
 def check(status: int, doing: str) -> None:
-    """Raise for every status but success."""
+    """Raise for every status but 2xx."""
     if not 200 <= status < 300:  # noqa: PLR2004  (RFC 9110, 15.3)
         raise RotationStopped(*refusal(status, doing))
 
 
 def refusal(status: int, doing: str) -> tuple[Exit, str, str]:
-    """Say what a status means to somebody who manages keys."""
+    """Return exit code, reason and remedy for a status."""
     match status:
         case 401:
             what = "refuses the key of [rotation.credential]"
-            remedy = "store a key that works in that secret"
+            remedy = "store a valid key in that secret"
         case 403:
             what = "does not let the key of [rotation.credential] manage keys"
-            remedy = "name the secret of a key whose service account may"
+            remedy = "choose the key of a service account with that permission"
         case 404:
             what = "has no such service account, or does not show it to this key"
             remedy = "correct [rotation] service_account_id or the operations"
         case 409:
             what = "has a conflict: too many keys, or a name that is taken"
-            remedy = "see sidecar keys list, and revoke what nobody uses"
+            remedy = "see sidecar keys list, and revoke unused keys"
             return Exit.API, f"{doing}: the API {what} (409)", remedy
         case _:
-            remedy = "run again later: the run goes on from here"
+            remedy = "run again later: the run continues from here"
             return Exit.API, f"{doing}: the API answered {status}", remedy
     return Exit.CREDENTIAL, f"{doing}: the API {what} ({status})", remedy
 
 
 def silence(exc: NoAnswer, doing: str) -> tuple[Exit, str, str]:
-    """Say what no answer means."""
+    """Return exit code, reason and remedy for a missing answer."""
     code = Exit.TIMED_OUT if exc.fault is Fault.TIMEOUT else Exit.API
-    remedy = "run again when it answers: the run goes on from here"
+    remedy = "run again when it answers: the run continues from here"
     if exc.fault is Fault.TLS:
         remedy = "set ca_file if the API has a private authority"
     return code, f"{doing}: the API {exc.fault}", remedy

@@ -1,8 +1,8 @@
 """
-The API's side of a rotation: make, list, revoke and prove keys.
+A client of the API that creates, lists, revokes and proves keys.
 
-Rule 1: no text of the API gets into a message: it may quote a key.
-Rule 2: a create call is sent once. Whether it made a key is seen in the list.
+Rule 1: messages contain no text of the API: it may quote a key.
+Rule 2: a create call is sent once. The list shows whether it created a key.
 """
 
 import json
@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
+from sidecar.core.keylife.messages import proof_of
 from sidecar.core.rotation.facts import ApiKey, Proof, RotationStopped
 from sidecar.core.secrecy.secret import Secret, SecretRules, header_line
-from sidecar.rotation.http import ApiResponse, Caller, Fault, NoAnswer
+from sidecar.http_client import Fault, HttpClient, NoAnswer, ReceivedResponse
 from sidecar.rotation.key_answers import (
     CreateUnsure,
     Unreadable,
@@ -30,6 +31,8 @@ PAUSE_SECONDS: Final = 1.0
 MAX_PAGES: Final = 100
 UNAUTHORIZED: Final = 401
 NOT_FOUND: Final = 404
+REDIRECTS: Final = range(300, 400)
+PROOFS: Final = {True: Proof.PROVEN, False: Proof.REFUSED, None: Proof.SILENT}
 
 
 class KeyApi:
@@ -39,7 +42,7 @@ class KeyApi:
     Args:
         options: operations and field names.
         rules: how a key is sent.
-        manager: gives the key that may manage keys; True = read it anew.
+        manager: returns the key with which keys are managed; True = read it again.
         caller: makes the calls.
         clock: for pauses, and the date of a new key.
     """
@@ -49,7 +52,7 @@ class KeyApi:
         options: ApiOptions,
         rules: SecretRules,
         manager: Callable[[bool], Secret],
-        caller: Caller,
+        caller: HttpClient,
         clock: Clock,
     ) -> None:
         self._options = options
@@ -60,11 +63,11 @@ class KeyApi:
 
     def create(self, name: str) -> CreatedKey:
         """
-        Make a key.
+        Create a key.
 
         Raises:
-            CreateUnsure: a key may have been made, its plaintext is lost.
-            RotationStopped: no key was made.
+            CreateUnsure: the API may have created a key, whose plaintext is lost.
+            RotationStopped: the API created no key.
         """
         field = self._options.name_field
         body = json.dumps({field: name} if field else {}).encode()
@@ -83,7 +86,7 @@ class KeyApi:
         List the keys of the account.
 
         Raises:
-            RotationStopped: the API did not list them.
+            RotationStopped: the list cannot be read.
         """
         method, target = self._operation(self._options.list_operation)
         keys: list[ApiKey] = []
@@ -102,7 +105,7 @@ class KeyApi:
 
     def revoke(self, key_id: str) -> bool:
         """
-        Revoke a key; False = it was gone already, or never was.
+        Revoke a key; False = the API has no such key.
 
         Raises:
             RotationStopped: the key may still work.
@@ -116,11 +119,11 @@ class KeyApi:
 
     def prove(self, secret: Secret) -> Proof:
         """
-        Show a key to the API.
+        Call the API with a key.
 
-        A 401 counts only when it stays for a while: a new key may not be known
-        everywhere at once. An error of the server proves nothing here, because what
-        follows from a proof is that the old key is revoked.
+        A 401 is final only after `settle_seconds`: a new key may not be valid everywhere
+        at once. A server error proves nothing, because the old key is revoked after a
+        proof.
         """
         operation = self._options.probe or self._options.list_operation
         method, target = self._operation(operation)
@@ -137,15 +140,14 @@ class KeyApi:
             reply = self._caller.call(method, target, self._fields(secret), None)
         except NoAnswer:
             return Proof.SILENT
-        if reply.status == UNAUTHORIZED:
-            return Proof.REFUSED
-        known = 200 <= reply.status < 300 or 400 <= reply.status < 500  # noqa: PLR2004 - RFC 9110, 15
-        return (
-            Proof.PROVEN if known and reply.status not in {408, 429} else Proof.SILENT
-        )
+        # Stricter than the proxy: a redirect may lead to a login page, and the old key
+        # is revoked after a proof.
+        if reply.status in REDIRECTS:
+            return Proof.SILENT
+        return PROOFS[proof_of(reply.status)]
 
-    def _patiently(self, method: str, target: str) -> ApiResponse:
-        """Make a call that may be repeated."""
+    def _patiently(self, method: str, target: str) -> ReceivedResponse:
+        """Make a call that may be repeated; retry if the API is busy."""
         tries = 0
         while True:
             tries += 1
@@ -160,17 +162,17 @@ class KeyApi:
                     return reply
             self._clock.sleep(PAUSE_SECONDS)
 
-    def _manage(self, method: str, target: str, body: bytes | None) -> ApiResponse:
-        """Make a call with the key that may manage keys."""
+    def _manage(self, method: str, target: str, body: bytes | None) -> ReceivedResponse:
+        """Make a call with the key with which keys are managed."""
         reply = self._send(method, target, body, fresh=False)
         if reply.status == UNAUTHORIZED:
-            # That key may have been rotated as well; a 401 has done nothing yet.
+            # That key may have been rotated; a call with 401 had no effect.
             reply = self._send(method, target, body, fresh=True)
         return reply
 
     def _send(
         self, method: str, target: str, body: bytes | None, *, fresh: bool
-    ) -> ApiResponse:
+    ) -> ReceivedResponse:
         """Make one call."""
         fields = self._fields(self._manager(fresh))
         if body is not None:
@@ -178,13 +180,13 @@ class KeyApi:
         return self._caller.call(method, target, fields, body)
 
     def _fields(self, secret: Secret) -> dict[str, str]:
-        """Make the header that carries a key."""
+        """Return the header field that carries a key."""
         line = header_line(self._rules, secret).decode("ascii").rstrip("\r\n")
         name, _, value = line.partition(": ")
         return {name: value}
 
     def _operation(self, operation: str, key_id: str = "") -> tuple[str, str]:
-        """Fill in an operation; ids cannot reach beyond their path segment."""
+        """Fill in an operation; an id cannot leave its path segment."""
         method, _, path = operation.partition(" ")
         ids = {"{id}": self._options.account, "{key_id}": key_id}
         for placeholder, value in ids.items():

@@ -67,6 +67,6 @@ class RotationOptions:
     tags: Mapping[str, str] = field(default_factory=dict)
     """What the secret's tags are to say: service, owner, environment..."""
 
-    def marks(self, secret_arn: str) -> KeyNaming:
+    def naming(self, secret_arn: str) -> KeyNaming:
         """Tell how this job's keys are named."""
         return KeyNaming(self.job, secret_arn)

@@ -1,8 +1,8 @@
 """
-Revokes a key by hand: only after saying what for, never the one in use by mistake.
+Revokes a key on request; a key in use only in an emergency.
 
-In an emergency the order is turned around on purpose: a leaked key is revoked although
-sidecars use it. They get a 401, look again, and go on with what they find.
+In an emergency a leaked key is revoked while sidecars use it. They get a 401, refresh,
+and continue with the key that they find.
 """
 
 from dataclasses import dataclass, replace
@@ -15,87 +15,87 @@ from sidecar.rotation.dependencies import RotationDependencies, Say
 from sidecar.rotation.store import Deleted
 from sidecar.rotation.workflow import Workflow
 
-# Other runs that may be first, one after another, before an emergency gives up.
+# Lost races against other runs after which an emergency gives up.
 RACES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class RevokeRequest:
-    """What the caller wants."""
+    """The request of the caller."""
 
     key_id: str = ""
     """Empty = the key in use."""
     emergency: bool = False
-    """Also when it is in use, and at once."""
+    """Revoke at once, also a key in use."""
     replace: bool = False
-    """Put another one in its place first."""
+    """Promote a new key first."""
 
 
-def revoke(parts: RotationDependencies, wish: RevokeRequest, warn: Say) -> None:
+def revoke(parts: RotationDependencies, request: RevokeRequest, warn: Say) -> None:
     """
     Revoke a key.
 
     Args:
-        parts: what it works with.
-        wish: which key, and how.
-        warn: takes a line about what could not be looked at.
+        parts: the clients and the options.
+        request: the request.
+        warn: takes a line about state that cannot be read.
 
     Raises:
-        RotationStopped: it is in use, unknown, or could not be revoked.
+        RotationStopped: the key is in use, unknown, or could not be revoked.
     """
     try:
-        facts = look(parts, warn)
+        facts = read_facts(parts, warn)
     except RotationStopped as exc:
-        _check_blind(exc, wish)
+        _check_blind(exc, request)
         warn(
-            f"{exc.reason}; so nobody knows what uses key {wish.key_id}: it is revoked "
-            "all the same"
+            f"{exc.reason}; so the use of key {request.key_id} is unknown: it is revoked "
+            "anyway"
         )
-        _revoke(parts, wish.key_id)
+        _revoke(parts, request.key_id)
     else:
-        _revoke_seen(parts, wish, facts, warn)
+        _revoke_seen(parts, request, facts, warn)
 
 
-def look(parts: RotationDependencies, warn: Say) -> RotationFacts:
+def read_facts(parts: RotationDependencies, warn: Say) -> RotationFacts:
     """
-    Look at everything; of a secret that is to be deleted, at the keys only.
+    Read the facts; of a secret that is scheduled for deletion, the keys only.
 
     Raises:
-        RotationStopped: it cannot be looked at.
+        RotationStopped: the secret or the list cannot be read.
     """
     try:
         return Workflow(parts).observe()
     except Deleted as exc:
-        warn(f"{exc.reason}: no sidecar can read its keys any more")
+        warn(f"{exc.reason}: no sidecar can read its keys")
     options = parts.options
     return RotationFacts(
-        marks=options.marks(""),
+        naming=options.naming(""),
         account=options.api.account,
-        free="",
+        next_version_id="",
         keys=parts.keys.list_keys(),
     )
 
 
-def _check_blind(exc: RotationStopped, wish: RevokeRequest) -> None:
-    """Refuse to go on without a look, unless that is what an emergency asks for."""
-    if not wish.emergency:
+def _check_blind(exc: RotationStopped, request: RevokeRequest) -> None:
+    """Refuse to revoke without facts, except a named key in an emergency."""
+    if not request.emergency:
         raise exc
-    if wish.replace or not wish.key_id:
-        raise _still(exc, wish.key_id or "KEY_ID", "may still work")
+    if request.replace or not request.key_id:
+        raise _still(exc, request.key_id or "KEY_ID", "may still work")
 
 
 def _revoke_seen(
-    parts: RotationDependencies, wish: RevokeRequest, facts: RotationFacts, warn: Say
+    parts: RotationDependencies, request: RevokeRequest, facts: RotationFacts, warn: Say
 ) -> None:
-    """Revoke a key after looking at what uses it."""
-    key_id = wish.key_id or (facts.current.key_id if facts.current else "")
-    _check(facts, key_id, wish)
+    """Revoke a key whose use is known."""
+    key_id = request.key_id or (facts.current.key_id if facts.current else "")
+    _check(facts, key_id, request)
     current = may_be_current(facts, key_id)
     if facts.live(key_id) and (current or uses_of(facts, key_id)):
-        parts.say(_consequence(facts, key_id, wish))
-    if current and wish.replace:
+        parts.say(_consequence(facts, key_id, request))
+    if current and request.replace:
         _replace(parts, key_id, warn)
-        # The rotation has revoked it already, if it was told which key that is.
+        # The rotation has revoked it already, if the version before has its id.
         parts.keys.revoke(key_id)
         parts.say(f"revoked key {key_id}")
     else:
@@ -103,18 +103,18 @@ def _revoke_seen(
 
 
 def _revoke(parts: RotationDependencies, key_id: str) -> None:
-    """Revoke a key, also when the list does not have it: rather twice than never."""
+    """Revoke a key, also if the list does not have it: the list may lag."""
     if not parts.keys.revoke(key_id):
         raise RotationStopped(
             Exit.CREDENTIAL,
-            f"the service account has no key {key_id}: revoked already, or misspelt",
+            f"the service account has no key {key_id}: it is revoked already, or misspelt",
             "see sidecar keys list",
         )
     parts.say(f"revoked key {key_id}")
 
 
 def may_be_current(facts: RotationFacts, key_id: str) -> bool:
-    """Tell whether a key is the one in use, or could be: a value may tell no id."""
+    """Return True if a key is, or may be, the one in use: a value may have no id."""
     current = facts.current
     if current is None:
         return False
@@ -123,7 +123,7 @@ def may_be_current(facts: RotationFacts, key_id: str) -> bool:
 
 
 def uses_of(facts: RotationFacts, key_id: str) -> list[str]:
-    """List the labels of the versions that hold a key."""
+    """Return the labels of the versions that hold a key."""
     labelled = {
         "AWSCURRENT": facts.current,
         "AWSPENDING": facts.pending,
@@ -136,19 +136,19 @@ def uses_of(facts: RotationFacts, key_id: str) -> list[str]:
     ]
 
 
-def _check(facts: RotationFacts, key_id: str, wish: RevokeRequest) -> None:
-    """Refuse what is not certainly meant."""
+def _check(facts: RotationFacts, key_id: str, request: RevokeRequest) -> None:
+    """Refuse a key that is in use, except in an emergency."""
     if not key_id:
         raise RotationStopped(
             Exit.CREDENTIAL,
-            "the secret does not tell the id of the key in use",
-            "find it by sidecar keys list, and name it",
+            "the secret does not contain the id of the key in use",
+            "find the id with sidecar keys list, and pass it",
         )
-    if wish.emergency or not facts.live(key_id):
+    if request.emergency or not facts.live(key_id):
         return
     uses = ", ".join(uses_of(facts, key_id))
     if may_be_current(facts, key_id) and not uses:
-        uses = "perhaps AWSCURRENT, which does not tell its key's id"
+        uses = "perhaps AWSCURRENT, which has no key id"
     if uses:
         raise RotationStopped(
             Exit.CREDENTIAL,
@@ -158,13 +158,13 @@ def _check(facts: RotationFacts, key_id: str, wish: RevokeRequest) -> None:
         )
 
 
-def _consequence(facts: RotationFacts, key_id: str, wish: RevokeRequest) -> str:
-    """Say what will happen, before it does."""
+def _consequence(facts: RotationFacts, key_id: str, request: RevokeRequest) -> str:
+    """Return a line about the effect of a revocation."""
     if not may_be_current(facts, key_id):
-        return f"key {key_id} is not current; sidecars that still use it look again"
-    if wish.replace:
+        return f"key {key_id} is not current; sidecars that still use it refresh"
+    if request.replace:
         return (
-            f"a new key is made, proven and promoted, then key {key_id} is revoked at "
+            f"a new key is created, proven and promoted, then key {key_id} is revoked at "
             "once; running sidecars get a 401 on it, fetch the new one and replay"
         )
     previous = facts.previous.key_id if facts.previous else ""
@@ -174,17 +174,17 @@ def _consequence(facts: RotationFacts, key_id: str, wish: RevokeRequest) -> str:
             f"roll back to AWSPREVIOUS (key {previous}) until sidecar rotate"
         )
     return (
-        f"key {key_id} is revoked at once and nothing takes its place: every call gets "
+        f"key {key_id} is revoked at once without a replacement: every call gets "
         "the API's 401 until sidecar rotate"
     )
 
 
 def _replace(parts: RotationDependencies, key_id: str, warn: Say) -> None:
     """
-    Rotate without any grace.
+    Rotate without a grace.
 
     Raises:
-        RotationStopped: nothing has taken its place for certain; with the way out.
+        RotationStopped: the replacement failed; the remedy revokes the key anyway.
     """
     try:
         _race(parts, key_id, warn)
@@ -193,7 +193,7 @@ def _replace(parts: RotationDependencies, key_id: str, warn: Say) -> None:
     else:
         return
     try:
-        facts = look(parts, warn)
+        facts = read_facts(parts, warn)
     except RotationStopped:
         raise _still(stopped, key_id, "may still work") from None
     if facts.dead(key_id):
@@ -204,10 +204,10 @@ def _replace(parts: RotationDependencies, key_id: str, warn: Say) -> None:
 
 def _race(parts: RotationDependencies, key_id: str, warn: Say) -> None:
     """
-    Rotate, though other runs may be first.
+    Rotate, although other runs may be first.
 
-    The key that another run stores has not leaked: it will do. So its rotation is
-    finished here, at once, where the other run would wait the grace.
+    The key that another run stores has not leaked and is a valid replacement. Its
+    rotation is finished here without the grace.
     """
     hurried = replace(parts, options=replace(parts.options, grace_seconds=0.0))
     order = RotationRequest(again=True)
@@ -221,14 +221,14 @@ def _race(parts: RotationDependencies, key_id: str, warn: Say) -> None:
                 raise
         else:
             return
-        parts.say("another run was first: going on with what it has stored")
+        parts.say("another run was first: continuing with its key")
         order = RotationRequest(
-            begin=may_be_current(look(parts, warn), key_id), again=True
+            begin=may_be_current(read_facts(parts, warn), key_id), again=True
         )
 
 
 def _still(exc: RotationStopped, key_id: str, works: str) -> RotationStopped:
-    """Add what an emergency must not leave unsaid."""
+    """Add the command that revokes the key to the remedy."""
     way_out = f"key {key_id} {works}: sidecar keys revoke --emergency {key_id}"
     return RotationStopped(
         exc.exit, exc.reason, f"{exc.remedy}; {way_out} revokes it at once"

@@ -1,9 +1,8 @@
 """
-The value that a rotation stores: the old one's shape, with another key in it.
+The JSON value that a rotation stores: the old value with a new key in it.
 
-Rule 1: what was there stays, in its order; only the key and what describes it change.
-Rule 2: a value is a `Secret` as a whole: `key_id` is nobody's secret, but it lies
-beside one.
+Rule 1: other members stay in their order; only the key and its metadata change.
+Rule 2: the whole value is a `Secret`, also its public members such as `key_id`.
 """
 
 import json
@@ -20,7 +19,7 @@ FENCE: Final = Secret('{"sidecar": "fence"}')
 
 @dataclass(frozen=True, slots=True)
 class KeyMetadata:
-    """What is written beside a key; never the key."""
+    """The members beside a key in the value; never the key."""
 
     key_id: str = ""
     account: str = ""
@@ -29,7 +28,7 @@ class KeyMetadata:
 
 @dataclass(frozen=True, slots=True)
 class CreatedKey:
-    """A key that the API has just made."""
+    """A key that the API has just created."""
 
     key_id: str
     secret: Secret
@@ -42,7 +41,7 @@ NOTHING: Final = CreatedKey("", Secret(""), "")
 
 
 def read_label(raw: Secret) -> KeyMetadata:
-    """Read what is written beside a key; empty where the value does not tell."""
+    """Return the metadata in a value; missing members are empty."""
     if raw == FENCE:
         return KeyMetadata(fence=True)
     document = _decode(raw)
@@ -55,10 +54,10 @@ def successor(
     old: Secret | None, rules: SecretRules, account: str, made: CreatedKey
 ) -> Secret:
     """
-    Make the value that follows `old`; None = the secret has none yet.
+    Return the value that follows `old`; None = the secret has no value yet.
 
     Raises:
-        RotationStopped: the old value has no place for what describes a key.
+        RotationStopped: the old value has no place for the metadata of a key.
     """
     if not rules.json_key:
         raise RotationStopped(
@@ -81,7 +80,7 @@ def successor(
 
 
 def _put(document: dict[str, Any], json_key: str, value: str) -> None:
-    """Set a member where `sidecar.core.secrecy.secret` looks for it."""
+    """Set a member at the path that `sidecar.core.secrecy.secret` reads."""
     path = [json_key] if json_key in document else json_key.split(".")
     for name in path[:-1]:
         inner = document.get(name)
@@ -92,8 +91,8 @@ def _put(document: dict[str, Any], json_key: str, value: str) -> None:
 
 
 def _decode(raw: Secret) -> dict[str, Any] | None:
-    """Decode a JSON object; None when it is none."""
-    # Nothing is raised from within the handler: JSONDecodeError holds the value.
+    """Decode a JSON object; None = it is not one."""
+    # JSONDecodeError holds the value, so nothing is raised within its handler.
     try:
         document = json.loads(raw.reveal())
     except (ValueError, RecursionError):
@@ -102,6 +101,6 @@ def _decode(raw: Secret) -> dict[str, Any] | None:
 
 
 def _text(document: dict[str, Any], name: str) -> str:
-    """Take a string out of an object."""
+    """Return a string member, or ""."""
     found = document.get(name)
     return found if isinstance(found, str) else ""

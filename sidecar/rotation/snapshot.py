@@ -1,9 +1,15 @@
-"""RefreshSchedule at the secret and at the API, and puts what is found into `RotationFacts`."""
+"""Reads the secret and the list of keys, and returns them as `RotationFacts`."""
 
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final
 
-from sidecar.core.rotation.facts import Proof, RotationFacts, RotationStopped, Version
+from sidecar.core.rotation.facts import (
+    Proof,
+    RotationFacts,
+    RotationStopped,
+    RunRecord,
+    Version,
+)
 from sidecar.core.rotation.key_naming import KeyNaming
 from sidecar.core.rotation.refusals import MAX_ATTEMPTS
 from sidecar.errors import Exit
@@ -11,35 +17,32 @@ from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.secret_document import NOTHING, CreatedKey, read_label
 from sidecar.rotation.store import CURRENT, PENDING, PREVIOUS, DescribedSecret
 
-MAX_LOOKS: Final = 5
+MAX_READS: Final = 5
+RECORD_FIELDS: Final = tuple(field.name for field in fields(RunRecord))
 
 
 @dataclass(slots=True)
-class Memory:
-    """What one run remembers; the next run has none of it."""
+class RunMemory:
+    """The state of one run; the next run starts without it."""
 
     made: CreatedKey = NOTHING
-    """The key that this run has made, until it is seen stored or is given up."""
-    attempted: bool = False
-    lost: bool = False
-    begun: bool = False
-    finished: bool = False
-    rejected: bool = False
-    own: str = ""
-    sought: frozenset[str] = frozenset()
-    revoked: frozenset[str] = frozenset()
-    seen: frozenset[str] = frozenset()
+    """The key that this run has made, until it is stored or given up."""
+    record: RunRecord = field(default_factory=RunRecord)
     proofs: dict[str, Proof] = field(default_factory=dict)
     grace_ends: float | None = None
     """Monotonic seconds; None = not known yet."""
 
+    def note(self, **changes: Any) -> None:
+        """Change fields of the record."""
+        self.record = replace(self.record, **changes)
+
 
 class Observer:
     """
-    Makes `RotationFacts`, again and again in one run.
+    Reads the facts of one run, before each of its steps.
 
     Args:
-        parts: what is rotated, where it is looked at, time.
+        parts: the clients and the options.
     """
 
     def __init__(self, parts: RotationDependencies) -> None:
@@ -49,97 +52,82 @@ class Observer:
         self._clock = parts.clock
         self._read: dict[str, Version] = {}
 
-    def facts(self, memory: Memory, slot: str = "") -> RotationFacts:
+    def facts(self, memory: RunMemory, next_version_id: str = "") -> RotationFacts:
         """
-        Look, and put the run's memory beside what is found.
+        Read the secret and the list, and add the record of the run.
 
         Args:
-            memory: of the run; the grace is noted in it at the first look.
-            slot: the version that AWS has chosen to come next, where it has.
+            memory: of the run; the first call sets the end of its grace.
+            next_version_id: the version that AWS has chosen to come next, if any.
 
         Raises:
-            RotationStopped: the secret or the API cannot be looked at.
+            RotationStopped: the secret or the list cannot be read.
         """
-        for _ in range(MAX_LOOKS):
+        for _ in range(MAX_READS):
             described = self._store.describe()
-            facts = self._look(described, memory, slot)
-            # Another run may have moved on between our two looks: then the labels
-            # and the list of keys do not belong together.
+            facts = self._read_once(described, memory, next_version_id)
+            # If another run has moved a label meanwhile, the labels and the list of
+            # keys do not belong together.
             if self._store.describe().labels == described.labels:
                 return facts
         raise RotationStopped(
             Exit.CREDENTIAL,
-            "the secret changes faster than it can be looked at",
+            "the secret changes faster than it can be read",
             "let the other rotations of this secret finish",
         )
 
-    def _look(
-        self, described: DescribedSecret, memory: Memory, slot: str
+    def _read_once(
+        self, described: DescribedSecret, memory: RunMemory, next_version_id: str
     ) -> RotationFacts:
-        """Look once."""
-        marks = self._options.marks(described.arn)
+        """Read everything once."""
+        naming = self._options.naming(described.arn)
         current = self._version(described, CURRENT, memory)
         previous = self._version(described, PREVIOUS, memory)
         ids = {version.key_id for version in (current, previous) if version}
-        memory.seen |= ids - {""}
+        memory.note(seen=memory.record.seen | (ids - {""}))
         current_id = current.version_id if current else ""
-        slots = self._slots(marks, current_id)
+        attempts = self._attempts(naming, current_id)
         pending = self._version(described, PENDING, memory)
-        if pending and pending.version_id == slot and not pending.key_id:
-            pending = None  # AWS has made this version for us to fill
+        if pending and pending.version_id == next_version_id and not pending.key_id:
+            pending = None  # AWS made this version, and we fill it
         return RotationFacts(
-            marks=marks,
+            naming=naming,
             account=self._options.api.account,
-            free=slot or marks.free_slot(current_id, slots),
-            given=bool(slot),
+            next_version_id=next_version_id
+            or naming.free_version_id(current_id, attempts),
+            given=bool(next_version_id),
             current=current,
             pending=pending,
             previous=previous,
-            slots=slots,
-            fenced=frozenset(v for v in slots if self._is_fence(v)),
+            attempts=attempts,
+            fenced=frozenset(v for v in attempts if self._is_fence(v)),
             keys=self._keys.list_keys(),
             grace_left=self._grace_left(described, memory),
-            held=memory.made.key_id,
-            attempted=memory.attempted,
-            seen=memory.seen,
-            lost=memory.lost,
-            begun=memory.begun,
-            finished=memory.finished,
-            rejected=memory.rejected,
-            own=memory.own,
-            sought=memory.sought,
-            revoked=memory.revoked,
+            **{name: getattr(memory.record, name) for name in RECORD_FIELDS},
         )
 
-    def _slots(self, marks: KeyNaming, current_id: str) -> frozenset[str]:
-        """List what runs that started from the current version have stored."""
+    def _attempts(self, naming: KeyNaming, current_id: str) -> frozenset[str]:
+        """Return the versions of runs that started from the current version."""
         existing = self._store.version_ids()
-        possible = [marks.slot(current_id, n) for n in range(MAX_ATTEMPTS)]
+        possible = [naming.next_version_id(current_id, n) for n in range(MAX_ATTEMPTS)]
         return existing.intersection(possible)
 
     def _version(
-        self, described: DescribedSecret, label: str, memory: Memory
+        self, described: DescribedSecret, label: str, memory: RunMemory
     ) -> Version | None:
-        """Find the version that has a label."""
+        """Return the version that has a label."""
         version_id = described.labels.get(label)
         if version_id is None:
             return None
         version = self._read.get(version_id)
-        # A version that waits for its value has none yet; all others never change.
+        # Only a version without a value can still change.
         if version is None or label == PENDING:
             version = self._read_version(version_id)
         proof = memory.proofs.get(version_id, Proof.UNTRIED)
-        return Version(
-            version_id,
-            version.key_id,
-            version.account,
-            version.created,
-            version.fence,
-            proof,
-        )
+        return replace(version, proof=proof)
 
     def _read_version(self, version_id: str) -> Version:
-        """Read what a version tells about its key, not the key."""
+        """Read the metadata of a version's key, not the key."""
         read = self._store.read(version_id)
         if read is None:
             return Version(version_id)
@@ -151,17 +139,17 @@ class Observer:
         return version
 
     def _is_fence(self, version_id: str) -> bool:
-        """Tell whether a version only takes a place."""
+        """Return True if a version holds no key."""
         version = self._read.get(version_id) or self._read_version(version_id)
         return version.fence
 
-    def _grace_left(self, described: DescribedSecret, memory: Memory) -> float:
+    def _grace_left(self, described: DescribedSecret, memory: RunMemory) -> float:
         """
-        Count down the grace.
+        Return the seconds of the grace that are left.
 
-        It began when AWSCURRENT was moved. A run that did not move it knows only that
-        nothing of the secret has changed since `changed`; a clock that is wrong
-        neither ends the grace before the secret's last change nor makes it longer.
+        The grace begins when AWSCURRENT moves. A run that did not move it uses the
+        last change of the secret; a wrong clock neither ends the grace before that
+        change nor makes it longer.
         """
         grace = self._options.grace_seconds
         if memory.grace_ends is None:

@@ -1,19 +1,23 @@
 """
-The secret's side of a rotation: versions, their labels, tags.
+A secret in AWS Secrets Manager: versions, labels and tags.
 
-Rule 1: every write is conditional: a value is stored under a token that can be used
-once, a label is moved from where we saw it. Two runs cannot undo each other.
-Rule 2: nothing of boto3 leaves this file; its exceptions hold what was sent.
+Rule 1: every write is conditional: a token stores one value only, and a label moves
+    only from the version that we read. Two runs cannot undo each other's writes.
+Rule 2: no exception of botocore leaves this file; it holds the request.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from sidecar.aws.errors import failure_of
+from sidecar.core.rotation.facts import RotationStopped
 from sidecar.core.secrecy.secret import Secret
-from sidecar.errors import Exit
-from sidecar.rotation.aws_errors import Asker, Conflict, Deleted, NotThere
+from sidecar.errors import Exit, RefreshResult, SidecarError
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -23,25 +27,116 @@ if TYPE_CHECKING:
         ListSecretVersionIdsResponseTypeDef,
     )
 
+T = TypeVar("T")
+
+ALLOW: Final = "allow it to the role of the rotator: see config/iam/rotator.json"
+AGAIN: Final = "run again later: the run continues from here"
+# The label is not on the version that the call names, or the version is gone.
+MOVED: Final = frozenset({"InvalidParameterException", "InvalidRequestException"})
+TOO_MANY: Final = (
+    "{}: the secret has the maximum number of versions",
+    "wait: AWS removes unlabelled versions after a day",
+)
+
 CURRENT: Final = "AWSCURRENT"
 PENDING: Final = "AWSPENDING"
 PREVIOUS: Final = "AWSPREVIOUS"
 
 
+class Conflict(SidecarError):
+    """The condition of a write failed: another run was first."""
+
+
+class NotThere(RotationStopped):
+    """The secret, or a version's value, does not exist."""
+
+
+class Denied(RotationStopped):
+    """The role may not make this call on this secret, or there is no such secret."""
+
+
+class Deleted(RotationStopped):
+    """The secret is scheduled for deletion: its values cannot be read."""
+
+
+class AwsCaller:
+    """
+    Makes calls to AWS and translates their errors.
+
+    Args:
+        now: Unix seconds; distinguishes a wrong clock from a wrong signature.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+
+    def call(self, operation: str, act: Callable[[], T]) -> T:
+        """
+        Make a call and return its result.
+
+        Raises:
+            Conflict: the condition of a write failed.
+            NotThere: there is no such secret, version or value.
+            Denied: the role lacks the permission.
+            RotationStopped: every other error.
+        """
+        ours: SidecarError
+        try:
+            return act()
+        except ClientError as exc:
+            code = str(exc.response.get("Error", {}).get("Code", ""))
+            ours = self._special(operation, code) or self._usual(operation, exc)
+        except (BotoCoreError, ResponseParserError, ValueError) as exc:
+            ours = self._usual(operation, exc)
+        except KeyError:
+            what = f"{operation}: the answer of AWS cannot be read"
+            ours = RotationStopped(Exit.CREDENTIAL, what, AGAIN)
+        # Outside the handler: an exception of botocore holds the request, so it must
+        # not become the context of ours.
+        raise ours
+
+    def _special(self, operation: str, code: str) -> SidecarError | None:
+        """Return the errors that mean something else to a write than to a read."""
+        moved = operation == "UpdateSecretVersionStage" and code in MOVED
+        if moved or code == "ResourceExistsException":
+            return Conflict(operation)
+        if code == "ResourceNotFoundException":
+            return NotThere(
+                Exit.CREDENTIAL,
+                f"{operation}: there is no such secret, or it has no value",
+                "correct secret_id or region; sidecar keys create makes a first key",
+            )
+        if code == "LimitExceededException":
+            what, remedy = TOO_MANY
+            return RotationStopped(Exit.CREDENTIAL, what.format(operation), remedy)
+        return None
+
+    def _usual(self, operation: str, exc: Exception) -> RotationStopped:
+        """Translate an error by the common table."""
+        failure = failure_of(exc, operation, self._now())
+        remedy = failure.remedy
+        kind = RotationStopped
+        if failure.result is RefreshResult.DENIED and "on this secret" in remedy:
+            kind, remedy = Denied, ALLOW
+        elif failure.result in {RefreshResult.THROTTLED, RefreshResult.UNREACHABLE}:
+            remedy = AGAIN
+        return kind(Exit.CREDENTIAL, f"{operation}: {failure.reason}", remedy)
+
+
 @dataclass(frozen=True, slots=True)
 class DescribedSecret:
-    """A secret without any value."""
+    """The metadata of a secret (AWS DescribeSecret)."""
 
     arn: str
     labels: Mapping[str, str]
     """Label -> VersionId."""
     changed: float
-    """Unix seconds at which anything of the secret was changed last."""
+    """Time of the last change of the secret, in Unix seconds."""
     tags: Mapping[str, str] = field(default_factory=dict)
     deleted: bool = False
     """Scheduled for deletion: its values cannot be read."""
     rotates: bool | None = None
-    """Whether AWS rotates it by a Lambda function; None = AWS does not say."""
+    """AWS rotates it by a Lambda function; None = unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +154,7 @@ class SecretStore:
     One secret in AWS Secrets Manager.
 
     Args:
-        client: a boto3 client with its timeouts.
+        client: a client of botocore.
         secret_id: name or ARN.
         now: Unix seconds.
     """
@@ -72,18 +167,18 @@ class SecretStore:
     ) -> None:
         self._client = client
         self._id = secret_id
-        self._ask = Asker(now).ask
+        self._call = AwsCaller(now).call
 
     def describe(self) -> DescribedSecret:
         """
-        Look at the labels.
+        Read labels and tags.
 
         Raises:
             NotThere: there is no such secret.
-            Deleted: it is scheduled for deletion.
-            RotationStopped: it cannot be used.
+            Deleted: the secret is scheduled for deletion.
+            RotationStopped: the call failed.
         """
-        found = self._ask(
+        found = self._call(
             "DescribeSecret",
             lambda: _described(self._client.describe_secret(SecretId=self._id)),
         )
@@ -91,19 +186,19 @@ class SecretStore:
             raise Deleted(
                 Exit.CREDENTIAL,
                 "the secret is scheduled for deletion",
-                "restore it (aws secretsmanager restore-secret), or name another one",
+                "restore it (aws secretsmanager restore-secret), or choose another secret",
             )
         return found
 
     def read_current(self) -> Secret:
         """
-        Read the value of AWSCURRENT: of a secret that is used but not rotated here.
+        Read the value of AWSCURRENT.
 
         Raises:
-            NotThere: there is none.
-            RotationStopped: it cannot be read.
+            NotThere: there is no value.
+            RotationStopped: the call failed.
         """
-        return self._ask(
+        return self._call(
             "GetSecretValue",
             lambda: _read(
                 self._client.get_secret_value(SecretId=self._id, VersionStage=CURRENT)
@@ -111,13 +206,13 @@ class SecretStore:
         ).raw
 
     def version_ids(self) -> frozenset[str]:
-        """List every version that still exists, also those without a label."""
+        """Return the ids of all existing versions, with and without a label."""
         return frozenset(self._version_ids())
 
     def _version_ids(self) -> Iterator[str]:
         wanted: dict[str, Any] = {"SecretId": self._id, "IncludeDeprecated": True}
         while True:
-            ids, token = self._ask(
+            ids, token = self._call(
                 "ListSecretVersionIds",
                 lambda: _page(self._client.list_secret_version_ids(**wanted)),
             )
@@ -128,13 +223,13 @@ class SecretStore:
 
     def read(self, version_id: str) -> Read | None:
         """
-        Read a version; None = it has no value, as AWS makes it when it rotates.
+        Read a version; None = it has no value yet, as in a rotation by AWS.
 
         Raises:
-            RotationStopped: it cannot be read.
+            RotationStopped: the call failed.
         """
         try:
-            return self._ask(
+            return self._call(
                 "GetSecretValue",
                 lambda: _read(
                     self._client.get_secret_value(
@@ -150,10 +245,10 @@ class SecretStore:
         Store a value as the version `token`, with the label AWSPENDING.
 
         Raises:
-            Conflict: that version holds another value.
-            RotationStopped: it was not stored, or nobody knows.
+            Conflict: the version holds another value.
+            RotationStopped: the call failed; the value may be stored.
         """
-        self._ask(
+        self._call(
             "PutSecretValue",
             lambda: self._client.put_secret_value(
                 SecretId=self._id,
@@ -165,12 +260,12 @@ class SecretStore:
 
     def promote(self, version_id: str, from_version_id: str) -> None:
         """
-        Move AWSCURRENT; AWSPREVIOUS follows to where it was.
+        Move AWSCURRENT; AWS moves AWSPREVIOUS to the version before.
 
         Raises:
-            Conflict: AWSCURRENT is not where it was.
+            Conflict: AWSCURRENT is on another version.
         """
-        self._ask(
+        self._call(
             "UpdateSecretVersionStage",
             lambda: self._client.update_secret_version_stage(
                 SecretId=self._id,
@@ -182,12 +277,12 @@ class SecretStore:
 
     def unmark(self, version_id: str) -> None:
         """
-        Take AWSPENDING off a version.
+        Remove AWSPENDING from a version.
 
         Raises:
-            Conflict: it is not there.
+            Conflict: the version does not have it.
         """
-        self._ask(
+        self._call(
             "UpdateSecretVersionStage",
             lambda: self._client.update_secret_version_stage(
                 SecretId=self._id, VersionStage=PENDING, RemoveFromVersionId=version_id
@@ -195,8 +290,8 @@ class SecretStore:
         )
 
     def tag(self, tags: Mapping[str, str]) -> None:
-        """Set tags; others stay."""
-        self._ask(
+        """Set tags; other tags stay."""
+        self._call(
             "TagResource",
             lambda: self._client.tag_resource(
                 SecretId=self._id,
@@ -206,12 +301,12 @@ class SecretStore:
 
     def make(self, tags: Mapping[str, str]) -> None:
         """
-        Make the secret, without a value.
+        Create the secret without a value.
 
         Raises:
-            Conflict: it exists.
+            Conflict: the secret exists.
         """
-        self._ask(
+        self._call(
             "CreateSecret",
             lambda: self._client.create_secret(
                 Name=self._id,
@@ -221,7 +316,7 @@ class SecretStore:
 
 
 def _described(found: "DescribeSecretResponseTypeDef") -> DescribedSecret:
-    """Turn what AWS answers around: it tells versions with their labels."""
+    """Convert the answer: AWS maps versions to labels, we map labels to versions."""
     stages = found.get("VersionIdsToStages", {})
     labels = {label: version for version in stages for label in stages[version]}
     changed = found.get("LastChangedDate", found["CreatedDate"])
@@ -236,19 +331,16 @@ def _described(found: "DescribeSecretResponseTypeDef") -> DescribedSecret:
 
 
 def _page(found: "ListSecretVersionIdsResponseTypeDef") -> tuple[list[str], str]:
-    """Take the ids, and the token of the next page."""
+    """Return the ids, and the token of the next page."""
     ids = [version["VersionId"] for version in found["Versions"]]
     return ids, found.get("NextToken", "")
 
 
 def _read(found: "GetSecretValueResponseTypeDef") -> Read:
-    """Take the value; a binary one is not ours and reads as one that tells nothing."""
+    """Return the value; a binary value counts as empty."""
     raw = Secret(found.get("SecretString", ""))
     return Read(raw, found["VersionId"], _seconds(found["CreatedDate"]))
 
 
 def _seconds(moment: datetime) -> float:
     return moment.timestamp()
-
-
-__all__ = ["Conflict", "Deleted", "DescribedSecret", "NotThere", "Read", "SecretStore"]

@@ -19,6 +19,7 @@ from typing import Final, Self
 
 from aiohttp import web
 
+from sidecar.aws.client import dynamodb_client
 from sidecar.core.secrecy.secret import Secret
 from sidecar.credential.sources.base import Source
 from sidecar.settings.tables import AwsSettings, WebhookSettings
@@ -29,7 +30,7 @@ from sidecar.webhook.dynamodb import Namespace, TableWindow
 from sidecar.webhook.handler import PREFIX, Endpoint, EndpointMetrics, Handler
 from sidecar.webhook.runner import PortLimits, Runner
 from sidecar.webhook.secrets import SecretsOptions, WebhookSecrets
-from sidecar.webhook.table import DynamoTable, TableOptions, make_client
+from sidecar.webhook.table import LIMITS, DynamoTable, TableOptions
 
 MEMORY: Final = "memory"
 DYNAMODB: Final = "dynamodb:"
@@ -180,7 +181,9 @@ class WebhookReceiver:
         if table not in self._tables:
             options = TableOptions(
                 table,
-                partial(make_client, self._aws.region, self._aws.endpoint_url),
+                partial(
+                    dynamodb_client, self._aws.region, self._aws.endpoint_url, LIMITS
+                ),
                 self._tools.now,
                 self._tools.token,
                 partial(self._tools.aws, "dynamodb"),

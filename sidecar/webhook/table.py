@@ -1,20 +1,21 @@
 """
-One DynamoDB table: its client, its threads, and one conditional write.
+One DynamoDB table: its threads, and one conditional write.
 
-boto3 blocks, so it has threads of its own: several, because one slow write must not hold
-up the claims behind it, and few, because each holds a connection.
-No botocore type and no text of AWS's leaves this file.
+botocore blocks, so it runs in threads: several, because one slow write must not delay
+the claims behind it, and few, because each holds a connection.
+No exception and no text of botocore leaves this file.
 """
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from yarl import URL
-
+from sidecar.aws.client import ClientLimits
+from sidecar.aws.errors import code_of, meaning_of
+from sidecar.errors import RefreshResult
 from sidecar.webhook.dedupe import StoreFailed
 
 if TYPE_CHECKING:
@@ -26,68 +27,29 @@ Writes at once, each a thread and a connection. Measured with a table 5 ms away,
 second and median: 1: 130, 7 ms; 4: 384, 10 ms; 8: 646, 12 ms; 16: 713, 20 ms.
 """
 
-CONNECT_SECONDS: Final = 2
-READ_SECONDS: Final = 3
+LIMITS: Final = ClientLimits(
+    connect_seconds=2, read_seconds=3, attempts=2, connections=THREADS
+)
 CALL_SECONDS: Final = 8
 """For one write with its repetition, waiting for a thread included."""
 
-LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-
-# One table of what botocore says, what we call it (the metric label) and its fix.
-_FAULTS: Final[Mapping[str, tuple[str, str]]] = {
-    "ResourceNotFoundException": ("not_found", "create the table, or fix dedupe"),
-    "AccessDeniedException": (
-        "denied",
-        "allow dynamodb:PutItem, UpdateItem and DeleteItem on the table",
+# The remedies that differ from those of `sidecar.aws.errors`.
+_REMEDIES: Final = {
+    RefreshResult.NOT_FOUND: "create the table, or correct dedupe",
+    RefreshResult.INVALID: (
+        "the table's partition key must be a string named id, without sort key"
     ),
-    "UnrecognizedClientException": ("denied", "look at the pod's AWS credentials"),
-    "ExpiredTokenException": ("denied", "look at the pod's AWS credentials"),
-    "NoCredentialsError": ("denied", "give the pod AWS credentials"),
-    "ValidationException": (
-        "invalid",
-        "the table's partition key must be a string named id, without sort key",
-    ),
-    "NoRegionError": ("invalid", "set [aws].region"),
-    "ProvisionedThroughputExceededException": (
-        "throttled",
-        "raise the table's capacity, or make it on-demand",
-    ),
-    "ThrottlingException": ("throttled", "raise the table's capacity"),
-    "RequestLimitExceeded": ("throttled", "raise the account's limit"),
+    RefreshResult.THROTTLED: "raise the table's capacity, make it on-demand, or raise the account's limit",
+    RefreshResult.UNREACHABLE: "check the network and the endpoint",
 }
-_UNREACHABLE: Final = ("unreachable", "look at the network and the endpoint")
+_ALLOW: Final = "allow dynamodb:PutItem, UpdateItem and DeleteItem on the table"
+_NO_REGION: Final = "NoRegionError"
 _CONFLICT: Final = "ConditionalCheckFailedException"
 
 # Several of the attributes are reserved words of DynamoDB's expressions.
 _NAMES: Final = {"#id": "id", "#state": "state", "#owner": "owner", "#exp": "expires"}
 
 T = TypeVar("T")
-
-
-def make_client(region: str | None, endpoint_url: str | None) -> "DynamoDBClient":
-    """
-    Make a client that gives up in seconds; blocks for some tenths of a second.
-
-    Raises what botocore raises: there may be no region.
-    """
-    # Imported late: megabytes that a receiver with dedupe = "memory" never needs.
-    import botocore.session  # noqa: PLC0415 - botocore: only for who needs AWS
-    from botocore.config import Config  # noqa: PLC0415 - botocore: only for who needs AWS
-
-    local = URL(endpoint_url or "").host in LOOPBACK
-    config = Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 2},
-        max_pool_connections=THREADS,
-        tcp_keepalive=True,
-        # Proxies of the environment never apply to an emulator on this machine.
-        proxies={} if local else None,
-    )
-    client = botocore.session.get_session().create_client(
-        "dynamodb", region_name=region, endpoint_url=endpoint_url, config=config
-    )
-    return cast("DynamoDBClient", client)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +78,8 @@ class DynamoTable:
         self._making = threading.Lock()
 
     async def __aenter__(self) -> Self:
-        # So that the first delivery finds a client. If there can be none yet, that is
-        # no reason not to start: each delivery is told so, and tries again.
+        # Prepares the client for the first delivery. A failure here does not prevent
+        # the start: each delivery reports it and tries again.
         self._pool.submit(self._get_client)
         return self
 
@@ -130,13 +92,13 @@ class DynamoTable:
         return self._pool.submit(job)
 
     async def wait_for(self, future: Future[T]) -> T:
-        """Wait for a thread, but not for ever."""
+        """Wait for a thread, at most `call_seconds`."""
         try:
             async with asyncio.timeout(self.options.call_seconds):
                 return await asyncio.wrap_future(future)
         except TimeoutError:
             reason = f"DynamoDB table {self.options.name}: no answer in time"
-            raise StoreFailed(reason, _UNREACHABLE[1]) from None
+            raise StoreFailed(reason, _REMEDIES[RefreshResult.UNREACHABLE]) from None
 
     def write(
         self, operation: str, condition: str, names: Sequence[str], **arguments: Any
@@ -151,16 +113,16 @@ class DynamoTable:
             arguments: the rest of the call.
 
         Returns:
-            None when it was made; else the item that stood against it.
+            None if it was made; else the item that prevented it.
 
         Raises:
-            StoreFailed: it is not known whether it was made.
+            StoreFailed: the outcome of the write is unknown.
         """
         from botocore.exceptions import (  # noqa: PLC0415  (loaded with the client)
             BotoCoreError,
             ClientError,
         )
-        from botocore.parsers import ResponseParserError  # noqa: PLC0415 - botocore: only for who needs AWS
+        from botocore.parsers import ResponseParserError  # noqa: PLC0415  (as above)
 
         label = operation.title().replace("_", "")
         try:
@@ -173,17 +135,15 @@ class DynamoTable:
                 **arguments,
             )
         except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code == _CONFLICT:
+            if code_of(error) == _CONFLICT:
                 self.options.count(label, "conflict")
                 return error.response.get("Item") or {}
-            raise self._failed(label, code) from None
+            raise self._failed(label, error) from None
         except (BotoCoreError, ResponseParserError) as error:
-            # Its text may have addresses of the inside; its name says enough.
-            raise self._failed(label, type(error).__name__) from None
-        # An empty 200 of a proxy in between would read as a claim: ask for a proof.
+            raise self._failed(label, error) from None
+        # An empty 200 of a proxy would read as a claim, so a proof is required.
         if "ConsumedCapacity" not in answer:
-            raise self._failed(label, "not an answer of DynamoDB")
+            raise self._failed(label, None)
         self.options.count(label, "ok")
         return None
 
@@ -193,10 +153,22 @@ class DynamoTable:
                 self._client = self.options.make_client()
             return self._client
 
-    def _failed(self, operation: str, code: str) -> StoreFailed:
-        result, remedy = _FAULTS.get(code, _UNREACHABLE)
+    def _failed(self, operation: str, error: Exception | None) -> StoreFailed:
+        """Count a failure; the message has a code or a class, never text of AWS."""
+        code = "not an answer of DynamoDB"
+        result, remedy = RefreshResult.UNREACHABLE, ""
+        if error is not None:
+            code = code_of(error)
+            if meaning := meaning_of(error):
+                result, _, remedy = meaning
+        if code == _NO_REGION:
+            result = RefreshResult.INVALID
+        else:
+            remedy = _REMEDIES.get(result, remedy)
+        if "secretsmanager" in remedy:
+            remedy = _ALLOW
         self.options.count(operation, result)
-        if result == "denied":
+        if result is RefreshResult.DENIED:
             # A client keeps the credentials, or the lack of them, that it began with.
             self._client = None
         return StoreFailed(f"DynamoDB table {self.options.name}: {code}", remedy)

@@ -63,7 +63,7 @@ def test_everything_is_fine(
 
     assert code == Exit.OK
     assert "FAIL" not in text
-    assert "it takes the key" in text
+    assert "it accepts the key" in text
     assert issued.key not in text
 
 
@@ -165,7 +165,7 @@ def test_a_webhook_endpoint(
 
     assert found == code
     assert words in text
-    assert "nobody listens" in text
+    assert "no service listens" in text
     assert stored is None or stored not in text
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.cli import main
-from sidecar.commands import control, wait
+from sidecar.commands import control
 from sidecar.errors import Exit, SettingsInvalid
 from sidecar.settings.values import Address
 from tests.support.fake_admin_port import admin_port
@@ -142,7 +142,7 @@ def test_wait_gives_up(
     slept: list[float] = []
 
     with admin_port(statuses) as admin:
-        code = wait.run(
+        code = control.wait(
             arguments(admin.url if statuses else nobody, timeout=3.0),
             monotonic=lambda: float(next(seconds)),
             sleep=slept.append,
@@ -153,7 +153,7 @@ def test_wait_gives_up(
     assert error.startswith("not ready after 3 s: ")
     assert reason in error
     assert slept
-    assert all(0 <= pause <= wait.PAUSE_SECONDS for pause in slept)
+    assert all(0 <= pause <= control.PAUSE_SECONDS for pause in slept)
 
 
 def test_wait_asks_at_least_once(nobody: str) -> None:

@@ -9,8 +9,7 @@ from sidecar.commands import keys
 from sidecar.emulator.api import EmulatedApi
 from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit
-from sidecar.rotation.aws_errors import Denied
-from sidecar.rotation.store import NotThere
+from sidecar.rotation.store import Denied, NotThere
 from tests.support.processes import SECRET_ID
 from tests.support.rotation_commands import Run, runner
 from tests.support.rotation_fakes import World
@@ -78,7 +77,7 @@ def test_a_secret_that_somebody_else_makes_at_the_same_time_will_do() -> None:
 
     keys.create(world.parts())
 
-    assert "somebody else has just made it" in world.said
+    assert "another run has just created it" in world.said
     assert world.works()
 
 

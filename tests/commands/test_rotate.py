@@ -8,11 +8,12 @@ from pathlib import Path
 import boto3
 import pytest
 
-from sidecar.commands import rotate
+from sidecar.commands import check, rotate
 from sidecar.core.rotation.facts import ApiKey
 from sidecar.emulator.api import EmulatedApi
 from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit
+from sidecar.hardening import HardeningStatus
 from sidecar.rotation.workflow import RotationOutcome
 from tests.support.processes import SECRET_ID, UPSTREAM
 from tests.support.rotation_commands import Run, runner
@@ -59,6 +60,24 @@ def test_the_current_key_is_proven_before_the_old_one_is_revoked(
     told = ended.out.splitlines()
     revoked = next(n for n, line in enumerate(told) if line.startswith("revoke"))
     assert any(line.startswith("prove") for line in told[:revoked])
+
+
+def test_check_accepts_the_tags_that_a_rotation_sets(
+    stage: Stage, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`check` finds the same tags as `rotate` writes."""
+    hardened = HardeningStatus(
+        dumpable=False, core_bytes=0, memory_locked=True, no_new_privileges=True
+    )
+    monkeypatch.setattr(check, "harden", lambda: hardened)
+    settings = stage.settings({"job": {"rotate_every_days": 90}})
+    assert run(settings, "rotate").code == Exit.OK
+
+    ended = run(settings, "check")
+
+    (line,) = (line for line in ended.out.splitlines() if "secret tags" in line)
+    assert line.startswith("ok"), ended.out
+    assert "rotate-every-days" in line
 
 
 @pytest.mark.parametrize("days", [1, 3650])
@@ -225,7 +244,7 @@ def test_an_interrupted_rotation_says_that_it_goes_on(
     ended = run(patient, "rotate")
 
     assert ended.code == Exit.UNEXPECTED
-    assert "the next run goes on from here" in ended.err
+    assert "the next run continues from here" in ended.err
     assert len(stage.live()) == 2
 
 

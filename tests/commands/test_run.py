@@ -27,8 +27,7 @@ def _started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     monkeypatch.setitem(sys.modules, "sidecar.app", app)
     monkeypatch.setattr(sidecar, "app", app, raising=False)
     # This process is the tests' own; what it does is seen in tests/test_hardening.py.
-    monkeypatch.setattr("sidecar.hardening.harden", lambda: None)
-    monkeypatch.delitem(sys.modules, "sidecar.commands.run", raising=False)
+    monkeypatch.setattr("sidecar.commands.run.harden", lambda: None)
     return started
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 from sidecar.aws import client
 from sidecar.core.keylife.messages import VersionStage
+from sidecar.credential.sources import secrets_manager
 from sidecar.credential.sources.secrets_manager import SecretsManagerSource
 from sidecar.emulator.aws import AwsClient, environment
 from sidecar.errors import RefreshResult, SourceFailed
@@ -127,9 +129,9 @@ FAILURES = [
     ("ResourceNotFoundException", 400, NOT_FOUND, "does not exist"),
     ("ResourceNotFoundException", 404, NOT_FOUND, "does not exist"),
     ("InvalidRequestException", 400, NOT_FOUND, "scheduled for deletion"),
-    ("InvalidParameterException", 400, INVALID, "does not understand"),
-    ("InternalServiceError", 500, UNREACHABLE, "error of its own (500)"),
-    ("ServiceUnavailable", 503, UNREACHABLE, "error of its own (503)"),
+    ("InvalidParameterException", 400, INVALID, "rejects the parameters"),
+    ("InternalServiceError", 500, UNREACHABLE, "server error (500)"),
+    ("ServiceUnavailable", 503, UNREACHABLE, "server error (503)"),
     ("SomethingNew", 400, DENIED, "(SomethingNew)"),
     ("what <is> this?", 400, DENIED, "(unknown)"),
 ]
@@ -220,7 +222,8 @@ async def test_an_answer_that_does_not_come_ends_in_time(
     aws_shim: AwsShim, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop goes on meanwhile."""
-    monkeypatch.setattr(client, "READ_SECONDS", 0.3)
+    short = replace(client.SOURCE, read_seconds=0.3)
+    monkeypatch.setattr(secrets_manager, "SOURCE", short)
     aws_shim.fail(AwsFault(hang=True))
     source = make(aws_shim.endpoint)
     ticks = 0
@@ -438,14 +441,15 @@ async def test_secrets_manager_does_not_tell_when_it_moved(make: Make) -> None:
         "us-iso-east-1",
     ],
 )
-def test_the_lean_client_asks_where_the_full_one_does(region: str) -> None:
-    """The table of endpoints that it leaves out changes no address."""
+@pytest.mark.parametrize("service", ["secretsmanager", "dynamodb"])
+def test_the_lean_client_uses_the_same_endpoint_as_the_full_one(
+    region: str, service: Any
+) -> None:
+    """The lean table of endpoints changes no address."""
     import botocore.session  # noqa: PLC0415 - slow, and only here
 
-    full = botocore.session.get_session().create_client(
-        "secretsmanager", region_name=region
-    )
-    lean = client.secrets_manager_client(region, None)
+    full = botocore.session.get_session().create_client(service, region_name=region)
+    lean = client.make_client(service, region, None, client.SOURCE)
 
     assert lean.meta.endpoint_url == full.meta.endpoint_url
     assert lean.meta.service_model.signing_name == full.meta.service_model.signing_name

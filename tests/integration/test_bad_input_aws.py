@@ -86,7 +86,7 @@ FAULTS: Final = [
     fault("signature", error("InvalidSignatureException"), DENIED, "signature"),
     fault("throttled", error("ThrottlingException"), THROTTLED, "AWS throttles DescribeSecret"),
     fault("throttled-value", error("TooManyRequestsException", GET_VALUE, 429), THROTTLED, "AWS throttles GetSecretValue"),
-    fault("server-error", error("InternalServiceError", status=500), UNREACHABLE, "error of its own (500)"),
+    fault("server-error", error("InternalServiceError", status=500), UNREACHABLE, "server error (500)"),
     fault("cut", AwsFault(cut=True), UNREACHABLE, "AWS"),
     fault("html", AwsFault(body=b"<html>proxy</html>"), UNREACHABLE, "unreadable"),
     fault("empty", AwsFault(body=b"{}"), UNREACHABLE, "unreadable"),

@@ -14,11 +14,10 @@ from typing import Any, Final
 import pytest
 
 from sidecar.commands.keys import create
-from sidecar.commands.rotation_parts import CLOCK, options_of
 from sidecar.core.rotation.facts import RotationRequest
 from sidecar.emulator.api import EmulatedApi
 from sidecar.emulator.aws import AwsClient
-from sidecar.rotation.assemble import assemble
+from sidecar.rotation.assemble import CLOCK, assemble, options_of
 from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.options import RotationOptions
 from sidecar.rotation.workflow import Workflow

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.commands import rotation_lambda
 from sidecar.core.rotation.facts import RotationStopped
 from sidecar.emulator.api import EmulatedApi
 from sidecar.emulator.aws import ENVIRONMENT, AwsClient
 from sidecar.errors import SettingsInvalid
-from sidecar.rotation import lambda_handler
+from sidecar.rotation import lambda_handler, lambda_steps
 from tests.support.processes import SECRET_ID, Settings
 from tests.support.rotation_rig import Stage
 
@@ -45,7 +44,7 @@ def _stage(api: EmulatedApi, moto: AwsClient, monkeypatch: pytest.MonkeyPatch) -
     """A key in use, and the function's environment."""
     stage = Stage(api, moto)
     # Hardening is for life: it would forbid the other tests to look at this process.
-    monkeypatch.setattr(rotation_lambda, "harden", lambda: None)
+    monkeypatch.setattr(lambda_steps, "harden", lambda: None)
     for name, value in [*ENVIRONMENT.items(), *flat(stage.settings())]:
         monkeypatch.setenv(name, value)
     return stage

@@ -5,21 +5,21 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.aws.client import ROTATION, secrets_manager_client
 from sidecar.core.rotation.facts import RotationStopped
 from sidecar.core.secrecy.secret import SecretRules
 from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit
-from sidecar.rotation.assemble import MAX_FILE_BYTES, Manager, assemble
-from sidecar.rotation.client import secrets_manager
+from sidecar.rotation.assemble import MAX_FILE_BYTES, ManagerKey, assemble
 from sidecar.rotation.options import ManagerOptions
 from tests.support.rotation_fakes import OPTIONS, FakeTime
 
 RULES = SecretRules(json_key="api_key", key_prefix="fln_live_")
 
 
-def manager(moto: AwsClient, options: ManagerOptions) -> Manager:
+def manager(moto: AwsClient, options: ManagerOptions) -> ManagerKey:
     """The manager under test."""
-    return Manager(options, RULES, moto.secrets, time.time)
+    return ManagerKey(options, RULES, moto.secrets, time.time)
 
 
 def test_the_managers_key_comes_from_its_own_secret(moto: AwsClient) -> None:
@@ -89,8 +89,8 @@ def test_the_client_is_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every write of ours may be sent twice; proxies apply to AWS alone."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    local = secrets_manager("eu-west-1", "http://127.0.0.1:5000")
-    remote = secrets_manager("eu-west-1", None)
+    local = secrets_manager_client("eu-west-1", "http://127.0.0.1:5000", ROTATION)
+    remote = secrets_manager_client("eu-west-1", None, ROTATION)
 
     seen = vars(local.meta.config)["_user_provided_options"]
     assert seen["retries"]["total_max_attempts"] == 4

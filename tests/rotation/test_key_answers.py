@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from sidecar.core.rotation.facts import ApiKey, RotationStopped
 from sidecar.errors import Exit
-from sidecar.rotation.http import Fault, NoAnswer
+from sidecar.http_client import Fault, NoAnswer
 from sidecar.rotation.key_answers import (
     CreateUnsure,
     Unreadable,

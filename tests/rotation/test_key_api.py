@@ -9,7 +9,7 @@ import pytest
 from sidecar.core.rotation.facts import Proof, RotationStopped
 from sidecar.core.secrecy.secret import Secret, SecretRules
 from sidecar.errors import Exit
-from sidecar.rotation.http import ApiResponse, Caller, Fault, NoAnswer
+from sidecar.http_client import Fault, HttpClient, NoAnswer, ReceivedResponse
 from sidecar.rotation.key_answers import CreateUnsure, Unreadable
 from sidecar.rotation.key_api import KeyApi
 from sidecar.rotation.options import ApiOptions
@@ -19,11 +19,11 @@ OPTIONS = ApiOptions(
     base_url="https://api.example/v1", account="sa/../1", probe="GET /contacts?limit=1"
 )
 KEYS = "/service-accounts/sa%2F..%2F1/api-keys"
-OK = ApiResponse(200, b'{"data": []}')
-Answer = ApiResponse | NoAnswer
+OK = ReceivedResponse(200, b'{"data": []}')
+Answer = ReceivedResponse | NoAnswer
 
 
-class FakeCaller(Caller):
+class FakeHttpClient(HttpClient):
     """Gives prepared answers, the last one again and again."""
 
     def __init__(self, *answers: Answer) -> None:
@@ -32,7 +32,7 @@ class FakeCaller(Caller):
 
     def call(
         self, method: str, target: str, fields: Mapping[str, str], body: bytes | None
-    ) -> ApiResponse:
+    ) -> ReceivedResponse:
         """Note the call, give the next answer."""
         self.calls.append((method, target, dict(fields), body))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -46,9 +46,9 @@ def make(
     options: ApiOptions = OPTIONS,
     rules: SecretRules | None = None,
     managers: tuple[str, ...] = ("manager", "renewed"),
-) -> tuple[KeyApi, FakeCaller, FakeTime]:
+) -> tuple[KeyApi, FakeHttpClient, FakeTime]:
     """A client whose manager's key changes when it is read anew."""
-    caller, time = FakeCaller(*answers), FakeTime()
+    caller, time = FakeHttpClient(*answers), FakeTime()
 
     def manager(fresh: bool) -> Secret:
         return Secret(managers[fresh])
@@ -59,7 +59,7 @@ def make(
 
 def test_a_key_is_made_under_its_name() -> None:
     """One call, with the manager's key, ids as one path segment each."""
-    api, caller, _ = make(ApiResponse(201, b'{"id": "k1", "key": "fln_live_x"}'))
+    api, caller, _ = make(ReceivedResponse(201, b'{"id": "k1", "key": "fln_live_x"}'))
 
     made = api.create("production-crm-sync-0")
 
@@ -77,7 +77,7 @@ def test_a_key_is_made_under_its_name() -> None:
 def test_an_api_without_names_is_sent_none() -> None:
     """`name_field = ""`."""
     api, caller, _ = make(
-        ApiResponse(201, b'{"id": "k1", "key": "x"}'),
+        ReceivedResponse(201, b'{"id": "k1", "key": "x"}'),
         options=replace(OPTIONS, name_field=""),
     )
 
@@ -91,9 +91,9 @@ def test_an_api_without_names_is_sent_none() -> None:
     [
         pytest.param(NoAnswer(Fault.TIMEOUT), id="timeout"),
         pytest.param(NoAnswer(Fault.PROTOCOL), id="cut"),
-        pytest.param(ApiResponse(500, b""), id="500"),
-        pytest.param(ApiResponse(503, b""), id="503"),
-        pytest.param(ApiResponse(201, b"{}"), id="no-field"),
+        pytest.param(ReceivedResponse(500, b""), id="500"),
+        pytest.param(ReceivedResponse(503, b""), id="503"),
+        pytest.param(ReceivedResponse(201, b"{}"), id="no-field"),
     ],
 )
 def test_a_create_call_is_sent_once(answer: Answer) -> None:
@@ -109,7 +109,7 @@ def test_a_create_call_is_sent_once(answer: Answer) -> None:
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 429])
 def test_a_refused_create_call_made_no_key(status: int) -> None:
     """So nothing has to be cleared away."""
-    api, _, _ = make(ApiResponse(status, b'{"error": "fln_live_x"}'))
+    api, _, _ = make(ReceivedResponse(status, b'{"error": "fln_live_x"}'))
 
     with pytest.raises(RotationStopped) as caught:
         api.create("n")
@@ -120,7 +120,7 @@ def test_a_refused_create_call_made_no_key(status: int) -> None:
 
 def test_the_managers_key_is_read_anew_after_a_401() -> None:
     """It may have been rotated as well; the refused call has done nothing."""
-    api, caller, _ = make(ApiResponse(401, b""), OK)
+    api, caller, _ = make(ReceivedResponse(401, b""), OK)
 
     api.list_keys()
 
@@ -130,7 +130,7 @@ def test_the_managers_key_is_read_anew_after_a_401() -> None:
 
 def test_a_managers_key_that_stays_refused_is_told() -> None:
     """Exit code 3."""
-    api, caller, _ = make(ApiResponse(401, b""))
+    api, caller, _ = make(ReceivedResponse(401, b""))
 
     with pytest.raises(RotationStopped, match=r"rotation.credential.*401") as caught:
         api.list_keys()
@@ -143,8 +143,8 @@ def test_every_page_is_read() -> None:
     """From the last id of the page before."""
     first = {"data": [{"id": "k1"}, {"id": "k/2"}], "has_more": True}
     api, caller, _ = make(
-        ApiResponse(200, json.dumps(first).encode()),
-        ApiResponse(200, b'{"data": [{"id": "k3"}]}'),
+        ReceivedResponse(200, json.dumps(first).encode()),
+        ReceivedResponse(200, b'{"data": [{"id": "k3"}]}'),
     )
 
     keys = api.list_keys()
@@ -155,7 +155,9 @@ def test_every_page_is_read() -> None:
 
 def test_a_list_without_end_is_refused() -> None:
     """It would never be complete."""
-    api, _, _ = make(ApiResponse(200, b'{"data": [{"id": "k"}], "has_more": true}'))
+    api, _, _ = make(
+        ReceivedResponse(200, b'{"data": [{"id": "k"}], "has_more": true}')
+    )
 
     with pytest.raises(Unreadable):
         api.list_keys()
@@ -166,13 +168,13 @@ def test_a_list_without_end_is_refused() -> None:
     [
         pytest.param(NoAnswer(Fault.TIMEOUT), id="timeout"),
         pytest.param(NoAnswer(Fault.UNREACHABLE), id="refused"),
-        pytest.param(ApiResponse(503, b""), id="503"),
-        pytest.param(ApiResponse(429, b""), id="429"),
+        pytest.param(ReceivedResponse(503, b""), id="503"),
+        pytest.param(ReceivedResponse(429, b""), id="429"),
     ],
 )
 def test_looks_and_revocations_are_patient(bad: Answer) -> None:
     """They may be sent again."""
-    api, caller, time = make(bad, bad, ApiResponse(204, b""))
+    api, caller, time = make(bad, bad, ReceivedResponse(204, b""))
 
     assert api.revoke("k1")
 
@@ -193,7 +195,7 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again() -> None:
 
 def test_a_revocation_that_keeps_failing_is_told() -> None:
     """The key may still work: the next run goes on."""
-    api, _, _ = make(ApiResponse(500, b""))
+    api, _, _ = make(ReceivedResponse(500, b""))
 
     with pytest.raises(RotationStopped, match="revoking key k1: the API answered 500"):
         api.revoke("k1")
@@ -201,7 +203,7 @@ def test_a_revocation_that_keeps_failing_is_told() -> None:
 
 def test_a_key_that_is_gone_is_gone() -> None:
     """404."""
-    api, caller, _ = make(ApiResponse(404, b""))
+    api, caller, _ = make(ReceivedResponse(404, b""))
 
     assert not api.revoke("k/1")
     assert caller.calls[0][:2] == ("DELETE", f"{KEYS}/k%2F1")
@@ -210,19 +212,21 @@ def test_a_key_that_is_gone_is_gone() -> None:
 @pytest.mark.parametrize(
     ("answers", "proof"),
     [
-        pytest.param([ApiResponse(200, b"")], Proof.PROVEN, id="200"),
-        pytest.param([ApiResponse(403, b"")], Proof.PROVEN, id="403"),
-        pytest.param([ApiResponse(404, b"")], Proof.PROVEN, id="404"),
+        pytest.param([ReceivedResponse(200, b"")], Proof.PROVEN, id="200"),
+        pytest.param([ReceivedResponse(403, b"")], Proof.PROVEN, id="403"),
+        pytest.param([ReceivedResponse(404, b"")], Proof.PROVEN, id="404"),
         pytest.param(
-            [ApiResponse(401, b""), ApiResponse(200, b"")], Proof.PROVEN, id="settles"
+            [ReceivedResponse(401, b""), ReceivedResponse(200, b"")],
+            Proof.PROVEN,
+            id="settles",
         ),
-        pytest.param([ApiResponse(401, b"")], Proof.REFUSED, id="401"),
-        pytest.param([ApiResponse(503, b"")], Proof.SILENT, id="503"),
-        pytest.param([ApiResponse(429, b"")], Proof.SILENT, id="429"),
-        pytest.param([ApiResponse(302, b"")], Proof.SILENT, id="302"),
+        pytest.param([ReceivedResponse(401, b"")], Proof.REFUSED, id="401"),
+        pytest.param([ReceivedResponse(503, b"")], Proof.SILENT, id="503"),
+        pytest.param([ReceivedResponse(429, b"")], Proof.SILENT, id="429"),
+        pytest.param([ReceivedResponse(302, b"")], Proof.SILENT, id="302"),
         pytest.param([NoAnswer(Fault.TIMEOUT)], Proof.SILENT, id="timeout"),
         pytest.param(
-            [NoAnswer(Fault.UNREACHABLE), ApiResponse(204, b"")],
+            [NoAnswer(Fault.UNREACHABLE), ReceivedResponse(204, b"")],
             Proof.PROVEN,
             id="comes-back",
         ),
@@ -249,7 +253,9 @@ def test_a_proof_is_the_probe_with_the_key_itself() -> None:
 
 def test_without_a_probe_a_list_call_proves() -> None:
     """The key may not manage keys, but 403 means that it is known."""
-    api, caller, _ = make(ApiResponse(403, b""), options=replace(OPTIONS, probe=""))
+    api, caller, _ = make(
+        ReceivedResponse(403, b""), options=replace(OPTIONS, probe="")
+    )
 
     assert api.prove(Secret("new")) is Proof.PROVEN
     assert caller.calls[0][:2] == ("GET", KEYS)

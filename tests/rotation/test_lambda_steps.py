@@ -142,7 +142,7 @@ def test_the_next_rotation_finishes_the_one_before() -> None:
 
 
 def test_a_refused_key_fails_the_test_step_and_stays() -> None:
-    """AWS tries again; nothing is promoted."""
+    """AWS repeats the step; nothing is promoted."""
     world = World.ready()
     begin(world)
     step(world, "createSecret")
@@ -192,7 +192,7 @@ def test_aws_books_no_success_for_a_key_that_died_before_the_last_step(
         step(world, name)
     world.keys["k1"] = (world.keys["k1"][0], "fln_live_1", False)
 
-    with pytest.raises(RotationStopped, match="serves on") as caught:
+    with pytest.raises(RotationStopped, match="stays in use") as caught:
         step(world, "finishSecret")
 
     assert caught.value.exit is Exit.API
@@ -229,7 +229,7 @@ def test_a_key_that_is_not_listed_yet_is_tried_again() -> None:
     step(world, "createSecret")
     with pytest.raises(RotationStopped, match="does not list") as caught:
         step(world, "setSecret")
-    assert "AWS tries again" in caught.value.remedy
+    assert "AWS repeats the step" in caught.value.remedy
     step(world, "testSecret")
     with pytest.raises(RotationStopped, match="does not list"):
         step(world, "finishSecret")

@@ -7,8 +7,8 @@ import pytest
 
 from sidecar.core.rotation.facts import Proof, RotationRequest, RotationStopped
 from sidecar.errors import Exit
-from sidecar.rotation.aws_errors import Conflict
 from sidecar.rotation.revoke import RACES, RevokeRequest, revoke
+from sidecar.rotation.store import Conflict
 from tests.support.rotation_fakes import FIRST, Killed, World
 from tests.support.rotation_faults import CHANGES, check_tidy, interrupt, kill_at, peace
 
@@ -89,7 +89,7 @@ def test_a_leaked_key_without_a_recorded_id_is_named_and_replaced() -> None:
     """The secret was made by hand: the key may be the one in use, so it counts as it."""
     world = World.ready(key_id=False)
 
-    with pytest.raises(RotationStopped, match="does not tell the id"):
+    with pytest.raises(RotationStopped, match="does not contain the id"):
         order(world, RevokeRequest(emergency=True, replace=True))
     with pytest.raises(RotationStopped, match="perhaps AWSCURRENT"):
         order(world, RevokeRequest("k0"))
@@ -270,7 +270,7 @@ def test_a_named_key_is_revoked_in_an_emergency_though_nothing_can_be_seen(
 
     assert world.live() == []
     assert world.said == ["revoked key k0"]
-    assert "is away; so nobody knows what uses key k0" in world.warned[0]
+    assert "is away; so the use of key k0 is unknown" in world.warned[0]
     with pytest.raises(RotationStopped, match="revoked already, or misspelt"):
         order(world, RevokeRequest("k8", emergency=True))
 

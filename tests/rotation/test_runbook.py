@@ -9,14 +9,14 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from sidecar.commands.rotation_parts import options_of
 from sidecar.core.rotation import refusals
 from sidecar.core.rotation.facts import Refuse
 from sidecar.emulator.api import EmulatedApi
 from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit
-from sidecar.rotation import aws_errors, key_answers, store
-from sidecar.rotation.http import Fault
+from sidecar.http_client import Fault
+from sidecar.rotation import key_answers, store
+from sidecar.rotation.assemble import options_of
 from sidecar.settings.loading import load
 from tests.support.processes import SECRET_ID, merge, to_toml
 from tests.support.rotation_commands import Run, runner
@@ -30,7 +30,7 @@ SECTION: Final = (
     .partition("\n## ")[0]
 )
 
-MODULES: Final = (aws_errors, key_answers, store)
+MODULES: Final = (key_answers, store)
 
 
 def blocks(language: str) -> list[str]:

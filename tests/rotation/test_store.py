@@ -17,8 +17,14 @@ from botocore.stub import Stubber
 from sidecar.core.rotation.facts import RotationStopped
 from sidecar.core.secrecy.secret import Secret
 from sidecar.errors import Exit
-from sidecar.rotation.aws_errors import Asker, Conflict, Denied, NotThere
-from sidecar.rotation.store import DescribedSecret, SecretStore
+from sidecar.rotation.store import (
+    AwsCaller,
+    Conflict,
+    Denied,
+    DescribedSecret,
+    NotThere,
+    SecretStore,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -228,7 +234,9 @@ def test_tags_are_set(stub: Stubber, store: SecretStore) -> None:
     ("code", "message"),
     [
         pytest.param("AccessDeniedException", "denies", id="denied"),
-        pytest.param("LimitExceededException", "as many versions", id="limit"),
+        pytest.param(
+            "LimitExceededException", "maximum number of versions", id="limit"
+        ),
         pytest.param("InvalidRequestException", "deletion", id="deleted"),
         pytest.param("EncryptionFailure", "EncryptionFailure", id="kms-encrypt"),
         pytest.param("DecryptionFailure", "KMS", id="kms-decrypt"),
@@ -295,7 +303,7 @@ def test_what_keeps_aws_from_answering_is_told(error: Exception) -> None:
         raise error
 
     with pytest.raises(RotationStopped) as caught:
-        Asker(lambda: 0.0).ask("DescribeSecret", call)
+        AwsCaller(lambda: 0.0).call("DescribeSecret", call)
 
     assert caught.value.exit is Exit.CREDENTIAL
     assert caught.value.remedy

@@ -124,7 +124,7 @@ def test_a_key_that_can_be_neither_stored_nor_seen_is_named() -> None:
 
     world.hook = gone
     error = stopped(world)
-    assert "the next run clears away key k1" in error.remedy
+    assert "the next run revokes key k1" in error.remedy
     peace(world)
 
     world.workflow().run(RotationRequest())
@@ -147,7 +147,7 @@ def test_a_lost_key_that_cannot_be_revoked_now_is_revoked_by_the_next_run() -> N
     world.hook = hook
     error = stopped(world)
     assert error.reason == DENIED.reason
-    assert "the next run clears away key k1" in error.remedy
+    assert "the next run revokes key k1" in error.remedy
     peace(world)
 
     world.workflow().run(RotationRequest())
@@ -272,7 +272,7 @@ def test_a_new_key_that_dies_before_it_is_promoted_is_no_success(
     error = stopped(world)
 
     assert error.exit is Exit.API
-    assert "serves on" in error.reason
+    assert "stays in use" in error.reason
     check_untouched(world)
     peace(world)
     world.workflow().run(RotationRequest())
@@ -531,7 +531,7 @@ def test_a_step_that_changes_nothing_does_not_last_for_ever() -> None:
 
     error = stopped(world)
     assert error.exit is Exit.UNEXPECTED
-    assert "does not come to an end" in error.reason
+    assert "does not end" in error.reason
 
 
 def test_a_secret_that_never_holds_still_is_told() -> None:

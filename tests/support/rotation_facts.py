@@ -20,9 +20,9 @@ MARKS: Final = KeyNaming(
 ACCOUNT: Final = "sa_crm_sync"
 NOW, EARLIER, LATER = 1000.0, 500.0, 1500.0
 C0, P0, AWS_TOKEN, STRANGE = "c0" * 16, "p0" * 16, "a7" * 16, "f0" * 16
-SLOT: Final = MARKS.slot(C0, 0)
-NEXT_SLOT: Final = MARKS.slot(C0, 1)
-OLD_SLOT: Final = MARKS.slot(P0, 0)
+SLOT: Final = MARKS.next_version_id(C0, 0)
+NEXT_SLOT: Final = MARKS.next_version_id(C0, 1)
+OLD_SLOT: Final = MARKS.next_version_id(P0, 0)
 
 CURRENTS: Final = {
     "no-current": None,
@@ -92,16 +92,16 @@ def make(
     # A key that its version names no longer is left out: it would be one more orphan.
     keys = [k for k in KEYS if k.key_id in named or k.name == "somebody-elses-key"]
     current_id = now.version_id if now else ""
-    slots = {SLOT} if waiting and waiting.version_id == SLOT else set()
+    attempts = {SLOT} if waiting and waiting.version_id == SLOT else set()
     facts = RotationFacts(
-        marks=MARKS,
+        naming=MARKS,
         account=ACCOUNT,
-        free=MARKS.free_slot(current_id, slots),
+        next_version_id=MARKS.free_version_id(current_id, attempts),
         current=now,
         pending=waiting,
         previous=PREVIOUSES[previous],
-        slots=frozenset(slots),
-        fenced=frozenset(slots) if waiting and waiting.fence else frozenset(),
+        attempts=frozenset(attempts),
+        fenced=frozenset(attempts) if waiting and waiting.fence else frozenset(),
         keys=(*keys, *ORPHANS[orphan]),
     )
     return replace(facts, seen=seen_in(facts), **more)

@@ -17,8 +17,8 @@ from typing import Any, Final
 from sidecar.core.rotation.facts import ApiKey, Proof
 from sidecar.core.secrecy.secret import Secret, SecretRules
 from sidecar.errors import Exit
-from sidecar.rotation.aws_errors import Conflict, Deleted, NotThere
 from sidecar.rotation.dependencies import RotationDependencies
+from sidecar.rotation.key_api import KeyApi
 from sidecar.rotation.options import (
     ApiOptions,
     Clock,
@@ -26,7 +26,14 @@ from sidecar.rotation.options import (
     RotationOptions,
 )
 from sidecar.rotation.secret_document import CreatedKey
-from sidecar.rotation.store import DescribedSecret, Read
+from sidecar.rotation.store import (
+    Conflict,
+    Deleted,
+    DescribedSecret,
+    NotThere,
+    Read,
+    SecretStore,
+)
 from sidecar.rotation.workflow import Workflow
 
 ACCOUNT: Final = "sa_crm_sync"
@@ -159,11 +166,11 @@ class World:
 
     def workflow(self, **changes: Any) -> Workflow:
         """Make a run."""
-        slot = changes.pop("slot", "")
-        return Workflow(self.parts(**changes), slot)
+        next_version_id = changes.pop("next_version_id", "")
+        return Workflow(self.parts(**changes), next_version_id)
 
 
-class FakeStore:
+class FakeStore(SecretStore):
     """One secret."""
 
     def __init__(self, world: World) -> None:
@@ -243,7 +250,7 @@ class FakeStore:
             self._world.tags |= tags
 
 
-class FakeKeys:
+class FakeKeys(KeyApi):
     """One service account."""
 
     def __init__(self, world: World) -> None:

@@ -222,7 +222,7 @@ def test_a_receiver_that_is_down_is_told(
     )
 
     assert code == Exit.API
-    assert "no answer (ConnectionRefusedError)" in capsys.readouterr().err
+    assert "no answer (Connection refused)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

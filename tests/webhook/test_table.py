@@ -14,10 +14,11 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from sidecar.aws.client import dynamodb_client
 from sidecar.webhook import table as module
 from sidecar.webhook.dedupe import Claim, ClaimRefusal, StoreFailed
 from sidecar.webhook.dynamodb import Namespace, TableWindow
-from sidecar.webhook.table import DynamoTable, TableOptions, make_client
+from sidecar.webhook.table import LIMITS, DynamoTable, TableOptions
 from tests.support.webhook_fakes import JOB, Clock, FakeTable, table_options
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def refused(code: str) -> ClientError:
         (refused("AccessDeniedException"), "denied", "PutItem, UpdateItem and Del"),
         (refused("UnrecognizedClientException"), "denied", "AWS credentials"),
         (refused("ExpiredTokenException"), "denied", "AWS credentials"),
-        (NoCredentialsError(), "denied", "give the pod AWS credentials"),
+        (NoCredentialsError(), "denied", "give the pod a role"),
         (refused("ValidationException"), "invalid", "a string named id"),
         (refused("ProvisionedThroughputExceededException"), "throttled", "on-demand"),
         (refused("ThrottlingException"), "throttled", "capacity"),
@@ -244,7 +245,10 @@ async def test_a_missing_region_is_told_by_each_claim(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     options = TableOptions(
-        "ids", lambda: make_client(None, None), now=clock, token=lambda: "me"
+        "ids",
+        lambda: dynamodb_client(None, None, LIMITS),
+        now=clock,
+        token=lambda: "me",
     )
     async with DynamoTable(options) as table:
         with pytest.raises(StoreFailed, match=r"set \[aws\].region"):
@@ -281,8 +285,10 @@ async def test_proxies_do_not_apply_to_an_emulator(
     """AWS itself may well be behind one."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
 
-    local = await asyncio.to_thread(make_client, "eu-west-1", "http://127.0.0.1:9")
-    real = await asyncio.to_thread(make_client, "eu-west-1", None)
+    local = await asyncio.to_thread(
+        dynamodb_client, "eu-west-1", "http://127.0.0.1:9", LIMITS
+    )
+    real = await asyncio.to_thread(dynamodb_client, "eu-west-1", None, LIMITS)
 
     configs: list[Any] = [local.meta.config, real.meta.config]
     assert [config.proxies for config in configs] == [{}, None]
@@ -290,7 +296,9 @@ async def test_proxies_do_not_apply_to_an_emulator(
 
 async def test_the_client_gives_up_in_seconds() -> None:
     """The defaults are a minute per try."""
-    client = await asyncio.to_thread(make_client, "eu-west-1", "http://127.0.0.1:1")
+    client = await asyncio.to_thread(
+        dynamodb_client, "eu-west-1", "http://127.0.0.1:1", LIMITS
+    )
 
     config: Any = client.meta.config
     assert (config.connect_timeout, config.read_timeout) == (2, 3)

@@ -1,1 +1,1 @@
-"""What `sidecar check` looks at: each check gives findings and prints nothing."""
+"""The checks of `sidecar check`: each yields findings and prints nothing."""

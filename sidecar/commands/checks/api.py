@@ -1,8 +1,8 @@
 """
-Whether the API can be reached, is who it says, and takes the key.
+Checks of an API: name, connection, certificate, key and clock.
 
-One connection, step by step, so that the first step that fails is the one to mend. It
-is made as the proxy makes its own: the same TLS context, no proxy variables.
+One connection is opened step by step, and the first step that fails is reported. It
+uses the TLS context of the proxy and ignores proxy variables.
 """
 
 import http.client
@@ -27,9 +27,9 @@ from sidecar.settings.tables import UpstreamSettings
 DAY_SECONDS: Final = 86400
 EXPIRES_SOON_DAYS: Final = 14
 UNSURE_SECONDS: Final = 5
-"""`Date` counts whole seconds, and an answer takes some."""
+"""`Date` has whole seconds, and an answer takes time."""
 REFUSED_SECONDS: Final = 240
-"""AWS refuses signatures, and we webhooks, at 300 seconds."""
+"""AWS refuses signatures at 300 seconds, and so does the webhook receiver."""
 FORBIDDEN: Final = 403
 REDIRECTS: Final = range(300, 400)
 
@@ -57,14 +57,14 @@ CERTIFICATES: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """An API, and the key to try on it."""
+    """An API and the key for it."""
 
     name: str
     """Of the upstream."""
     upstream: UpstreamSettings
     rules: SecretRules
     secret: Secret | None
-    """None: there is no key to try."""
+    """None = there is no key."""
 
 
 def check_api(api: Api, now: float) -> Iterator[Finding]:
@@ -72,7 +72,7 @@ def check_api(api: Api, now: float) -> Iterator[Finding]:
     Check name, connection, certificate, key and clock.
 
     Args:
-        api: Which.
+        api: the API.
         now: Unix seconds.
     """
     base = BaseUrl.parse(api.upstream.base_url)
@@ -104,7 +104,7 @@ def check_api(api: Api, now: float) -> Iterator[Finding]:
 def _secured(
     api: Api, base: BaseUrl, sock: socket.socket, now: float
 ) -> Iterator[Finding]:
-    """Make the handshake, then go on inside."""
+    """Make the TLS handshake, then the calls."""
     name = f"{api.name}: TLS"
     ca_file = api.upstream.ca_file
     context = tls_context(str(ca_file) if ca_file else None)
@@ -131,14 +131,14 @@ def _secured(
                 "its owner should renew it",
             )
         else:
-            yield passed(name, f"{tls.version()}, certificate good for {days} days")
+            yield passed(name, f"{tls.version()}, certificate valid for {days} days")
         yield from _calls(api, base, tls, now)
 
 
 def _calls(
     api: Api, base: BaseUrl, sock: socket.socket, now: float
 ) -> Iterator[Finding]:
-    """Make the call that proves the key, or a call without it, for the clock."""
+    """Make the call that proves the key; without a key, a call for the clock only."""
     name = f"{api.name}: key"
     probe = api.upstream.credential.probe
     method, _, target = (probe or "GET /").partition(" ")
@@ -167,7 +167,7 @@ def _calls(
 
 
 def _judged(api: Api, probe: str, status: int) -> Finding:
-    """Tell what the answer to the probe means."""
+    """Return the finding for the answer to the probe."""
     name = f"{api.name}: key"
     proof = proof_of(status)
     if proof is False:
@@ -180,14 +180,14 @@ def _judged(api: Api, probe: str, status: int) -> Finding:
     if proof is None:
         return warned(
             name,
-            f"the API answers {status} to {probe}, which tells nothing of the key",
+            f"the API answers {status} to {probe}, which neither accepts nor refuses the key",
             "see the API's status, and try again",
         )
     if status == FORBIDDEN:
         return warned(
             name,
-            f"the API answers {status} to {probe}: the key is valid, but may not do it",
-            "give the key the scope of the probe, or probe what it may do",
+            f"the API answers {status} to {probe}: the key is valid but lacks the permission",
+            "give the key the scope of the probe, or choose another probe",
         )
     if status in REDIRECTS:
         return warned(
@@ -195,11 +195,11 @@ def _judged(api: Api, probe: str, status: int) -> Finding:
             f"the API answers {status} to {probe}: redirects are never followed",
             f"correct upstreams.{api.name}.base_url or the probe",
         )
-    return passed(name, f"the API answers {status} to {probe}: it takes the key")
+    return passed(name, f"the API answers {status} to {probe}: it accepts the key")
 
 
 def _clock(name: str, date: str, now: float) -> Iterator[Finding]:
-    """Compare this machine's clock with the API's."""
+    """Compare the clock of this machine with the clock of the API."""
     try:
         off = now - parsedate_to_datetime(date).timestamp()
     except (ValueError, TypeError):
@@ -212,13 +212,13 @@ def _clock(name: str, date: str, now: float) -> Iterator[Finding]:
     elif abs(off) > UNSURE_SECONDS:
         yield warned(label, shown, remedy)
     else:
-        yield passed(label, "as this machine's")
+        yield passed(label, "agrees with this machine")
 
 
 def _call(
     sock: socket.socket, method: str, target: str, headers: dict[str, str]
 ) -> tuple[int, str]:
-    """Make a call on an open connection; its body is not read."""
+    """Make a call on an open connection without reading the body."""
     connection = http.client.HTTPConnection("unused")
     connection.sock = sock
     connection.request(method, target, headers=headers)
@@ -227,7 +227,7 @@ def _call(
 
 
 def _word(exc: Exception) -> str:
-    """Name what went wrong; never the exception's own text, which may hold a header."""
+    """Describe an error without the text of the exception, which may hold a header."""
     if isinstance(exc, TimeoutError):
         return "no answer in time"
     if isinstance(exc, ssl.SSLError):

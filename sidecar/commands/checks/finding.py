@@ -1,4 +1,4 @@
-"""What a check found, and how findings are shown."""
+"""Findings of `check`, and their table."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,62 +11,62 @@ ARROW: Final = "->"
 
 
 class Level(StrEnum):
-    """How a finding is to be taken."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARN = "warn"
-    """It runs, and could be better."""
+    """The sidecar runs; an improvement is advised."""
     FAIL = "FAIL"
-    """It does not run, or not for long."""
+    """The sidecar does not run, or will fail soon."""
     SKIP = "skip"
-    """It was not looked at."""
+    """It was not checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the table; never with the value of a secret."""
+    """One line of the table; it never contains the value of a secret."""
 
     name: str
     level: Level
     detail: str
     remedy: str = ""
-    """What to do; only where there is something to do."""
+    """What to do; empty = nothing."""
     exit: Exit = Exit.OK
-    """The exit code that a failure asks for."""
+    """The exit code of a failure."""
 
     @property
     def ok(self) -> bool:
-        """Whether a run would not fail by it."""
+        """Whether the level is not FAIL."""
         return self.level is not Level.FAIL
 
 
 def passed(name: str, detail: str) -> Finding:
-    """Find nothing wrong."""
+    """Return a finding without a problem."""
     return Finding(name, Level.OK, detail)
 
 
 def warned(name: str, detail: str, remedy: str) -> Finding:
-    """Find what could be better."""
+    """Return a warning."""
     return Finding(name, Level.WARN, detail, remedy)
 
 
 def failed(name: str, detail: str, remedy: str, code: Exit) -> Finding:
-    """Find what must be mended."""
+    """Return a failure."""
     return Finding(name, Level.FAIL, detail, remedy, code)
 
 
 def skipped(name: str, detail: str) -> Finding:
-    """Tell that something was not looked at, and why."""
+    """Return a finding for a check that was not made."""
     return Finding(name, Level.SKIP, detail)
 
 
 def exit_of(findings: Iterable[Finding]) -> Exit:
-    """Tell the exit code: settings come before credentials, they before the API."""
+    """Return the exit code: settings before credentials before the API."""
     return min((found.exit for found in findings if not found.ok), default=Exit.OK)
 
 
 def table(findings: Iterable[Finding]) -> Iterator[str]:
-    """Show findings, one line each, with a line of remedy under what needs one."""
+    """Return a line for each finding, followed by its remedy if there is one."""
     shown = list(findings)
     width = max((len(found.name) for found in shown), default=0)
     for found in shown:

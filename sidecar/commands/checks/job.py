@@ -1,4 +1,4 @@
-"""The job and how narrow it is; everything here is in the settings."""
+"""Checks of the settings: owner, schedule, allowed operations, key prefix, probe."""
 
 import re
 from collections.abc import Iterator
@@ -13,28 +13,26 @@ LIVE: Final = re.compile(r"(^|[_.-])(live|prod|production)([_.-]|$)", re.IGNOREC
 
 
 def check_job(settings: Settings) -> Iterator[Finding]:
-    """Check who answers for the key, and when it is due."""
+    """Check the owner and the rotation schedule."""
     job = settings.job
     yield passed("job", f"{job.name} ({job.environment})")
     if job.owner is None:
-        yield warned(
-            "job owner", "nobody is named who answers for the key", "set job.owner"
-        )
+        yield warned("job owner", "no owner of the key is set", "set job.owner")
     if job.rotate_every_days is None:
         yield warned(
             "job rotation",
-            "no day is set on which the key is due",
+            "no rotation schedule is set",
             "set job.rotate_every_days, for example 90",
         )
 
 
 def check_narrow(settings: Settings, name: str) -> Iterator[Finding]:
-    """Check that an upstream allows no more than the job needs."""
+    """Check the allowed operations, the key prefix and the probe."""
     upstream = settings.upstreams[name]
     if upstream.allow is None:
         yield warned(
             f"{name}: operations",
-            "every operation is allowed but `deny`",
+            "every operation is allowed except `deny`",
             f"list what the job calls in upstreams.{name}.allow",
         )
     else:
@@ -49,13 +47,13 @@ def _key(environment: str, name: str, upstream: UpstreamSettings) -> Iterator[Fi
     if prefix is None:
         yield warned(
             f"{name}: key prefix",
-            "a key of another environment would not be noticed",
+            "a key of another environment would be accepted",
             f"set {path}.key_prefix",
         )
     elif environment != PRODUCTION and LIVE.search(prefix):
         yield warned(
             f"{name}: key prefix",
-            f"a {environment} job expects keys of production",
+            f"a {environment} job expects production keys",
             f"use a key of {environment}, and set {path}.key_prefix to its prefix",
         )
     else:
@@ -63,6 +61,6 @@ def _key(environment: str, name: str, upstream: UpstreamSettings) -> Iterator[Fi
     if upstream.credential.probe is None:
         yield warned(
             f"{name}: proof",
-            "a new key takes over without a proof",
+            "a new key is used without a proof",
             f"set {path}.probe to a cheap call, for example GET /contacts?limit=1",
         )

@@ -1,4 +1,4 @@
-"""Whether a secret can be had, is what it should be, and is recorded as the job's."""
+"""Checks of a secret: access, shape, tags, age and file mode."""
 
 import asyncio
 import stat
@@ -17,48 +17,52 @@ from sidecar.core.secrecy.secret import (
 )
 from sidecar.credential.sources.base import Source, Versions
 from sidecar.errors import Exit, SecretRejected, SourceFailed
+from sidecar.rotation.assemble import tags_of
 from sidecar.settings.model import Settings
 from sidecar.settings.tables import JobSettings, SecretSettings
-from sidecar.settings.tags import tags_of
 
-LOOK_SECONDS: Final = 20.0
-"""The source gives up by itself before."""
+READ_SECONDS: Final = 20.0
+"""Longer than the limits of every source."""
 DAY_SECONDS: Final = 86400
 OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What looking for a secret gave."""
+class SecretReading:
+    """The result of reading a secret."""
 
     name: str
-    """Whose secret it is, for the findings."""
+    """Label of the findings."""
     findings: list[Finding]
     value: Secret | None = field(default=None, repr=False)
-    """None when there was none, or it breaks a rule."""
+    """None = there is none, or it breaks a rule."""
     versions: Versions | None = None
     created: float | None = None
 
 
-async def look(name: str, where: str, source: Source, rules: SecretRules) -> Look:
+async def read_secret(
+    name: str, where: str, source: Source, rules: SecretRules
+) -> SecretReading:
     """
-    Look for a secret and check its shape.
+    Read a secret and check its shape.
 
     Args:
-        name: Whose it is, for the findings.
-        where: Its name, its ARN or its path.
-        source: Gets it from there; closed at the end.
-        rules: For its value.
+        name: label of the findings.
+        where: name, ARN or path of the secret.
+        source: reads the secret; closed at the end.
+        rules: rules for the value.
     """
     try:
-        async with asyncio.timeout(LOOK_SECONDS):
+        async with asyncio.timeout(READ_SECONDS):
             versions = await source.describe()
             fetched = await source.fetch(VersionStage.CURRENT)
     except SourceFailed as exc:
-        return Look(name, [failed(name, exc.reason, exc.remedy, Exit.CREDENTIAL)])
+        return SecretReading(
+            name, [failed(name, exc.reason, exc.remedy, Exit.CREDENTIAL)]
+        )
     except TimeoutError:
-        remedy = "check what stands between here and the secret"
-        return Look(name, [failed(name, "no answer", remedy, Exit.CREDENTIAL)])
+        remedy = "check the network between this machine and the secret"
+        return SecretReading(name, [failed(name, "no answer", remedy, Exit.CREDENTIAL)])
     finally:
         await source.close()
 
@@ -69,28 +73,28 @@ async def look(name: str, where: str, source: Source, rules: SecretRules) -> Loo
         value = parse_secret(fetched.raw, rules)
     except SecretRejected as exc:
         broken = failed(label, exc.rule, exc.remedy, Exit.CREDENTIAL)
-        return Look(name, [reached, broken])
-    shaped = passed(label, "can be sent as it is")
-    return Look(name, [reached, shaped], value, versions, fetched.created)
+        return SecretReading(name, [reached, broken])
+    shaped = passed(label, "valid as a header value")
+    return SecretReading(name, [reached, shaped], value, versions, fetched.created)
 
 
 def check_record(
-    looked: Look, settings: Settings, secret: SecretSettings, now: float
+    reading: SecretReading, settings: Settings, secret: SecretSettings, now: float
 ) -> Iterator[Finding]:
-    """Check what is recorded of a key: tags, age, an open rotation, a file's mode."""
-    name = looked.name
+    """Check tags, age, an unfinished rotation, and the mode of a file."""
+    name = reading.name
     if secret.file is not None:
         yield from _mode(name, secret.file)
-    if secret.secret_id is None or looked.versions is None:
+    if secret.secret_id is None or reading.versions is None:
         return
-    yield from _tags(name, settings.job, secret.secret_id, looked.versions.tags)
-    if looked.versions.pending not in {None, looked.versions.current}:
+    yield from _tags(name, settings.job, secret.secret_id, reading.versions.tags)
+    if reading.versions.pending not in {None, reading.versions.current}:
         yield warned(
             f"{name} rotation",
-            "a rotation has begun and not ended: a version is labelled AWSPENDING",
-            "run `sidecar rotate`: it goes on where it stopped",
+            "a rotation is unfinished: a version is labelled AWSPENDING",
+            "run `sidecar rotate`: it continues the rotation",
         )
-    yield from _age(name, settings.job, looked.created, now)
+    yield from _age(name, settings.job, reading.created, now)
 
 
 def _tags(
@@ -104,7 +108,7 @@ def _tags(
     pairs = " ".join(f"Key={key},Value={value}" for key, value in wrong.items())
     yield warned(
         f"{name} tags",
-        f"the secret does not say, or says otherwise: {', '.join(wrong)}",
+        f"missing or different on the secret: {', '.join(wrong)}",
         f"aws secretsmanager tag-resource --secret-id {secret_id} --tags {pairs}",
     )
 
@@ -119,7 +123,7 @@ def _age(
     if every is not None and days >= every:
         yield warned(
             f"{name} age",
-            f"{days} days: due every {every}",
+            f"{days} days: due after {every}",
             "run `sidecar rotate`, or schedule it",
         )
     else:
@@ -130,7 +134,7 @@ def _mode(name: str, file: Path) -> Iterator[Finding]:
     try:
         mode = file.stat().st_mode
     except OSError:
-        return  # found when it was looked for
+        return  # reading the secret has reported it
     if mode & OTHERS:
         yield warned(
             f"{name} file",

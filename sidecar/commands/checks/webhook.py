@@ -1,4 +1,4 @@
-"""Whether a webhook secret can verify, and the service behind the endpoint is there."""
+"""Checks of a webhook endpoint: the signing secret and the service."""
 
 import socket
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ SECONDS: Final = 2.0
 
 
 def check_signing(name: str, secret: Secret) -> Iterator[Finding]:
-    """Check that a secret is a key to verify with."""
+    """Check that a secret is a valid signing key."""
     try:
         key = parse_key(secret.reveal(), "")
     except SecretRejected as exc:
@@ -24,14 +24,14 @@ def check_signing(name: str, secret: Secret) -> Iterator[Finding]:
 
 
 def check_service(name: str, forward_to: str) -> Iterator[Finding]:
-    """Connect to where deliveries go; the service may simply not be up yet."""
+    """Connect to the service; a failure is a warning, since it may start later."""
     label = f"{name}: service"
     try:
         _connect(forward_to).close()
     except OSError:
         yield warned(
             label,
-            f"nobody listens at {forward_to}",
+            f"no service listens at {forward_to}",
             f"start the service, or correct webhooks.{name}.forward_to",
         )
     else:
@@ -39,7 +39,7 @@ def check_service(name: str, forward_to: str) -> Iterator[Finding]:
 
 
 def _connect(forward_to: str) -> socket.socket:
-    """Open a connection to a service; raises OSError when nobody is there."""
+    """Open a connection to a service; raises OSError."""
     if not forward_to.startswith("unix:"):
         parts = urlsplit(forward_to)
         return socket.create_connection((parts.hostname, parts.port or 80), SECONDS)

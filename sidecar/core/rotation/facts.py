@@ -1,9 +1,9 @@
 """
-The words of a rotation: what a run can see, what it may do next, why it stops.
+The types of a rotation: the facts before a step, the steps, and the reasons to stop.
 
-Rule 1: facts are read back from Secrets Manager and from the API before every step.
-    What a run only remembers (`held`, `seen`, `begun`...) makes it better, never
-    right: a run that dies is replaced by one that remembers nothing.
+Rule 1: facts are read from Secrets Manager and from the API before every step. The
+    record of a run (`RunRecord`) is an addition only: correctness does not depend on
+    it, because a run that dies is replaced by one without a record.
 Rule 2: no step and no fact holds a plaintext.
 """
 
@@ -17,14 +17,14 @@ from sidecar.errors import Exit, SidecarError
 
 
 class Proof(StrEnum):
-    """What the API said when a key was shown to it."""
+    """The result of a call to the API with a key."""
 
     UNTRIED = "untried"
     PROVEN = "proven"
     REFUSED = "refused"
-    """401, and again after a while: a new key may take a moment to be known."""
+    """401 for as long as a new key may take to become valid."""
     SILENT = "silent"
-    """No answer, or one that tells nothing about the key."""
+    """No answer, or one that neither accepts nor refuses the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,12 @@ class Version:
 
     version_id: str
     key_id: str = ""
-    """As stored beside the key; empty = the value does not tell."""
+    """As stored beside the key; empty = the value has none."""
     account: str = ""
     created: float = 0.0
     """Unix seconds."""
     fence: bool = False
-    """Holds no key: it only takes the place of a version, see `Fence`."""
+    """Holds no key and only occupies a version: see `Fence`."""
     proof: Proof = Proof.UNTRIED
 
 
@@ -50,34 +50,17 @@ class ApiKey:
     name: str = ""
     live: bool = True
     created: str = ""
-    """As the API writes it; for people only."""
+    """A date for display."""
 
 
-@dataclass(frozen=True, slots=True)
-class RotationFacts:
-    """What is known before a step; those from `held` on are the memory of this run."""
-
-    marks: KeyNaming
-    account: str
-    free: str
-    """The version that comes next: see `KeyNaming.slot`."""
-    given: bool = False
-    """`free` was chosen by AWS, so it cannot be fenced and another one be taken."""
-    current: Version | None = None
-    pending: Version | None = None
-    previous: Version | None = None
-    slots: frozenset[str] = frozenset()
-    """Versions that runs which started from the current version have stored."""
-    fenced: frozenset[str] = frozenset()
-    """Those of them that hold no key."""
-    keys: tuple[ApiKey, ...] = ()
-    grace_left: float = 0.0
-    """Seconds until the sidecars can be trusted to use the current version."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """What one run remembers of its own steps; the next run starts without it."""
 
     held: str = ""
     """Id of a key made by this run; its plaintext is in memory only."""
     attempted: bool = False
-    """Storing it was tried: if no version has it now, none ever will."""
+    """A store of that key was tried; if no version has it now, none will."""
     seen: frozenset[str] = frozenset()
     """Ids of keys that were current or previous at any time in this run."""
     lost: bool = False
@@ -89,22 +72,44 @@ class RotationFacts:
     rejected: bool = False
     """This run has revoked a new key that the API refused."""
     own: str = ""
-    """Id of the key that this run has made, wherever it is now."""
+    """Id of the key that this run has made, in any version or none."""
     sought: frozenset[str] = frozenset()
-    """Ids that this run has looked for in the list as long as a new key may take."""
+    """Ids for which this run has waited the time that a new key may need in the list."""
     revoked: frozenset[str] = frozenset()
     """Ids of keys that this run has revoked."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationFacts(RunRecord):
+    """Everything that is known before a step: the secret, the API, the run's record."""
+
+    naming: KeyNaming
+    account: str
+    next_version_id: str
+    """The version that comes next: see `KeyNaming.next_version_id`."""
+    given: bool = False
+    """AWS chose `next_version_id`, so it cannot be fenced or replaced by another."""
+    current: Version | None = None
+    pending: Version | None = None
+    previous: Version | None = None
+    attempts: frozenset[str] = frozenset()
+    """Versions stored by runs that started from the current version."""
+    fenced: frozenset[str] = frozenset()
+    """Those of them that hold no key."""
+    keys: tuple[ApiKey, ...] = ()
+    grace_left: float = 0.0
+    """Seconds until every sidecar is expected to use the current version."""
+
     def live(self, key_id: str) -> bool:
-        """Tell whether the API lists this key as usable."""
+        """Return True if the API lists this key as live."""
         return any(key.live and key.key_id == key_id for key in self.keys)
 
     def listed(self, key_id: str) -> bool:
-        """Tell whether the API lists this key: a list may lag, or end too early."""
+        """Return True if the API lists this key; a list may lag or be incomplete."""
         return any(key.key_id == key_id for key in self.keys)
 
     def dead(self, key_id: str) -> bool:
-        """Tell whether this key certainly works no more; not listed is not dead."""
+        """Return True if this key is certainly invalid; a missing key need not be."""
         listed_dead = self.listed(key_id) and not self.live(key_id)
         return listed_dead or key_id in self.revoked
 
@@ -114,9 +119,9 @@ class RotationRequest:
     """What the caller wants."""
 
     begin: bool = True
-    """Begin a rotation when none is unfinished; else only finish one."""
+    """Begin a rotation if none is unfinished; False = only finish one."""
     again: bool = False
-    """Begin one also after finishing another: the key in use has leaked."""
+    """Begin a rotation also after finishing one: the key in use has leaked."""
     first: bool = False
     """Fill a secret that has no value yet."""
 
@@ -133,7 +138,7 @@ class RevokeReason(StrEnum):
 
 BECAUSE: Final = MappingProxyType(
     {
-        RevokeReason.SUPERSEDED: "a proven key serves in its place",
+        RevokeReason.SUPERSEDED: "a proven key replaces it",
         RevokeReason.REJECTED: "the API refuses it",
         RevokeReason.OVERTAKEN: "a newer key was stored by hand",
         RevokeReason.ORPHANED: "its run died before it was stored",
@@ -144,7 +149,7 @@ BECAUSE: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Make a key of this name at the API, for this version."""
+    """Create a key with this name at the API, for this version."""
 
     version_id: str
     name: str
@@ -156,9 +161,9 @@ class Create:
 @dataclass(frozen=True, slots=True)
 class StorePending:
     """
-    Put the held key into this version, as AWSPENDING.
+    Store the held key in this version, as AWSPENDING.
 
-    Secrets Manager adds AWSCURRENT by itself when it is the first one.
+    Secrets Manager adds AWSCURRENT to the first version of a secret.
     """
 
     version_id: str
@@ -170,10 +175,10 @@ class StorePending:
 @dataclass(frozen=True, slots=True)
 class Fence:
     """
-    Put a value without a key into this version.
+    Store a value without a key in this version.
 
-    The key of a run that died may be the key of a run that is only slow. Once its
-    version is taken, a slow run can no longer store it, so that revoking is safe.
+    A key that no version holds may belong to a dead run or to a slow one. A slow run
+    cannot store its key once the version is occupied, so the key can be revoked.
     """
 
     version_id: str
@@ -184,7 +189,7 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class Prove:
-    """Show the key of this version to the API."""
+    """Call the API with the key of this version."""
 
     version_id: str
 
@@ -194,17 +199,17 @@ class Prove:
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """Look for a key in the API's list until it is there, or a new key would be."""
+    """Read the API's list until the key is in it, or a new key would be."""
 
     key_id: str
 
     def __str__(self) -> str:
-        return f"look for key {self.key_id} in the API's list"
+        return f"wait for key {self.key_id} in the API's list"
 
 
 @dataclass(frozen=True, slots=True)
 class Promote:
-    """Move AWSCURRENT; refused by Secrets Manager unless it is still where we saw it."""
+    """Move AWSCURRENT; Secrets Manager refuses if another run has moved it."""
 
     version_id: str
     from_version_id: str
@@ -215,22 +220,22 @@ class Promote:
 
 @dataclass(frozen=True, slots=True)
 class Unmark:
-    """Take AWSPENDING off this version."""
+    """Remove AWSPENDING from this version."""
 
     version_id: str
 
     def __str__(self) -> str:
-        return f"take AWSPENDING off version {self.version_id[:8]}"
+        return f"remove AWSPENDING from version {self.version_id[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Let the sidecars see the new version."""
+    """Wait until the sidecars use the new version."""
 
     seconds: float
 
     def __str__(self) -> str:
-        return f"wait {self.seconds:.0f} s for the sidecars to see it"
+        return f"wait {self.seconds:.0f} s until the sidecars use it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +259,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Go no further; what is there stays as it is."""
+    """Stop; nothing is changed."""
 
     exit: Exit
     reason: str
@@ -269,7 +274,7 @@ Step = Action | Done | Refuse
 
 
 class RotationStopped(SidecarError):
-    """A rotation cannot go on; the next run takes it up where it is."""
+    """A rotation cannot continue; the next run resumes it."""
 
     def __init__(self, code: Exit, reason: str, remedy: str) -> None:
         super().__init__(code, reason)
@@ -278,5 +283,5 @@ class RotationStopped(SidecarError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        """What happened and what to do; never a value."""
+        """Return reason and remedy; they contain no value."""
         return f"{self.reason}; {self.remedy}"

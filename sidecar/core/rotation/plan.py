@@ -1,19 +1,19 @@
 """
-What a rotation does next.
+The next step of a rotation.
 
-Rule 1: `plan` looks at the facts only, so that whichever run comes next, after a crash
-    between any two steps, goes on rightly.
-Rule 2: no key is revoked before the key that serves in its place is proven, in this
-    run, and the grace is over; except a key that no version holds.
-Rule 3: a key that no version holds is revoked only when none can come to hold it.
-Rule 4: what is not surely ours is left alone, and said.
-Rule 5: a key that the API does not list is not dead: a list may lag. Only what is listed
-    is promoted, because only that can be revoked when its time comes.
-Rule 6: the key in AWSCURRENT is never revoked. Where that version tells no `key_id`,
-    any key that works may be it: then a new one is promoted first.
+Rule 1: `plan` depends on the facts only, so that the next run continues correctly after
+    a crash between any two steps.
+Rule 2: a key is revoked only after its replacement is proven in this run and the grace
+    is over; a key that no version holds is an exception.
+Rule 3: a key that no version holds is revoked only if no run can still store it.
+Rule 4: a version or key of unknown origin is not changed, and is reported.
+Rule 5: a key that the API does not list need not be dead: a list may lag. Only a listed
+    key is promoted, because only a listed key can be revoked later.
+Rule 6: the key in AWSCURRENT is never revoked. If that version has no `key_id`, any
+    working key may be the one: then a new key is promoted first.
 
-The order, when all goes well: Create, StorePending, Prove, Promote, Unmark, Wait, Prove again
-(a new key may be revoked in its first minutes: then the old one is needed), Revoke.
+The order without errors: Create, StorePending, Prove, Promote, Unmark, Wait, Prove again
+(a new key may be revoked in its first minutes; then the old key is needed), Revoke.
 """
 
 from sidecar.core.rotation.facts import (
@@ -52,7 +52,7 @@ from sidecar.core.rotation.refusals import (
 
 
 def plan(facts: RotationFacts, order: RotationRequest) -> Step:
-    """Decide the next step; `Done` and `Refuse` end the run."""
+    """Return the next step; `Done` and `Refuse` end the run."""
     if facts.lost:
         return LOST
     if any(facts.live(key_id) for key_id in facts.revoked):
@@ -72,19 +72,19 @@ def plan(facts: RotationFacts, order: RotationRequest) -> Step:
 
 
 def _place(facts: RotationFacts) -> Step:
-    """Store the held key, or give it up when that has failed."""
+    """Store the held key, or revoke it if storing it failed."""
     if facts.attempted:
         return Revoke(facts.held, RevokeReason.LOST)
-    return StorePending(facts.free)
+    return StorePending(facts.next_version_id)
 
 
 def _fill(facts: RotationFacts, order: RotationRequest) -> Step:
-    """Begin where the secret has no value; there is nothing to fall back to."""
+    """Begin with a secret without a value; there is no key to fall back to."""
     if not order.first:
         return EMPTY
     if facts.pending is not None:
         return FOREIGN
-    orphan = orphan_named(facts, facts.free)
+    orphan = orphan_named(facts, facts.next_version_id)
     # No fence: the first version of a secret becomes AWSCURRENT whatever it holds.
     if orphan is not None:
         return Revoke(orphan.key_id, RevokeReason.ORPHANED)
@@ -92,7 +92,7 @@ def _fill(facts: RotationFacts, order: RotationRequest) -> Step:
 
 
 def _pending(facts: RotationFacts, current: Version) -> Step | None:
-    """Go on with a version that waits to be promoted, or clear it away."""
+    """Continue with the pending version, or remove it."""
     pending = facts.pending
     if pending is None or pending.fence:
         return REJECTED if facts.rejected else None
@@ -104,14 +104,14 @@ def _pending(facts: RotationFacts, current: Version) -> Step | None:
 
 
 def _adopt(facts: RotationFacts, current: Version, pending: Version) -> Step:
-    """Go on with a version of ours."""
+    """Continue with a pending version that a rotation of this job made."""
     overtaken = pending.created < current.created
     in_use = pending.key_id == current.key_id or (overtaken and not current.key_id)
     if in_use or facts.dead(pending.key_id):
-        # In use: somebody has copied the value into AWSCURRENT by hand.
+        # In use: a person has copied the value into AWSCURRENT.
         return Unmark(pending.version_id)
     if overtaken:
-        # Somebody has stored a key by hand meanwhile: that one is meant.
+        # A person has stored a newer key: that key stays.
         return Revoke(pending.key_id, RevokeReason.OVERTAKEN)
     by_proof: dict[Proof, Step] = {
         Proof.UNTRIED: Prove(pending.version_id),
@@ -123,14 +123,14 @@ def _adopt(facts: RotationFacts, current: Version, pending: Version) -> Step:
 
 
 def _promote(facts: RotationFacts, current: Version, pending: Version) -> Step:
-    """Put a proven key into use, once the list shows it."""
+    """Promote a proven key after the list shows it."""
     if facts.listed(pending.key_id):
         return Promote(pending.version_id, current.version_id)
     return _seek(facts, pending.key_id)
 
 
 def _seek(facts: RotationFacts, key_id: str) -> Step:
-    """Give the list the time that a new key may take to be known."""
+    """Wait the time that a new key may need to appear in the list."""
     return UNLISTED if key_id in facts.sought else Find(key_id)
 
 
@@ -140,9 +140,9 @@ def _orphans(facts: RotationFacts) -> Step | None:
         orphan = orphan_named(facts, version_id)
         if orphan is not None:
             return Revoke(orphan.key_id, RevokeReason.ORPHANED)
-    # A given version cannot be fenced: then its orphan is a stray once it is stored.
-    if not facts.given and orphan_named(facts, facts.free) is not None:
-        return Fence(facts.free)
+    # A given version cannot be fenced; its orphan is revoked after it is stored.
+    if not facts.given and orphan_named(facts, facts.next_version_id) is not None:
+        return Fence(facts.next_version_id)
     return None
 
 
@@ -156,8 +156,8 @@ def _supersede(
     doomed = _doomed(facts, current, may_begin=may_begin)
     gone = bool(current.key_id) and not facts.live(current.key_id)
     if gone or current.proof is Proof.REFUSED:
-        # The sidecars have rolled back to the key before: it stays until there is
-        # a better one.
+        # The sidecars have rolled back to the previous key: it stays until a new
+        # key is proven.
         return None if may_begin else BROKEN
     if not doomed and not facts.begun:
         return None
@@ -169,7 +169,7 @@ def _supersede(
 
 
 def _doomed(facts: RotationFacts, current: Version, *, may_begin: bool) -> list[str]:
-    """List the keys that the current one has replaced and that still work."""
+    """Return the live keys that the current key has replaced."""
     if not current.key_id:
         return []
     strays = [] if may_begin else [key.key_id for key in strays_of(facts)]
@@ -190,20 +190,20 @@ def _revoke(facts: RotationFacts, doomed: list[str]) -> Step | None:
 
 
 def _may_begin(facts: RotationFacts, order: RotationRequest) -> bool:
-    """Tell whether this run is to make a new key."""
+    """Return True if this run should create a new key."""
     return order.begin and not facts.begun and (order.again or not facts.finished)
 
 
 def _begin(facts: RotationFacts) -> Step:
-    """Make the next key."""
-    if len(facts.slots) >= MAX_ATTEMPTS:
+    """Create the next key."""
+    if len(facts.attempts) >= MAX_ATTEMPTS:
         return EXHAUSTED
-    return Create(facts.free, facts.marks.name_for(facts.free))
+    return Create(facts.next_version_id, facts.naming.name_for(facts.next_version_id))
 
 
 def _end(facts: RotationFacts) -> Step:
-    """Leave nothing behind."""
+    """Remove the last traces, then end the run."""
     if facts.pending is not None and facts.pending.fence:
         return Unmark(facts.pending.version_id)
-    # A run that made a key for nothing is no success, however tidy it ends.
+    # A run whose key was never in use is not a success.
     return UNUSED if facts.own and facts.own not in facts.seen else Done()

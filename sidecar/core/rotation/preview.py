@@ -1,4 +1,4 @@
-"""What a rotation would do: the plan played forward, for `--dry-run` and for tests."""
+"""The steps of a rotation in advance, for `--dry-run` and for tests."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,7 +31,7 @@ from sidecar.core.rotation.plan import plan
 def preview(
     facts: RotationFacts, order: RotationRequest, grace_seconds: float
 ) -> Iterator[Step]:
-    """Yield every step up to `Done` or `Refuse`, if the API accepts every key."""
+    """Yield every step up to `Done` or `Refuse`, assuming that the API accepts all keys."""
     while True:
         step = plan(facts, order)
         yield step
@@ -41,19 +41,19 @@ def preview(
 
 
 def after(step: Action, facts: RotationFacts, grace_seconds: float) -> RotationFacts:
-    """Apply what a step brings about when nothing goes wrong."""
+    """Return the facts after a step that succeeds."""
     facts = _memory(step, _outside(step, facts), grace_seconds)
     current = facts.current.version_id if facts.current else ""
     ids = {v.key_id for v in (facts.current, facts.previous) if v and v.key_id}
     return replace(
         facts,
-        free=facts.marks.free_slot(current, facts.slots),
+        next_version_id=facts.naming.free_version_id(current, facts.attempts),
         seen=facts.seen | ids,
     )
 
 
 def _outside(step: Action, facts: RotationFacts) -> RotationFacts:  # noqa: PLR0911  (one per step)
-    """Change what Secrets Manager and the API hold."""
+    """Apply the effect on Secrets Manager and the API."""
     match step:
         case Create():
             key = ApiKey(f"the key for {step.version_id[:8]}", step.name)
@@ -62,14 +62,14 @@ def _outside(step: Action, facts: RotationFacts) -> RotationFacts:  # noqa: PLR0
             created = facts.current.created if facts.current else 0.0
             stored = Version(step.version_id, facts.held, facts.account, created)
             facts = replace(
-                facts, pending=stored, slots=facts.slots | {step.version_id}
+                facts, pending=stored, attempts=facts.attempts | {step.version_id}
             )
             return facts if facts.current else replace(facts, current=stored)
         case Fence():
             return replace(
                 facts,
                 pending=Version(step.version_id, fence=True),
-                slots=facts.slots | {step.version_id},
+                attempts=facts.attempts | {step.version_id},
                 fenced=facts.fenced | {step.version_id},
             )
         case Promote():
@@ -77,7 +77,7 @@ def _outside(step: Action, facts: RotationFacts) -> RotationFacts:  # noqa: PLR0
                 facts,
                 previous=facts.current,
                 current=facts.pending,
-                slots=frozenset(),
+                attempts=frozenset(),
                 fenced=frozenset(),
             )
         case Find():
@@ -97,7 +97,7 @@ def _outside(step: Action, facts: RotationFacts) -> RotationFacts:  # noqa: PLR0
 
 
 def _memory(step: Action, facts: RotationFacts, grace_seconds: float) -> RotationFacts:
-    """Change what the run remembers."""
+    """Apply the effect on the record of the run."""
     match step:
         case Create():
             facts = replace(facts, begun=True, own=facts.held)
@@ -119,13 +119,13 @@ def _memory(step: Action, facts: RotationFacts, grace_seconds: float) -> Rotatio
 
 
 def waited(facts: RotationFacts) -> RotationFacts:
-    """Forget the proof of the current key: it is asked for again after the grace."""
+    """Discard the proof of the current key: the key is proven again after the grace."""
     version_id = facts.current.version_id if facts.current else ""
     return prove(facts, version_id, Proof.UNTRIED)
 
 
 def prove(facts: RotationFacts, version_id: str, proof: Proof) -> RotationFacts:
-    """Note what the API said to the key of a version."""
+    """Set the proof of a version."""
 
     def noted(version: Version | None) -> Version | None:
         if version is None or version.version_id != version_id:

@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sidecar.aws.client import secrets_manager_client
+from sidecar.aws.client import SOURCE, secrets_manager_client
 from sidecar.aws.errors import failure_of
 from sidecar.aws.worker import Worker
 from sidecar.core.keylife.messages import VersionStage
@@ -116,7 +116,9 @@ class SecretsManagerSource:
         # and with them what was sent, for as long as the failure is remembered.
         try:
             if self._client is None:
-                self._client = secrets_manager_client(self._region, self._endpoint_url)
+                self._client = secrets_manager_client(
+                    self._region, self._endpoint_url, SOURCE
+                )
             return call(self._client)
         except Exception as error:  # noqa: BLE001 - botocore raises many kinds
             failure = failure_of(error, operation, self._now())

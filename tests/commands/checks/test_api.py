@@ -165,13 +165,13 @@ def test_a_server_without_tls() -> None:
 @pytest.mark.parametrize(
     ("status", "level", "code", "words"),
     [
-        (200, Level.OK, Exit.OK, "takes the key"),
-        (404, Level.OK, Exit.OK, "takes the key"),
+        (200, Level.OK, Exit.OK, "accepts the key"),
+        (404, Level.OK, Exit.OK, "accepts the key"),
         (401, Level.FAIL, Exit.API, "wrong or revoked"),
-        (403, Level.WARN, Exit.OK, "valid, but may not"),
+        (403, Level.WARN, Exit.OK, "valid but lacks"),
         (302, Level.WARN, Exit.OK, "redirects"),
-        (429, Level.WARN, Exit.OK, "tells nothing"),
-        (503, Level.WARN, Exit.OK, "tells nothing"),
+        (429, Level.WARN, Exit.OK, "neither accepts nor refuses"),
+        (503, Level.WARN, Exit.OK, "neither accepts nor refuses"),
     ],
 )
 def test_what_the_answer_to_the_probe_means(
@@ -235,8 +235,8 @@ def test_a_server_that_never_answers() -> None:
 @pytest.mark.parametrize(
     ("off", "level", "words"),
     [
-        (0, Level.OK, "as this machine's"),
-        (4, Level.OK, "as this machine's"),
+        (0, Level.OK, "agrees with this machine"),
+        (4, Level.OK, "agrees with this machine"),
         (-60, Level.WARN, "60 s behind"),
         (60, Level.WARN, "60 s ahead"),
         (400, Level.FAIL, "400 s ahead"),

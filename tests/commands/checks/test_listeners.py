@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 
 from sidecar.commands.checks.finding import Level
-from sidecar.commands.checks.listeners import check_listeners
+from sidecar.commands.checks.host import check_listeners
 from sidecar.errors import Exit
 from tests.support.check_findings import by_name, levels, settings_with
 from tests.support.fake_admin_port import admin_port

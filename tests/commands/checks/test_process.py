@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sidecar.commands.checks.finding import Level
-from sidecar.commands.checks.process import check_process
+from sidecar.commands.checks.host import check_process
 from sidecar.hardening import HardeningStatus
 from tests.support.check_findings import levels
 

@@ -1,6 +1,7 @@
 """Secrets: reachable, well-formed, recorded; every way in which AWS can say no."""
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,13 +9,13 @@ import pytest
 
 from sidecar.commands.checks import secret as checks
 from sidecar.commands.checks.finding import Level
-from sidecar.commands.checks.secret import Look, check_record, look
+from sidecar.commands.checks.secret import SecretReading, check_record, read_secret
 from sidecar.core.secrecy.secret import SecretRules
 from sidecar.credential.sources.base import Fetched, Versions
 from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit, RefreshResult, SourceFailed
+from sidecar.rotation.assemble import tags_of
 from sidecar.settings.tables import AwsSettings, SecretSettings
-from sidecar.settings.tags import tags_of
 from sidecar.wiring import source_of
 from tests.support.check_findings import by_name, levels, settings_with
 from tests.support.faulty_aws import AwsFault, AwsShim
@@ -23,6 +24,7 @@ KEY = "fln_test_0123456789abcdef0123456789abcdef"
 RULES = SecretRules()
 DAY = 86400.0
 NOW = 1_800_000_000.0
+ROTATOR_POLICY = Path(__file__).parents[3] / "config" / "iam" / "rotator.json"
 
 
 @dataclass
@@ -62,12 +64,12 @@ async def test_a_secret_that_is_a_key() -> None:
     """Its version is told by eight characters, its value is kept for the probe."""
     source = FakeSource()
 
-    looked = await look("x", "dev/flownally", source, RULES)
+    reading = await read_secret("x", "dev/flownally", source, RULES)
 
-    assert levels(looked.findings) == {"x": Level.OK, "x shape": Level.OK}
-    assert looked.findings[0].detail == "dev/flownally, version 01234567"
-    assert looked.value is not None
-    assert looked.value.reveal() == KEY
+    assert levels(reading.findings) == {"x": Level.OK, "x shape": Level.OK}
+    assert reading.findings[0].detail == "dev/flownally, version 01234567"
+    assert reading.value is not None
+    assert reading.value.reveal() == KEY
     assert source.closed
 
 
@@ -76,9 +78,9 @@ async def test_a_source_that_fails() -> None:
     failure = SourceFailed(RefreshResult.DENIED, "AWS denies it", "allow it")
     source = FakeSource(failure=failure)
 
-    looked = await look("x", "dev/flownally", source, RULES)
+    reading = await read_secret("x", "dev/flownally", source, RULES)
 
-    (found,) = looked.findings
+    (found,) = reading.findings
     assert (found.level, found.exit) == (Level.FAIL, Exit.CREDENTIAL)
     assert (found.detail, found.remedy) == ("AWS denies it", "allow it")
     assert source.closed
@@ -86,12 +88,12 @@ async def test_a_source_that_fails() -> None:
 
 async def test_a_source_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given up."""
-    monkeypatch.setattr(checks, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(checks, "READ_SECONDS", 0.01)
     source = FakeSource(hang=True)
 
-    looked = await look("x", "dev/flownally", source, RULES)
+    reading = await read_secret("x", "dev/flownally", source, RULES)
 
-    assert by_name(looked.findings, "x").detail == "no answer"
+    assert by_name(reading.findings, "x").detail == "no answer"
     assert source.closed
 
 
@@ -113,30 +115,30 @@ async def test_a_secret_that_is_no_key(
     raw: str | bytes, rules: SecretRules, rule: str
 ) -> None:
     """It was reached; its shape is wrong; the value is not told."""
-    looked = await look("x", "dev/flownally", FakeSource(raw), rules)
+    reading = await read_secret("x", "dev/flownally", FakeSource(raw), rules)
 
-    assert levels(looked.findings) == {"x": Level.OK, "x shape": Level.FAIL}
-    shape = by_name(looked.findings, "x shape")
+    assert levels(reading.findings) == {"x": Level.OK, "x shape": Level.FAIL}
+    shape = by_name(reading.findings, "x shape")
     assert rule in shape.detail
     assert shape.remedy
     assert shape.exit is Exit.CREDENTIAL
-    assert looked.value is None
-    assert KEY not in str(looked)
+    assert reading.value is None
+    assert KEY not in str(reading)
 
 
 def test_a_look_does_not_show_its_value() -> None:
     """Not in `repr` either."""
-    assert KEY not in repr(Look("x", [], None))
+    assert KEY not in repr(SecretReading("x", [], None))
 
 
 def looked_at(
     tags: dict[str, str] | None = None,
     pending: str | None = None,
     created: float | None = NOW,
-) -> Look:
+) -> SecretReading:
     """Give a look at a secret in AWS."""
     versions = Versions("current", pending=pending, tags=tags or {})
-    return Look("x", [], None, versions, created)
+    return SecretReading("x", [], None, versions, created)
 
 
 def test_tags_that_tell_the_job() -> None:
@@ -151,9 +153,23 @@ def test_tags_that_tell_the_job() -> None:
         "service": "development-crm-sync",
         "environment": "development",
         "owner": "crm",
-        "rotate_every_days": "90",
+        "rotate-every-days": "90",
     }
     assert found.level is Level.OK
+
+
+def test_the_rotator_role_may_set_every_tag() -> None:
+    """The policy names the tags of a job with all its settings, and no others."""
+    settings = settings_with(job={"owner": "crm", "rotate_every_days": 90})
+    policy = json.loads(ROTATOR_POLICY.read_text())
+
+    (keys,) = (
+        statement["Condition"]["ForAllValues:StringEquals"]["aws:TagKeys"]
+        for statement in policy["Statement"]
+        if statement["Action"] == "secretsmanager:TagResource"
+    )
+
+    assert set(keys) == set(tags_of(settings.job))
 
 
 def test_tags_that_tell_something_else() -> None:
@@ -185,9 +201,9 @@ def test_the_age_of_a_key(days: float, every: int | None, level: Level) -> None:
     """Against the schedule, where there is one."""
     settings = settings_with(job={"rotate_every_days": every})
     secret = settings.upstreams["flownally"].credential
-    looked = looked_at(created=NOW - days * DAY)
+    reading = looked_at(created=NOW - days * DAY)
 
-    found = by_name(check_record(looked, settings, secret, NOW), "x age")
+    found = by_name(check_record(reading, settings, secret, NOW), "x age")
 
     assert found.level is level
 
@@ -226,7 +242,9 @@ def test_a_file_is_for_nobody_else(tmp_path: Path, mode: int, level: Level) -> N
     file.chmod(mode)
 
     found = levels(
-        check_record(Look("x", []), settings_with(), SecretSettings(file=file), NOW)
+        check_record(
+            SecretReading("x", []), settings_with(), SecretSettings(file=file), NOW
+        )
     )
 
     assert found == {"x file": level}
@@ -236,7 +254,9 @@ def test_a_file_that_is_not_there_has_no_mode(tmp_path: Path) -> None:
     """That it is not there was found when it was looked for."""
     secret = SecretSettings(file=tmp_path / "none")
 
-    assert list(check_record(Look("x", []), settings_with(), secret, NOW)) == []
+    assert (
+        list(check_record(SecretReading("x", []), settings_with(), secret, NOW)) == []
+    )
 
 
 async def test_a_real_file(tmp_path: Path) -> None:
@@ -245,10 +265,10 @@ async def test_a_real_file(tmp_path: Path) -> None:
     file.write_text(f"{KEY}\n")
     source = source_of(SecretSettings(file=file), AwsSettings(), lambda *_: None)
 
-    looked = await look("x", str(file), source, RULES)
+    reading = await read_secret("x", str(file), source, RULES)
 
-    assert levels(looked.findings) == {"x": Level.OK, "x shape": Level.OK}
-    assert KEY not in str(looked)
+    assert levels(reading.findings) == {"x": Level.OK, "x shape": Level.OK}
+    assert KEY not in str(reading)
 
 
 @pytest.fixture(name="credentials")
@@ -275,7 +295,7 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ExpiredTokenException", "have expired"),
         ("UnrecognizedClientException", "does not know"),
         ("ThrottlingException", "throttles"),
-        ("InternalServiceError", "error of its own"),
+        ("InternalServiceError", "server error"),
     ],
 )
 async def test_what_aws_says_is_told_with_a_remedy(
@@ -287,9 +307,9 @@ async def test_what_aws_says_is_told_with_a_remedy(
     aws = AwsSettings(region="eu-west-1", endpoint_url=aws_shim.endpoint)
     secret = SecretSettings(secret_id="dev/flownally")
 
-    looked = await look("x", "", source_of(secret, aws, lambda *_: None), RULES)
+    reading = await read_secret("x", "", source_of(secret, aws, lambda *_: None), RULES)
 
-    (found,) = looked.findings
+    (found,) = reading.findings
     assert reason in found.detail
     assert found.remedy
     assert found.exit is Exit.CREDENTIAL
@@ -303,9 +323,9 @@ async def test_a_real_secret(moto: AwsClient) -> None:
     secret = settings.upstreams["flownally"].credential
     source = source_of(secret, settings.aws, lambda *_: None)
 
-    looked = await look("x", "dev/flownally", source, RULES)
+    reading = await read_secret("x", "dev/flownally", source, RULES)
 
-    assert looked.created is not None
-    recorded = levels(check_record(looked, settings, secret, looked.created + 1))
-    assert levels(looked.findings) == {"x": Level.OK, "x shape": Level.OK}
+    assert reading.created is not None
+    recorded = levels(check_record(reading, settings, secret, reading.created + 1))
+    assert levels(reading.findings) == {"x": Level.OK, "x shape": Level.OK}
     assert recorded == {"x tags": Level.WARN, "x age": Level.OK}

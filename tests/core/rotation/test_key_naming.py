@@ -56,19 +56,23 @@ def test_the_name_shows_the_job_and_stays_short() -> None:
 
 def test_every_run_comes_to_the_same_slot() -> None:
     """So that of two runs only one can store its key."""
-    assert MARKS.slot("v1", 0) == KeyNaming(JOB, ARN).slot("v1", 0)
-    assert len({MARKS.slot(v, n) for v in ("v1", "v2") for n in range(3)}) == 6
+    assert MARKS.next_version_id("v1", 0) == KeyNaming(JOB, ARN).next_version_id(
+        "v1", 0
+    )
+    assert (
+        len({MARKS.next_version_id(v, n) for v in ("v1", "v2") for n in range(3)}) == 6
+    )
 
 
 def test_a_slot_is_a_valid_client_request_token() -> None:
     """PutSecretValue: 32 to 64 characters."""
-    assert 32 <= len(MARKS.slot("v1", 0)) <= 64
+    assert 32 <= len(MARKS.next_version_id("v1", 0)) <= 64
 
 
 def test_the_free_slot_is_the_first_that_is_not_taken() -> None:
     """An attempt that failed is not tried again under its token."""
-    first, second = MARKS.slot("v1", 0), MARKS.slot("v1", 1)
+    first, second = MARKS.next_version_id("v1", 0), MARKS.next_version_id("v1", 1)
 
-    assert MARKS.free_slot("v1", ()) == first
-    assert MARKS.free_slot("v1", {first}) == second
-    assert MARKS.free_slot("v1", {second}) == first
+    assert MARKS.free_version_id("v1", ()) == first
+    assert MARKS.free_version_id("v1", {first}) == second
+    assert MARKS.free_version_id("v1", {second}) == first

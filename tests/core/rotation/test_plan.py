@@ -28,7 +28,7 @@ from sidecar.core.rotation.facts import (
     Unmark,
     Wait,
 )
-from sidecar.core.rotation.ownership import keys_nobody_names
+from sidecar.core.rotation.ownership import unnamed_keys
 from sidecar.core.rotation.plan import plan
 from sidecar.core.rotation.preview import after, preview, prove
 from sidecar.core.rotation.refusals import (
@@ -332,13 +332,16 @@ GRACE = 600.0
         pytest.param(
             make("no-current"),
             RotationRequest(first=True),
-            Create(MARKS.slot("", 0), MARKS.name_for(MARKS.slot("", 0))),
+            Create(
+                MARKS.next_version_id("", 0),
+                MARKS.name_for(MARKS.next_version_id("", 0)),
+            ),
             id="first",
         ),
         pytest.param(
             replace(
                 make("no-current"),
-                keys=(ApiKey("k_o", MARKS.name_for(MARKS.slot("", 0))),),
+                keys=(ApiKey("k_o", MARKS.name_for(MARKS.next_version_id("", 0))),),
             ),
             RotationRequest(first=True),
             Revoke("k_o", RevokeReason.ORPHANED),
@@ -448,12 +451,12 @@ def test_every_step_is_said_in_a_line() -> None:
 
     assert all("\n" not in line for line in said)
     assert said[-1].startswith("stop: AWSPENDING")
-    begins = {"close", "revoke", "prove", "create", "store", "move", "take", "wait"}
-    assert {line.split()[0] for line in said} == begins | {"look", "done", "stop:"}
+    begins = {"close", "revoke", "prove", "create", "store", "move", "remove", "wait"}
+    assert {line.split()[0] for line in said} == begins | {"done", "stop:"}
 
 
 def test_keys_that_nobody_names_are_shown_not_revoked() -> None:
     """A key made by hand may serve somebody: a person has to judge."""
-    names = [key.key_id for key in keys_nobody_names(make(orphan="orphan-of-old"))]
+    names = [key.key_id for key in unnamed_keys(make(orphan="orphan-of-old"))]
 
     assert names == ["k_by_hand"]

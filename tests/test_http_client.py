@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from sidecar.emulator.ca import Certificate
-from sidecar.rotation.http import MAX_ANSWER_BYTES, ApiResponse, Caller, Fault, NoAnswer
+from sidecar.http_client import (
+    MAX_ANSWER_BYTES,
+    Fault,
+    HttpClient,
+    NoAnswer,
+    ReceivedResponse,
+)
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -73,9 +79,9 @@ def peer(answer: bytes, *, tls: Certificate | None = None) -> Iterator[Peer]:
         started.close()
 
 
-def call(port: int, *, seconds: float = 5.0, path: str = "/v1") -> ApiResponse:
+def call(port: int, *, seconds: float = 5.0, path: str = "/v1") -> ReceivedResponse:
     """Call a peer without TLS."""
-    caller = Caller(f"http://127.0.0.1:{port}{path}", None, seconds, time.monotonic)
+    caller = HttpClient(f"http://127.0.0.1:{port}{path}", None, seconds, time.monotonic)
     return caller.call("POST", "/keys", {"Authorization": "Bearer x"}, b"{}")
 
 
@@ -93,7 +99,7 @@ def test_a_call_says_what_it_is() -> None:
         reply = call(there.port)
 
         head, _, body = there.received[0].partition(b"\r\n\r\n")
-    assert reply == ApiResponse(200, b"{}")
+    assert reply == ReceivedResponse(200, b"{}", "OK")
     lines = head.split(b"\r\n")
     assert lines[0] == b"POST /v1/keys HTTP/1.1"
     assert {b"Accept: application/json", b"Authorization: Bearer x"} <= set(lines)
@@ -122,7 +128,7 @@ def test_a_private_authority_is_trusted_when_named(certificate: Certificate) -> 
     """`ca_file`, and the name is checked."""
     with peer(GOOD, tls=certificate) as there:
         url = f"https://127.0.0.1:{there.port}/v1"
-        caller = Caller(url, certificate.ca_file, 5.0, time.monotonic)
+        caller = HttpClient(url, certificate.ca_file, 5.0, time.monotonic)
 
         assert caller.call("GET", "/", {}, None).status == 200
 
@@ -130,7 +136,9 @@ def test_a_private_authority_is_trusted_when_named(certificate: Certificate) -> 
 def test_an_unknown_authority_is_not_trusted(certificate: Certificate) -> None:
     """Nothing is sent."""
     with peer(GOOD, tls=certificate) as there:
-        caller = Caller(f"https://127.0.0.1:{there.port}", None, 5.0, time.monotonic)
+        caller = HttpClient(
+            f"https://127.0.0.1:{there.port}", None, 5.0, time.monotonic
+        )
 
         with pytest.raises(NoAnswer) as caught:
             caller.call("GET", "/", {}, None)
@@ -147,7 +155,9 @@ def test_no_key_log_is_written(
     with peer(GOOD, tls=certificate) as there:
         monkeypatch.setenv("SSLKEYLOGFILE", str(log))
         url = f"https://127.0.0.1:{there.port}"
-        Caller(url, certificate.ca_file, 5.0, time.monotonic).call("GET", "/", {}, None)
+        HttpClient(url, certificate.ca_file, 5.0, time.monotonic).call(
+            "GET", "/", {}, None
+        )
 
     assert not log.exists()
 
@@ -204,7 +214,7 @@ def test_a_drip_does_not_last_for_ever() -> None:
     """Each piece is in time, the whole is not: by the clock that is handed in."""
     clock = iter([0.0, 1.0, 99.0, 99.0])
     with peer(GOOD) as there:
-        caller = Caller(
+        caller = HttpClient(
             f"http://127.0.0.1:{there.port}", None, 5.0, lambda: next(clock) * 10
         )
 
@@ -216,4 +226,4 @@ def test_a_drip_does_not_last_for_ever() -> None:
 
 def test_a_reply_does_not_show_its_body() -> None:
     """It may hold the plaintext of a key."""
-    assert "fln" not in repr(ApiResponse(201, b"fln_live_x"))
+    assert "fln" not in repr(ReceivedResponse(201, b"fln_live_x"))

@@ -1,13 +1,18 @@
 """
-One HTTPS call to the API that manages keys.
+A blocking HTTP client for rare calls: the key API, the admin port, a test delivery.
 
-`http.client`, because every convenience of a larger client would be a hole here: it
+It uses `http.client`, because the conveniences of a larger client are risks here. It
 follows no redirect (the plaintext of a key may be in the answer), keeps no cookies,
-knows no proxy variables, sends nothing twice, and it loads at once in a Lambda.
+ignores proxy variables, sends nothing twice, and bounds the time and size of an answer.
+It also loads at once in a Lambda function.
+
+The probe of a key is asynchronous and uses aiohttp (`sidecar.credential.probe`).
+`sidecar check` makes each step of a call itself, to name the step that fails.
 """
 
 import contextlib
 import http.client
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -19,13 +24,13 @@ from urllib.parse import urlsplit
 from sidecar import __version__
 from sidecar.errors import SidecarError
 
-# An account with 10,000 keys; an answer without end must not fill the memory.
 MAX_ANSWER_BYTES: Final = 4 << 20
+"""Enough for a list of 10,000 keys."""
 CHUNK_BYTES: Final = 65536
 
 
 class Fault(StrEnum):
-    """Why there was no answer."""
+    """The reason for a missing answer."""
 
     TIMEOUT = "did not answer in time"
     TLS = "could not be reached safely: its certificate is not trusted"
@@ -34,30 +39,33 @@ class Fault(StrEnum):
 
 
 class NoAnswer(SidecarError):
-    """A call got no answer; what it asked for may have been done."""
+    """A call got no usable answer; the server may have processed it."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, detail: str = "") -> None:
         super().__init__(fault)
         self.fault = fault
+        self.detail = detail
+        """The error of the system or the class of the exception; no sent text."""
 
 
 @dataclass(frozen=True, slots=True)
-class ApiResponse:
-    """An answer; its body may hold the plaintext of a key."""
+class ReceivedResponse:
+    """An answer; the body may hold the plaintext of a key."""
 
     status: int
     body: bytes = field(repr=False)
+    reason: str = ""
 
 
-class Caller:
+class HttpClient:
     """
-    Makes calls under one base URL, one connection each.
+    Makes calls under one base URL, each on a new connection.
 
     Args:
-        base_url: https, or http to a loopback host; the settings have checked it.
-        ca_file: PEM file of authorities to trust beside the system's.
-        call_seconds: for a whole call.
-        monotonic: seconds, to hold a call to that.
+        base_url: `http` or `https`; the settings restrict http to loopback.
+        ca_file: PEM file of authorities that are trusted in addition.
+        call_seconds: limit of a whole call.
+        monotonic: seconds; measures that limit.
     """
 
     def __init__(
@@ -78,15 +86,15 @@ class Caller:
 
     def call(
         self, method: str, target: str, fields: Mapping[str, str], body: bytes | None
-    ) -> ApiResponse:
+    ) -> ReceivedResponse:
         """
-        Make a call; redirects are answers like any other.
+        Make a call; a redirect is returned as the answer.
 
         Raises:
-            NoAnswer: none came, or none that could be read.
+            NoAnswer: there is none, or it is malformed, too long or too late.
         """
         end = self._monotonic() + self._seconds
-        # The exceptions of http.client hold what was sent and received: they end here.
+        # The exceptions of http.client hold the request and the answer: none leaves here.
         fault: Fault
         try:
             with contextlib.closing(self._connection()) as connection:
@@ -97,24 +105,21 @@ class Caller:
                 }
                 connection.request(method, self._path + target, body, sent)
                 with connection.getresponse() as answer:
-                    return ApiResponse(answer.status, self._read(answer, end))
-        except TimeoutError:
-            fault = Fault.TIMEOUT
-        except ssl.SSLError:
-            fault = Fault.TLS
-        except OSError:
-            fault = Fault.UNREACHABLE
-        except (http.client.HTTPException, ValueError):
-            fault = Fault.PROTOCOL
-        raise NoAnswer(fault)
+                    body_read = self._read(answer, end)
+                    return ReceivedResponse(answer.status, body_read, answer.reason)
+        except (OSError, http.client.HTTPException, ValueError) as exc:
+            fault = _fault_of(exc)
+            number = exc.errno if isinstance(exc, OSError) else None
+            detail = os.strerror(number) if number else type(exc).__name__
+        raise NoAnswer(fault, detail)
 
     def _connection(self) -> http.client.HTTPConnection:
-        """Prepare a connection; it is opened by the first call."""
+        """Return a connection; the call opens it."""
         if not self._tls:
             return http.client.HTTPConnection(
                 self._host, self._port, timeout=self._seconds
             )
-        # Not ssl.create_default_context: that one obeys SSLKEYLOGFILE.
+        # Not ssl.create_default_context: it obeys SSLKEYLOGFILE.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_default_certs()
         if self._ca_file is not None:
@@ -124,7 +129,7 @@ class Caller:
         )
 
     def _read(self, answer: http.client.HTTPResponse, end: float) -> bytes:
-        """Read a body that must be there in time and within bounds."""
+        """Read a body; raise if it is too long, too late or incomplete."""
         pieces = []
         size = 0
         while piece := answer.read1(CHUNK_BYTES):
@@ -137,3 +142,12 @@ class Caller:
         if answer.length:
             raise http.client.HTTPException
         return b"".join(pieces)
+
+
+def _fault_of(exc: Exception) -> Fault:
+    """Classify an exception of a call."""
+    if isinstance(exc, TimeoutError):
+        return Fault.TIMEOUT
+    if isinstance(exc, ssl.SSLError):
+        return Fault.TLS
+    return Fault.UNREACHABLE if isinstance(exc, OSError) else Fault.PROTOCOL
