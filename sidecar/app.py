@@ -3,10 +3,10 @@ The sidecar as a whole: makes every part from the settings, runs it, drains it.
 
 Order of the start: `run` has hardened the process; the log is up and has proven that it
 shows no key; every socket is bound, so that a clash of ports is a settings error and not a
-crash later; then the keepers look for their keys, and the listeners open. They are open
+crash later; then each manager fetches its key, and the listeners open. They are open
 before there is a key: a call that comes early waits for it.
 
-Order of the end: not ready; listeners closed; calls in flight finish; keepers stop.
+Order of the end: not ready; listeners closed; calls in flight finish; managers stop.
 """
 
 from __future__ import annotations
@@ -258,13 +258,15 @@ class Sidecar:
     async def _reload(self) -> dict[str, RefreshResult]:
         names = list(self._report.keepers)
         async with asyncio.TaskGroup() as group:
-            looks = [
+            refreshes = [
                 group.create_task(keeper.refresh())
                 for keeper in self._report.keepers.values()
             ]
             if self._receiver is not None:
                 group.create_task(self._receiver.refresh())
-        return dict(zip(names, (look.result() for look in looks), strict=True))
+        return dict(
+            zip(names, (refresh.result() for refresh in refreshes), strict=True)
+        )
 
     def _reload_soon(self) -> None:
         """Obey SIGHUP."""

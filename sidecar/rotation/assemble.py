@@ -15,12 +15,16 @@ from sidecar.rotation.key_api import KeyApi
 from sidecar.rotation.options import (
     ApiOptions,
     Clock,
-    ManagerOptions,
     RotationOptions,
 )
 from sidecar.rotation.store import AwsCaller, SecretStore
 from sidecar.settings.model import Settings
-from sidecar.settings.tables import JobSettings, RotationSettings, UpstreamSettings
+from sidecar.settings.tables import (
+    JobSettings,
+    RotationSettings,
+    SecretSettings,
+    UpstreamSettings,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -55,11 +59,7 @@ def options_of(settings: Settings) -> RotationOptions:
         secret_id=credential.secret_id or "",
         rules=credential.rules,
         api=_api(rotation, upstream),
-        manager=ManagerOptions(
-            secret_id=rotation.credential.secret_id or "",
-            file=rotation.credential.file,
-            json_key=rotation.credential.json_key,
-        ),
+        manager=rotation.credential,
         grace_seconds=GRACE_REFRESHES * refresh if grace is None else grace,
         tags=tags_of(settings.job),
     )
@@ -161,7 +161,7 @@ class ManagerKey:
 
     def __init__(
         self,
-        options: ManagerOptions,
+        options: SecretSettings,
         rules: SecretRules,
         client: "SecretsManagerClient",
         now: Callable[[], float],
@@ -169,7 +169,7 @@ class ManagerKey:
         self._options = options
         # The key of another service account may have another prefix.
         self._rules = replace(rules, json_key=options.json_key, key_prefix="")
-        self._store = SecretStore(client, options.secret_id, now)
+        self._store = SecretStore(client, options.secret_id or "", now)
         self._secret: Secret | None = None
 
     def secret(self, fresh: bool) -> Secret:

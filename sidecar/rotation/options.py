@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sidecar.core.rotation.key_naming import KeyNaming
 from sidecar.core.secrecy.secret import SecretRules
+from sidecar.settings.tables import SecretSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +46,6 @@ class ApiOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ManagerOptions:
-    """Where the key is that may manage keys; exactly one of the two."""
-
-    secret_id: str = ""
-    file: Path | None = None
-    json_key: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RotationOptions:
     """Everything that a rotation needs to know."""
 
@@ -62,7 +54,8 @@ class RotationOptions:
     rules: SecretRules
     """Of the job's key; `json_key` is needed: the key's id is stored beside it."""
     api: ApiOptions
-    manager: ManagerOptions
+    manager: SecretSettings
+    """Where the key is that may manage keys."""
     grace_seconds: float = 600.0
     tags: Mapping[str, str] = field(default_factory=dict)
     """What the secret's tags are to say: service, owner, environment..."""

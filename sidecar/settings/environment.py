@@ -6,6 +6,7 @@ be ignored and the default used. The environment source of pydantic-settings ign
 at the top level, stops at the first value that is not JSON, and has no list by lines.
 """
 
+import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -111,7 +112,13 @@ def _unknown(name: str, steps: list[str]) -> str:
         variable(step if step != introspection.ANY_NAME else table for step in path)
         for path, _ in introspection.leaves(Settings)
     ]
-    return introspection.unknown(name, [CONFIG_VARIABLE, *known])
+    return unknown(name, [CONFIG_VARIABLE, *known])
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """Say that there is no such setting, and which name is the most similar one."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return "is not a setting" + (f"; did you mean {close[0]}?" if close else "")
 
 
 def variable(path: Iterable[str]) -> str:

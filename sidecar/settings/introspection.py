@@ -1,6 +1,5 @@
 """Which tables and settings there are: read from the dataclasses of the tree."""
 
-import difflib
 import json
 import types
 from collections.abc import Iterable, Iterator, Mapping
@@ -178,9 +177,3 @@ def as_toml(value: Any) -> str:
     if isinstance(value, Table):  # an operation may be written as text
         return as_toml(getattr(value, next(iter(settings_of(type(value))))))
     return json.dumps(value)
-
-
-def unknown(name: str, known: Iterable[str]) -> str:
-    """Say that there is no such setting, and which name is the most similar one."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return "is not a setting" + (f"; did you mean {close[0]}?" if close else "")

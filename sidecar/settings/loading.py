@@ -82,7 +82,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _parsed(path: Path) -> tuple[str, dict[str, Any]]:
-    """Read a file, or tell what is wrong with it."""
+    """Read a file; return the problem, or an empty text, and the values."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -139,7 +139,7 @@ def _add_region(values: dict[str, Any], environ: Mapping[str, str]) -> None:
 def _unknown(name: str, table: type[Table] | None) -> str:
     if KEY_LIKE.fullmatch(name.lower()):
         return "is not a setting: keys stay out of settings, secret_id names the secret"
-    return introspection.unknown(name, introspection.settings_of(table or Settings))
+    return environment.unknown(name, introspection.settings_of(table or Settings))
 
 
 def _problem(error: ErrorDetails, variables: Mapping[tuple[str, ...], str]) -> Problem:

@@ -1,7 +1,7 @@
 """
 Names with a meaning: of a job and its environment, of tables, and of operations.
 
-The API's owner asks for one key per job and a name that tells which job; when a key
+The API's owner asks for one key per job, and a name that says which job; when a key
 leaks, `production-crm-sync` says what to stop, `backend` does not.
 """
 
@@ -13,7 +13,7 @@ from sidecar.settings.values import TOKEN, refuse, words
 MAX_NAME: Final = 63  # fits a DNS label, so also a Kubernetes label and a metric
 JOB_NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)+")
 TABLE_NAME: Final = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
-# A name made of these alone tells nothing about the job.
+# A name made of these alone says nothing about the job.
 VAGUE: Final = words(
     "api app application backend bot client common core default job key keys main "
     "misc my new old prod production script server service shared sidecar system "

@@ -100,15 +100,15 @@ class CredentialSettings(SecretSettings):
     scheme: Annotated[Scheme, Example("Token")] = "Bearer"
     """Word before the key; empty sends the bare key."""
     refresh_seconds: Annotated[float, Number(0.1, 86400)] = 300
-    """Seconds between two looks for a new version, give or take 10 %."""
+    """Seconds between two refreshes from the source, give or take 10 %."""
     max_stale_seconds: Annotated[float, Number(0, 31536000)] = 0
-    """Seconds that the last good key serves while Secrets Manager is away; 0 = for ever."""
+    """Seconds that the last good key serves while Secrets Manager is away; 0 = no limit."""
     probe: Annotated[Probe | None, UNSET, Example("GET /contacts?limit=1")] = None
     """Cheap call that proves a new key before traffic moves to it."""
 
     @property
     def rules(self) -> SecretRules:
-        """What the key must look like, and how it is sent."""
+        """The form of the key, and how it is sent."""
         return SecretRules(
             json_key=self.json_key,
             key_prefix=self.key_prefix or "",
@@ -220,7 +220,7 @@ class WebhookSettings(SecretSettings):
     max_body_bytes: Annotated[int, Number(1, 67108864)] = 1048576
     """Bytes of a delivery."""
     refresh_seconds: Annotated[float, Number(0.1, 86400)] = 300
-    """Seconds between two looks for a new signing secret."""
+    """Seconds between two refreshes of the signing secret."""
     response_seconds: Annotated[float, Number(0.1, 300)] = 15
     """Seconds for the service to answer a delivery."""
 

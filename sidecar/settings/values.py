@@ -134,7 +134,7 @@ def socket_path(path: str) -> str:
 
 def parse_loopback_address(value: object) -> Address:
     """
-    Read the address of a listener that uses the key for whoever reaches it.
+    Read the address of a listener that sends the key for every client.
 
     Raises:
         ValueError: it is no address, or other machines could reach it.

@@ -11,13 +11,13 @@ from sidecar.core.secrecy.secret import SecretRules
 from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Exit
 from sidecar.rotation.assemble import MAX_FILE_BYTES, ManagerKey, assemble
-from sidecar.rotation.options import ManagerOptions
+from sidecar.settings.tables import SecretSettings
 from tests.support.rotation_fakes import OPTIONS, FakeTime
 
 RULES = SecretRules(json_key="api_key", key_prefix="fln_live_")
 
 
-def manager(moto: AwsClient, options: ManagerOptions) -> ManagerKey:
+def manager(moto: AwsClient, options: SecretSettings) -> ManagerKey:
     """The manager under test."""
     return ManagerKey(options, RULES, moto.secrets, time.time)
 
@@ -26,7 +26,7 @@ def test_the_managers_key_comes_from_its_own_secret(moto: AwsClient) -> None:
     """Of another shape and prefix than the job's."""
     moto.put_secret("admin", '{"token": "adm_1"}')
 
-    found = manager(moto, ManagerOptions(secret_id="admin", json_key="token"))
+    found = manager(moto, SecretSettings(secret_id="admin", json_key="token"))
 
     assert found.secret(fresh=False).reveal() == "adm_1"
 
@@ -34,7 +34,7 @@ def test_the_managers_key_comes_from_its_own_secret(moto: AwsClient) -> None:
 def test_the_managers_key_is_read_once_and_anew_when_asked(moto: AwsClient) -> None:
     """It may be rotated in the middle of a run."""
     moto.put_secret("admin", "adm_1")
-    found = manager(moto, ManagerOptions(secret_id="admin"))
+    found = manager(moto, SecretSettings(secret_id="admin"))
     found.secret(fresh=False)
     moto.rotate("admin", "adm_2")
 
@@ -47,7 +47,7 @@ def test_the_managers_key_may_be_in_a_file(moto: AwsClient, tmp_path: Path) -> N
     file = tmp_path / "key"
     file.write_text("adm_1\n")
 
-    found = manager(moto, ManagerOptions(file=file))
+    found = manager(moto, SecretSettings(file=file))
 
     assert found.secret(fresh=False).reveal() == "adm_1"
 
@@ -62,7 +62,7 @@ def test_a_file_without_a_key_is_told(
         file.write_bytes(content)
 
     with pytest.raises(RotationStopped, match=r"\[rotation.credential\]") as caught:
-        manager(moto, ManagerOptions(file=file)).secret(fresh=False)
+        manager(moto, SecretSettings(file=file)).secret(fresh=False)
 
     assert caught.value.exit is Exit.CREDENTIAL
     assert "two words" not in str(caught.value)
@@ -73,7 +73,7 @@ def test_a_file_without_a_key_is_told(
 def test_a_missing_managers_secret_is_told(moto: AwsClient) -> None:
     """Exit code 3."""
     with pytest.raises(RotationStopped) as caught:
-        manager(moto, ManagerOptions(secret_id="missing")).secret(fresh=False)
+        manager(moto, SecretSettings(secret_id="missing")).secret(fresh=False)
 
     assert caught.value.exit is Exit.CREDENTIAL
 

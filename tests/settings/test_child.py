@@ -91,6 +91,24 @@ def test_the_environment_is_inherited(
     assert Loading(file).result().log.level == "error"
 
 
+def test_the_child_gets_no_aws_credentials(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It needs the region only."""
+    file, seen = tmp_path / "sidecar.toml", tmp_path / "environment"
+    file.write_text(GOOD)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nenv > {seen}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o700)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", SECRET)
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    assert Loading(file).result().aws.region == "eu-west-3"
+    assert SECRET not in seen.read_text()
+
+
 def test_its_problems_are_ours(tmp_path: Path) -> None:
     """Each with path, reason and example."""
     file = tmp_path / "sidecar.toml"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.settings import introspection
-from sidecar.settings.environment import read, variable
+from sidecar.settings.environment import read, unknown, variable
 from sidecar.settings.loading import load
 from sidecar.settings.model import Settings
 from tests.support.settings_files import GOOD, WEBHOOK, loaded, reasons
@@ -305,3 +305,10 @@ def test_a_variable_of_one_setting_makes_the_table_that_it_needs(
 
     assert str(upstream.listen) == "127.0.0.1:9000"
     assert upstream.base_url == "https://api.flownally.com/v1"
+
+
+def test_the_nearest_name() -> None:
+    """Near enough to be meant, or none."""
+    said = "is not a setting"
+    assert unknown("levl", ["level", "x"]) == f"{said}; did you mean level?"
+    assert unknown("zzz", ["level", "format"]) == said

@@ -97,12 +97,3 @@ def test_an_example(path: str, example: str) -> None:
 
     assert setting is not None
     assert setting.example == example
-
-
-def test_the_nearest_name() -> None:
-    """Near enough to be meant, or none."""
-    said = "is not a setting"
-    assert (
-        introspection.unknown("levl", ["level", "x"]) == f"{said}; did you mean level?"
-    )
-    assert introspection.unknown("zzz", ["level", "format"]) == said

@@ -26,9 +26,9 @@ from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.options import (
     ApiOptions,
     Clock,
-    ManagerOptions,
     RotationOptions,
 )
+from sidecar.settings.tables import SecretSettings
 from tests.support.faulty_aws import AwsShim
 from tests.support.processes import (
     SECRET_ID,
@@ -167,7 +167,7 @@ class Fleet:
                 account=DEFAULT_ACCOUNT,
                 probe=f"GET {PROBE}",
             ),
-            manager=ManagerOptions(secret_id=MANAGER_ID),
+            manager=SecretSettings(secret_id=MANAGER_ID),
             grace_seconds=grace_seconds,
         )
         return assemble(options, self.stage.moto.secrets, clock, print)

@@ -22,7 +22,6 @@ from sidecar.rotation.key_api import KeyApi
 from sidecar.rotation.options import (
     ApiOptions,
     Clock,
-    ManagerOptions,
     RotationOptions,
 )
 from sidecar.rotation.secret_document import CreatedKey
@@ -35,6 +34,7 @@ from sidecar.rotation.store import (
     SecretStore,
 )
 from sidecar.rotation.workflow import Workflow
+from sidecar.settings.tables import SecretSettings
 
 ACCOUNT: Final = "sa_crm_sync"
 JOB: Final = "production-crm-sync"
@@ -47,7 +47,7 @@ OPTIONS: Final = RotationOptions(
     secret_id="prod/crm",
     rules=SecretRules(json_key="api_key", key_prefix="fln_live_"),
     api=ApiOptions(base_url="https://api.example/v1", account=ACCOUNT),
-    manager=ManagerOptions(secret_id="prod/manager"),
+    manager=SecretSettings(secret_id="prod/manager"),
     grace_seconds=GRACE_SECONDS,
     tags={"service": JOB, "environment": "production"},
 )
