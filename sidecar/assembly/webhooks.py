@@ -56,7 +56,7 @@ def receiver_of(
             shared[where] = source_of(webhook, settings.aws, metrics.aws)
         sources[name] = shared[where]
 
-    tools = Dependencies(
+    dependencies = Dependencies(
         now=time.time,
         monotonic=time.monotonic,
         jitter=random.random,
@@ -75,4 +75,4 @@ def receiver_of(
         endpoint_url=settings.aws.endpoint_url,
         log_delivered=settings.log.access == "all",
     )
-    return WebhookReceiver(options, sources, tools)
+    return WebhookReceiver(options, sources, dependencies)

@@ -69,7 +69,7 @@ Try these in another terminal. None of them needs a key:
   curl {proxy}/echo                   shows the request that the API received, key masked
   curl -N {proxy}/events              a stream of server-sent events
   curl -i {proxy}/contacts/c_unknown  404 from the API
-  curl -i {proxy}/service-accounts    403 from the sidecar: the call could create keys
+  curl -i {proxy}/service-accounts    400 from the sidecar: the call could create keys
   curl {admin}/status                 the state of the sidecar and of its key
   curl {admin}/metrics                Prometheus metrics
 

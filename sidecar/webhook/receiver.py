@@ -1,7 +1,7 @@
 """
-A receiver as a whole: its secrets, its stores, its connections to the apps.
+The webhook receiver: it connects secrets, stores, apps and the listener.
 
-    async with WebhookReceiver(options, sources, tools) as receiver:
+    async with WebhookReceiver(options, sources, dependencies) as receiver:
         runner = receiver.runner(drain_seconds=25)
         await runner.setup()
         await web.TCPSite(runner, "0.0.0.0", 8702).start()
@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
@@ -25,16 +25,19 @@ from sidecar.webhook.body import Bodies
 from sidecar.webhook.dedupe import MemoryIds, Window
 from sidecar.webhook.delivery import AppClient
 from sidecar.webhook.dynamodb import Namespace, TableWindow
-from sidecar.webhook.handler import PREFIX, Endpoint, EndpointMetrics, Handler
+from sidecar.webhook.handler import PREFIX, Endpoint, Handler
 from sidecar.webhook.options import EndpointOptions, ReceiverOptions, Target
 from sidecar.webhook.runner import Runner
 from sidecar.webhook.secrets import SecretsOptions, WebhookSecrets
 from sidecar.webhook.table import DynamoTable, TableOptions, make_client
 
+if TYPE_CHECKING:
+    from sidecar.metrics import WebhookMetrics
+
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What the receiver uses of the process: its clocks, chance, counters, redactor."""
+    """Clocks, random numbers, metrics and the redactor of the process."""
 
     now: Callable[[], float]
     """Unix seconds."""
@@ -42,44 +45,44 @@ class Dependencies:
     jitter: Callable[[], float]
     """A number in [0, 1)."""
     token: Callable[[], str]
-    """A new name for each claim, never the same twice in the fleet."""
-    metrics: Callable[[str], EndpointMetrics]
-    """The numbers of an endpoint."""
+    """Return a name for a claim, unique in the fleet."""
+    metrics: "Callable[[str], WebhookMetrics]"
+    """Return the metrics of an endpoint."""
     aws: Callable[[str, str, str], None] = lambda _service, _operation, _result: None
     """Counts an AWS call; called in threads."""
     on_secrets: Callable[[str, tuple[Secret, ...]], None] = lambda _name, _secrets: None
-    """Called with an endpoint and its secrets in use, before a new one is."""
+    """Called with an endpoint and its secrets before a new one is used."""
 
 
 class WebhookReceiver:
     """
-    Everything behind the webhook listener; an async context manager.
+    All endpoints behind the webhook listener; an async context manager.
 
     Args:
         options: all endpoints.
-        sources: where the secret of each endpoint is, by the endpoint's name. Endpoints
-            with the same source object share one refresher. Closed at the end.
-        tools: of the process.
+        sources: the source of each endpoint's secret, by endpoint name. Endpoints with
+            the same source object share one refresher. Closed at the end.
+        dependencies: clocks, random numbers and metrics of the process.
     """
 
     def __init__(
         self,
         options: ReceiverOptions,
         sources: Mapping[str, Source],
-        tools: Dependencies,
+        dependencies: Dependencies,
     ) -> None:
         self._options = options
-        self._tools = tools
+        self._dependencies = dependencies
         self._stack = AsyncExitStack()
         self._tables: dict[str, DynamoTable] = {}
-        self._ids = MemoryIds(options.max_ids, tools.monotonic)
+        self._ids = MemoryIds(options.max_ids, dependencies.monotonic)
         self._app = AppClient()
         shared: dict[int, WebhookSecrets] = {}
         self._closing: dict[int, Source] = {}
         for endpoint in options.endpoints:
             source = sources[endpoint.name]
             if id(source) not in shared:
-                shared[id(source)] = self._watch(endpoint, source)
+                shared[id(source)] = self._secrets_of(endpoint, source)
             self._closing[id(source)] = source
         self._refreshers = tuple(shared.values())
         self.endpoints = {
@@ -87,8 +90,8 @@ class WebhookReceiver:
                 endpoint,
                 Target.parse(endpoint.forward_to),
                 shared[id(sources[endpoint.name])],
-                self._window(endpoint),
-                tools.metrics(endpoint.name),
+                self._window_of(endpoint),
+                dependencies.metrics(endpoint.name),
             )
             for endpoint in options.endpoints
         }
@@ -96,8 +99,8 @@ class WebhookReceiver:
             {f"{PREFIX}{name}": one for name, one in self.endpoints.items()},
             self._app,
             Bodies(options.max_buffered_bytes, options.body_seconds),
-            tools.now,
-            tools.monotonic,
+            dependencies.now,
+            dependencies.monotonic,
             log_delivered=options.log_delivered,
         )
 
@@ -125,44 +128,44 @@ class WebhookReceiver:
 
     @property
     def ready(self) -> bool:
-        """Whether every endpoint can verify."""
+        """Whether every endpoint has a secret to verify with."""
         return all(secrets.keys for secrets in self._refreshers)
 
     async def refresh(self) -> None:
-        """Look at every source now."""
+        """Refresh the secrets of all endpoints now."""
         async with asyncio.TaskGroup() as group:
             for secrets in self._refreshers:
                 group.create_task(secrets.refresh())
 
     def runner(self, drain_seconds: float = 25) -> web.AppRunner:
         """
-        Make what serves the listener: add sites to it, and clean it up before leaving.
+        Return the runner of the listener. The caller adds sites and cleans it up.
 
         Args:
-            drain_seconds: for deliveries under way when it is cleaned up.
+            drain_seconds: how long a cleanup waits for deliveries in progress.
         """
         return Runner(receiver_app(self._handler), self._options, drain_seconds)
 
-    def _watch(self, endpoint: EndpointOptions, source: Source) -> WebhookSecrets:
+    def _secrets_of(self, endpoint: EndpointOptions, source: Source) -> WebhookSecrets:
         options = SecretsOptions(
             refresh_seconds=endpoint.refresh_seconds,
-            monotonic=self._tools.monotonic,
-            jitter=self._tools.jitter,
+            monotonic=self._dependencies.monotonic,
+            jitter=self._dependencies.jitter,
             json_key=endpoint.json_key,
-            on_secrets=partial(self._tools.on_secrets, endpoint.name),
+            on_secrets=partial(self._dependencies.on_secrets, endpoint.name),
         )
         return WebhookSecrets(endpoint.name, source, options)
 
-    def _window(self, endpoint: EndpointOptions) -> Window:
+    def _window_of(self, endpoint: EndpointOptions) -> Window:
         if not endpoint.table:
             return self._ids.window(endpoint.window_seconds)
         if endpoint.table not in self._tables:
             options = TableOptions(
                 endpoint.table,
                 partial(make_client, self._options.region, self._options.endpoint_url),
-                self._tools.now,
-                self._tools.token,
-                partial(self._tools.aws, "dynamodb"),
+                self._dependencies.now,
+                self._dependencies.token,
+                partial(self._dependencies.aws, "dynamodb"),
             )
             self._tables[endpoint.table] = DynamoTable(options)
         return TableWindow(
@@ -174,9 +177,9 @@ class WebhookReceiver:
 
 
 def receiver_app(handler: Handler) -> web.Application:
-    """Make the application: one route for everything, because a target is one key."""
+    """Return the application. One route serves all; the handler compares the target."""
     app = web.Application()
-    # Expect is answered by the handler, when it has seen how much would come.
+    # `body.py` answers Expect, after it has checked the announced length.
     app.router.add_route("*", "/{any:.*}", handler.handle, expect_handler=_expect)
     return app
 

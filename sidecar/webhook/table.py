@@ -1,9 +1,9 @@
 """
 One DynamoDB table: its client, its threads, and one conditional write.
 
-boto3 blocks, so it has threads of its own: several, because one slow write must not hold
-up the claims behind it, and few, because each holds a connection.
-No botocore type and no text of AWS's leaves this file.
+botocore blocks, so it runs in threads: several, so that a slow write does not delay other
+claims, and few, because each thread holds a connection.
+No botocore type and no text from AWS leaves this file.
 """
 
 import asyncio
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 THREADS: Final = 8
 """
-Writes at once, each a thread and a connection. Measured with a table 5 ms away, per
-second and median: 1: 130, 7 ms; 4: 384, 10 ms; 8: 646, 12 ms; 16: 713, 20 ms.
+Concurrent writes. Measured with a table 5 ms away, as threads: writes a second, median:
+1: 130, 7 ms; 4: 384, 10 ms; 8: 646, 12 ms; 16: 713, 20 ms.
 """
 
 CONNECT_SECONDS: Final = 2
 READ_SECONDS: Final = 3
 CALL_SECONDS: Final = 8
-"""For one write with its repetition, waiting for a thread included."""
+"""Seconds for one write with its retry, including the wait for a thread."""
 
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
-# One table of what botocore says, what we call it (the metric label) and its fix.
+# botocore's error: the metric label, and the remedy.
 _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "ResourceNotFoundException": ("not_found", "create the table, or fix dedupe"),
     "AccessDeniedException": (
         "denied",
         "allow dynamodb:PutItem, UpdateItem and DeleteItem on the table",
     ),
-    "UnrecognizedClientException": ("denied", "look at the pod's AWS credentials"),
-    "ExpiredTokenException": ("denied", "look at the pod's AWS credentials"),
+    "UnrecognizedClientException": ("denied", "check the pod's AWS credentials"),
+    "ExpiredTokenException": ("denied", "check the pod's AWS credentials"),
     "NoCredentialsError": ("denied", "give the pod AWS credentials"),
     "ValidationException": (
         "invalid",
@@ -55,10 +55,10 @@ _FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "ThrottlingException": ("throttled", "raise the table's capacity"),
     "RequestLimitExceeded": ("throttled", "raise the account's limit"),
 }
-_UNREACHABLE: Final = ("unreachable", "look at the network and the endpoint")
+_UNREACHABLE: Final = ("unreachable", "check the network and the endpoint")
 _CONFLICT: Final = "ConditionalCheckFailedException"
 
-# Several of the attributes are reserved words of DynamoDB's expressions.
+# Some attribute names are reserved words in DynamoDB expressions.
 _NAMES: Final = {"#id": "id", "#state": "state", "#owner": "owner", "#exp": "expires"}
 
 T = TypeVar("T")
@@ -92,14 +92,14 @@ def make_client(region: str | None, endpoint_url: str | None) -> "DynamoDBClient
 
 @dataclass(frozen=True, slots=True)
 class TableOptions:
-    """One table and how to talk to it."""
+    """The name of a table and the means to write to it."""
 
     name: str
     make_client: "Callable[[], DynamoDBClient]"
     now: Callable[[], float]
     """Unix seconds: leases are compared between machines."""
     token: Callable[[], str]
-    """A new name for each claim, never the same twice in the fleet."""
+    """Return a name for a claim, unique in the fleet."""
     count: Callable[[str, str], None] = lambda _operation, _result: None
     """Called in the threads with each AWS call's operation and result."""
     threads: int = THREADS
@@ -116,13 +116,13 @@ class DynamoTable:
         self._making = threading.Lock()
 
     async def __aenter__(self) -> Self:
-        # So that the first delivery finds a client. If there can be none yet, that is
-        # no reason not to start: each delivery is told so, and tries again.
+        # Make the client before the first delivery. A failure does not prevent the
+        # start: each delivery tries again.
         self._pool.submit(self._get_client)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # Waits for releases of cancelled deliveries, not for anything else.
+        # Waits until cancelled deliveries have released their claims.
         await asyncio.to_thread(self._pool.shutdown)
 
     def submit(self, job: Callable[[], T]) -> Future[T]:
@@ -130,7 +130,7 @@ class DynamoTable:
         return self._pool.submit(job)
 
     async def wait_for(self, future: Future[T]) -> T:
-        """Wait for a thread, but not for ever."""
+        """Wait for a thread, at most `call_seconds`. Raises StoreFailed."""
         try:
             async with asyncio.timeout(self.options.call_seconds):
                 return await asyncio.wrap_future(future)
@@ -145,16 +145,16 @@ class DynamoTable:
         Make one conditional write, in a thread.
 
         Args:
-            operation: of the client: `put_item`, `update_item` or `delete_item`.
-            condition: under which it is made.
-            names: those of `_NAMES` that the expressions use; no others may be sent.
-            arguments: the rest of the call.
+            operation: the client's method: `put_item`, `update_item` or `delete_item`.
+            condition: the condition of the write.
+            names: the names of `_NAMES` in the expressions; DynamoDB refuses unused ones.
+            arguments: all other arguments of the method.
 
         Returns:
-            None when it was made; else the item that stood against it.
+            None if the item was written; otherwise the item that made the condition fail.
 
         Raises:
-            StoreFailed: it is not known whether it was made.
+            StoreFailed: the result of the write is unknown.
         """
         from botocore.exceptions import (  # noqa: PLC0415  (loaded with the client)
             BotoCoreError,
@@ -179,11 +179,11 @@ class DynamoTable:
                 return error.response.get("Item") or {}
             raise self._failed(label, code) from None
         except (BotoCoreError, ResponseParserError) as error:
-            # Its text may have addresses of the inside; its name says enough.
+            # The text may contain internal addresses, so only the name is used.
             raise self._failed(label, type(error).__name__) from None
-        # An empty 200 of a proxy in between would read as a claim: ask for a proof.
+        # An empty 200 from a proxy must not count as a claim.
         if "ConsumedCapacity" not in answer:
-            raise self._failed(label, "not an answer of DynamoDB")
+            raise self._failed(label, "not a DynamoDB response")
         self.options.count(label, "ok")
         return None
 
@@ -197,6 +197,6 @@ class DynamoTable:
         result, remedy = _FAULTS.get(code, _UNREACHABLE)
         self.options.count(operation, result)
         if result == "denied":
-            # A client keeps the credentials, or the lack of them, that it began with.
+            # A client never reloads its credentials: make a new one for the next write.
             self._client = None
         return StoreFailed(f"DynamoDB table {self.options.name}: {code}", remedy)

@@ -9,7 +9,7 @@ from sidecar.demo.webhooks import (
     make_secret,
     send_deliveries,
 )
-from tests.support.receiver_rig import Rig
+from tests.support.receiver_rig import ReceiverRig
 from tests.support.webhook_fakes import FakeSource
 
 
@@ -17,7 +17,7 @@ async def test_each_delivery_ends_as_expected() -> None:
     """Valid deliveries reach the app once; the sender of another one gets its code."""
     secret = make_secret()
     with WebhookApp() as app:
-        async with Rig(
+        async with ReceiverRig(
             source=FakeSource(secret), endpoint={"forward_to": app.url}
         ) as rig:
             address = f"127.0.0.1:{rig.port}"

@@ -1,4 +1,4 @@
-"""A receiver on a real port between a sender and an app, with all its parts at hand."""
+"""A webhook receiver on a real port, between a sender and an app."""
 
 import asyncio
 import json
@@ -6,11 +6,12 @@ import uuid
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from aiohttp import web
 
 from sidecar.core.secrecy.secret import Secret
+from sidecar.metrics import WebhookMetrics
 from sidecar.webhook.options import EndpointOptions, ReceiverOptions
 from sidecar.webhook.receiver import Dependencies, WebhookReceiver
 from tests.support.webhook_app import App
@@ -21,7 +22,7 @@ PATH = "/webhooks/inbox"
 
 @dataclass
 class Counts:
-    """Stands for the metrics of an endpoint."""
+    """A fake for the metrics of an endpoint."""
 
     results: list[str] = field(default_factory=list)
     durations: list[float] = field(default_factory=list)
@@ -42,7 +43,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the sender got."""
+    """The answer to the sender."""
 
     status: int
     fields: dict[str, str]
@@ -56,7 +57,7 @@ class Answer:
         return str(code)
 
 
-class Rig:
+class ReceiverRig:
     """A receiver, its app and its source; an async context manager."""
 
     def __init__(self, app: App | None = None, **changes: Any) -> None:
@@ -82,17 +83,19 @@ class Rig:
                 job=JOB,
                 **self._options,
             )
-            tools = Dependencies(
+            dependencies = Dependencies(
                 now=self.clock,
                 monotonic=self.clock,
                 jitter=lambda: 0.5,
                 token=lambda: uuid.uuid4().hex,
-                metrics=lambda name: self.counts.setdefault(name, Counts()),
+                metrics=self._metrics,
                 aws=lambda *call: self.aws.append(call),
                 on_secrets=lambda _, held: self.learned.extend(held),
             )
             self.receiver = await stack.enter_async_context(
-                WebhookReceiver(options, dict.fromkeys(self.names, self.source), tools)
+                WebhookReceiver(
+                    options, dict.fromkeys(self.names, self.source), dependencies
+                )
             )
             self.runner = self.receiver.runner(drain_seconds=1)
             await self.runner.setup()
@@ -111,14 +114,18 @@ class Rig:
         changes = {"forward_to": self.app.url, **self._endpoint}
         return EndpointOptions(name=name, **changes)
 
+    def _metrics(self, name: str) -> WebhookMetrics:
+        # `Counts` has the methods that the receiver calls.
+        return cast("WebhookMetrics", self.counts.setdefault(name, Counts()))
+
     @property
     def results(self) -> list[str]:
-        """What was counted for the endpoint."""
+        """The results that were counted for the endpoint."""
         return self.counts["inbox"].results
 
     @property
     def connections(self) -> int:
-        """Connections of senders that are open."""
+        """Number of open connections from senders."""
         server = self.runner.server
         return len(server.connections) if server else 0
 
@@ -156,7 +163,7 @@ def request(
     path: str = PATH,
     method: str = "POST",
 ) -> bytes:
-    """Put a request together, with just these fields and Host."""
+    """Build a request with exactly these fields and Host."""
     pairs = list(fields.items()) if isinstance(fields, Mapping) else fields
     lines = [f"{method} {path} HTTP/1.1", "Host: sidecar:8702"]
     lines += [f"{name}: {value}" for name, value in pairs]
