@@ -129,7 +129,7 @@ class DemoEnvironment:
             self.api.revoke(old.id)
             self._wait_calls(traffic, traffic.calls + CALLS_PER_PHASE)
             wait_until(
-                lambda: self.api.world.by_key().get(new.id, 0) >= CALLS_PER_PHASE,
+                lambda: self.api.state.by_key().get(new.id, 0) >= CALLS_PER_PHASE,
                 "calls with the new key",
                 WAIT_SECONDS,
             )
@@ -154,8 +154,8 @@ class DemoEnvironment:
             calls=traffic.calls,
             failed=traffic.failed,
             statuses=dict(traffic.counts),
-            old_key_401s=self.api.world.counts[old.id, 401],
-            new_key_calls=self.api.world.by_key().get(new.id, 0),
+            old_key_401s=self.api.state.counts[old.id, 401],
+            new_key_calls=self.api.state.by_key().get(new.id, 0),
             seen_401s=metrics.value("sidecar_auth_failures_total", code="401"),
             recovered=metrics.value("sidecar_recovered_401_total"),
             cutovers=metrics.value(
