@@ -93,7 +93,7 @@ def test_it_stays_up_until_a_signal(number: signal.Signals) -> None:
             stream.send(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
             stream.read()
             demo.send_signal(number)
-            code = demo.wait(15)
+            code = ended(demo)
 
     assert answer.status == 200
     assert code == Exit.OK
@@ -108,6 +108,15 @@ def background_demo() -> subprocess.Popen[str]:
         return subprocess.Popen(DEMO, stdout=subprocess.PIPE, text=True)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def ended(demo: subprocess.Popen[str]) -> int:
+    """Return the exit code; a demo that ignores its signal is ended by SIGTERM."""
+    try:
+        return demo.wait(15)
+    except subprocess.TimeoutExpired:
+        demo.terminate()
+        raise
 
 
 def until(demo: subprocess.Popen[str], words: str) -> str:
