@@ -272,7 +272,7 @@ def test_the_redactor_hears_of_every_secret(settings: Settings) -> None:
     held: dict[str, tuple[Secret, ...]] = {}
     receiver = receiver_of(settings, Metrics("0"), held.__setitem__)
     secrets = (Secret("one"), Secret("two"))
-    receiver._tools.on_secrets("inbox", secrets)
+    receiver._dependencies.on_secrets("inbox", secrets)
 
     assert held == {"webhooks.inbox": secrets}
     with pytest.raises(ValueError, match="name"):

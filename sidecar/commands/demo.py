@@ -9,7 +9,7 @@ from sidecar.errors import Exit
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add ports, and whether to stay."""
+    """Add the ports and `--once`."""
     parser.add_argument(
         "--port",
         type=port,
@@ -31,12 +31,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--once",
         action="store_true",
-        help="end after the show: 0 when every promise was kept, else 1",
+        help="end after the report: 0 when every call and delivery went as promised, else 1",
     )
 
 
 def run(args: argparse.Namespace) -> Exit:
-    """Play the demo until Ctrl-C, SIGTERM or, with `--once`, its end."""
+    """Run the demo until SIGINT, SIGTERM or, with `--once`, until its report."""
     try:
         from sidecar.demo import environment, script  # noqa: PLC0415 - the demo is an extra
     except ModuleNotFoundError as missing:
@@ -46,18 +46,20 @@ def run(args: argparse.Namespace) -> Exit:
             file=sys.stderr,
         )
         return Exit.USAGE
-    # SIGTERM as Ctrl-C: the sidecar's process must not outlive the demo. A shell that
-    # starts the demo in the background of a script has it ignore SIGINT.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Both signals end the demo in order: the sidecar's process must not outlive it.
+    # SIGINT too, because a shell script starts background jobs with SIGINT ignored.
+    handlers = {
+        number: signal.signal(number, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         ports = environment.Ports(args.port, args.admin_port, args.webhook_port)
-        return script.play(_say, ports, once=args.once)
+        return script.run_demo(_say, ports, once=args.once)
     except KeyboardInterrupt:
         return Exit.OK
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

@@ -1,5 +1,1 @@
-"""
-The emulated world for the demo, the tests and load: API, Secrets Manager, script.
-
-Nothing of this is imported by `sidecar run`.
-"""
+"""The command `sidecar demo`: a leaked key and webhooks, before emulated services."""

@@ -1,4 +1,4 @@
-"""The demo's stage: emulated API, Secrets Manager and a real sidecar; an emergency."""
+"""The demo's emulated API and Secrets Manager, its real sidecar, and a leaked key."""
 
 import socket
 from contextlib import ExitStack
@@ -13,7 +13,7 @@ from sidecar.demo.webhooks import (
     DeliveryResult,
     WebhookApp,
     make_secret,
-    show,
+    send_deliveries,
 )
 from sidecar.emulator.api import EmulatedApi
 from sidecar.emulator.aws import REGION, EmulatedAws
@@ -23,15 +23,15 @@ from sidecar.emulator.sidecar_process import UPSTREAM, Settings, SidecarProcess
 
 HOST: Final = "127.0.0.1"
 STORED_AS: Final = "dev/flownally/crm-sync"
-"""The key's name in Secrets Manager."""
-ENOUGH_CALLS: Final = 200
-PATIENCE_SECONDS: Final = 30.0
+"""The name of the API key's secret in Secrets Manager."""
+CALLS_PER_PHASE: Final = 200
+WAIT_SECONDS: Final = 30.0
 DRAIN_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the sidecar listens; 0 picks a free one."""
+    """The sidecar's ports; 0 picks a free one."""
 
     proxy: int = 8700
     admin: int = 8701
@@ -40,7 +40,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the emergency cost."""
+    """The counts of the clients, of the API and of `/metrics`."""
 
     calls: int
     failed: int
@@ -52,8 +52,8 @@ class DemoResult:
     cutovers: float
 
     @property
-    def kept(self) -> bool:
-        """Tell whether the promise was kept: no failed call, by every count."""
+    def succeeded(self) -> bool:
+        """Whether no call failed, by every count, and the new key is in use."""
         return (
             self.failed == 0
             and self.seen_401s == 0
@@ -63,7 +63,7 @@ class DemoResult:
 
 
 class DemoEnvironment:
-    """Emulators and sidecar, all running; a context manager."""
+    """The emulators and the sidecar, running; a context manager."""
 
     def __init__(self, directory: Path, ports: Ports) -> None:
         self._directory = directory
@@ -90,7 +90,7 @@ class DemoEnvironment:
         self._stack.close()
 
     def settings(self) -> Settings:
-        """Settings as a person would write them for this world."""
+        """Return the sidecar's settings for this environment."""
         return {
             "job": {
                 "name": "development-crm-sync",
@@ -115,45 +115,47 @@ class DemoEnvironment:
             "webhook_listener": {"listen": f"{HOST}:{self._ports.webhooks}"},
             "admin": {"listen": f"{HOST}:{self._ports.admin}"},
             "aws": {"region": REGION, "endpoint_url": self.aws.endpoint},
-            # Who ends the demo waits for no stream that is open in a terminal.
+            # Ctrl-C must not wait long for a stream that is open in a terminal.
             "drain": {"timeout_seconds": DRAIN_SECONDS},
         }
 
-    def emergency(self) -> DemoResult:
-        """Replace a leaked key and revoke it at once, while clients call."""
+    def replace_leaked_key(self) -> DemoResult:
+        """Store a new key and revoke the old one at once, while clients call."""
         old = self.key
         with Traffic(self.sidecar.address()) as traffic:
-            self._wait_calls(traffic, ENOUGH_CALLS)
+            self._wait_calls(traffic, CALLS_PER_PHASE)
             new = self.api.issue(environment="test")
             self.aws.rotate(STORED_AS, new.key)
             self.api.revoke(old.id)
-            self._wait_calls(traffic, traffic.calls + ENOUGH_CALLS)
+            self._wait_calls(traffic, traffic.calls + CALLS_PER_PHASE)
             wait_until(
-                lambda: self.api.world.by_key().get(new.id, 0) >= ENOUGH_CALLS,
+                lambda: self.api.state.by_key().get(new.id, 0) >= CALLS_PER_PHASE,
                 "calls with the new key",
-                PATIENCE_SECONDS,
+                WAIT_SECONDS,
             )
         self.key = new
         return self._result(traffic, old, new, self.sidecar.metrics())
 
     def webhooks(self) -> tuple[DeliveryResult, ...]:
-        """Send a delivery of each kind, as the API and others would."""
-        return show(self.sidecar.address("webhooks"), self.webhook_secret, self.app)
+        """Send valid and invalid deliveries to the webhook listener."""
+        return send_deliveries(
+            self.sidecar.address("webhooks"), self.webhook_secret, self.app
+        )
 
     def _wait_calls(self, traffic: Traffic, calls: int) -> None:
-        """Let the clients make so many calls."""
-        wait_until(lambda: traffic.calls >= calls, "enough calls", PATIENCE_SECONDS)
+        """Wait until the clients have made this number of calls."""
+        wait_until(lambda: traffic.calls >= calls, "enough calls", WAIT_SECONDS)
 
     def _result(
         self, traffic: Traffic, old: Issued, new: Issued, metrics: ScrapedMetrics
     ) -> DemoResult:
-        """Put the numbers of all three together."""
+        """Collect the counts of all three."""
         return DemoResult(
             calls=traffic.calls,
             failed=traffic.failed,
             statuses=dict(traffic.counts),
-            old_key_401s=self.api.world.counts[old.id, 401],
-            new_key_calls=self.api.world.by_key().get(new.id, 0),
+            old_key_401s=self.api.state.counts[old.id, 401],
+            new_key_calls=self.api.state.by_key().get(new.id, 0),
             seen_401s=metrics.value("sidecar_auth_failures_total", code="401"),
             recovered=metrics.value("sidecar_recovered_401_total"),
             cutovers=metrics.value(
@@ -162,19 +164,19 @@ class DemoEnvironment:
         )
 
 
-def taken(ports: Ports) -> str:
-    """Name the first port that cannot be listened on, with the remedy; or nothing."""
+def port_in_use(ports: Ports) -> str:
+    """Return the first port that is in use and its remedy; empty if all are free."""
     for option, port in (
         ("--port", ports.proxy),
         ("--admin-port", ports.admin),
         ("--webhook-port", ports.webhooks),
     ):
         with socket.socket() as probe:
-            # As the sidecar does: a port in TIME_WAIT is free.
+            # The sidecar sets it too: a port in TIME_WAIT is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((HOST, port))
                 probe.listen()
             except OSError as error:
-                return f"{HOST}:{port}: {error.strerror}; choose another by {option}"
+                return f"{HOST}:{port}: {error.strerror}; choose another with {option}"
     return ""

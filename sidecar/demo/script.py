@@ -1,9 +1,8 @@
 """
-The demo: an emulated API and Secrets Manager, a real sidecar, and an emergency.
+The demo: it replaces a leaked key under load, sends webhooks, and prints the results.
 
-While clients call, a new key is stored and the old one is revoked at once. The demo
-then shows, by the numbers of the clients, of `/metrics` and of the API itself, that no
-call failed.
+The clients, `/metrics` and the emulated API count the calls independently. The demo
+prints all three counts, so that the reader can compare them.
 """
 
 import tempfile
@@ -16,105 +15,120 @@ from sidecar.demo.environment import (
     DemoEnvironment,
     DemoResult,
     Ports,
-    taken,
+    port_in_use,
 )
-from sidecar.demo.webhooks import ENDPOINT, DeliveryResult, table
+from sidecar.demo.webhooks import ENDPOINT, DeliveryResult, format_results
 from sidecar.emulator.http_calls import Overdue
 from sidecar.emulator.sidecar_process import SidecarProcess
 from sidecar.errors import Exit
 
 LOG_LINES: Final = 20
 
-Say = Callable[[str], None]
+Print = Callable[[str], None]
 
 
-def play(say: Say, ports: Ports, *, once: bool) -> Exit:
-    """Run the demo; without `once` it stays until the sidecar is ended."""
-    problem = taken(ports)
+def run_demo(print_: Print, ports: Ports, *, once: bool) -> Exit:
+    """Run the demo; without `once` the services stay up until the sidecar ends."""
+    problem = port_in_use(ports)
     if problem:
-        say(problem)
+        print_(problem)
         return Exit.USAGE
     with tempfile.TemporaryDirectory(prefix="sidecar-demo-") as directory:
-        say("Starting an emulated API, Secrets Manager and the sidecar ...")
+        print_(
+            "Starting an emulated API, an emulated Secrets Manager and the sidecar ..."
+        )
         try:
-            with DemoEnvironment(Path(directory), ports) as stage:
-                _introduce(say, stage)
-                result = stage.emergency()
-                _report(say, result)
-                fates = stage.webhooks()
-                _report_webhooks(say, stage, fates)
-                if not result.kept or not all(fate.right for fate in fates):
-                    _show_log(say, stage.sidecar)
+            with DemoEnvironment(Path(directory), ports) as environment:
+                _introduce(print_, environment)
+                result = environment.replace_leaked_key()
+                _report(print_, result)
+                results = environment.webhooks()
+                _report_webhooks(print_, environment, results)
+                if not result.succeeded or not all(one.as_expected for one in results):
+                    _show_log(print_, environment.sidecar)
                     return Exit.UNEXPECTED
-                return Exit.OK if once else _stay(say, stage)
+                return Exit.OK if once else _stay(print_, environment)
         except Overdue as error:
-            say(str(error))
+            print_(str(error))
             return Exit.UNEXPECTED
 
 
-def _introduce(say: Say, stage: DemoEnvironment) -> None:
-    """Tell where everything is and what to try."""
-    proxy = f"http://{stage.sidecar.address()}"
-    admin = f"http://{stage.sidecar.address('admin')}"
-    say(f"""
-  API (emulated)       {stage.api.base_url}  TLS, with a CA of its own
-  Secrets Manager      {stage.aws.endpoint}  (moto), secret {STORED_AS}
-  sidecar              {proxy}  admin {admin}
-  settings, log        {stage.sidecar.config.parent}
+def _introduce(print_: Print, environment: DemoEnvironment) -> None:
+    """Print the addresses and the commands to try."""
+    proxy = f"http://{environment.sidecar.address()}"
+    admin = f"http://{environment.sidecar.address('admin')}"
+    print_(f"""
+  emulated API               {environment.api.base_url}  (TLS)
+  emulated Secrets Manager   {environment.aws.endpoint}  holds the API key as {STORED_AS}
+  sidecar, proxy port        {proxy}  adds the key to each call
+  sidecar, admin port        {admin}
+  settings and log           {environment.sidecar.config.parent}
 
-Try, in another terminal and without any key:
-  curl {proxy}/contacts
-  curl {proxy}/echo                   what the API got; the key is masked
-  curl -N {proxy}/events              server-sent events
-  curl -i {proxy}/contacts/c_nobody   404, from the API
-  curl -i {proxy}/service-accounts    refused: this call could hand out keys
-  curl {admin}/status
-  curl {admin}/metrics
+Try these in another terminal. None of them needs a key:
+  curl {proxy}/contacts               a call to the API through the sidecar
+  curl {proxy}/echo                   shows the request that the API received, key masked
+  curl -N {proxy}/events              a stream of server-sent events
+  curl -i {proxy}/contacts/c_unknown  404 from the API
+  curl -i {proxy}/service-accounts    400 from the sidecar: the call could create keys
+  curl {admin}/status                 the state of the sidecar and of its key
+  curl {admin}/metrics                Prometheus metrics
 
-An emergency: the key has leaked. While 4 clients call as fast as they can, a new key
-is stored in Secrets Manager and the old one is revoked at once ...""")
+Part 1: the API key has leaked and must be replaced.
+4 clients call the API through the sidecar without a pause. Meanwhile a new key is
+stored in Secrets Manager, and the API revokes the old key at once ...""")
 
 
-def _report(say: Say, result: DemoResult) -> None:
-    """Show what it cost."""
+def _report(print_: Print, result: DemoResult) -> None:
+    """Print the counts of the clients, of the API and of `/metrics`."""
     answers = ", ".join(f"{n} x {what}" for what, n in sorted(result.statuses.items()))
-    say(f"""
-  calls by the clients             {result.calls:>7}   {answers}
-  of these failed                  {result.failed:>7}
-  calls with the new key           {result.new_key_calls:>7}   counted by the API
-  401 for the revoked key          {result.old_key_401s:>7}   counted by the API
-  401 replayed, so nobody saw them {result.recovered:>7.0f}   sidecar_recovered_401_total
-  401 that a client saw            {result.seen_401s:>7.0f}   sidecar_auth_failures_total
-  keys proved and promoted         {result.cutovers:>7.0f}   sidecar_credential_cutovers_total
+    print_(f"""
+  Counted by the clients
+    calls                                 {result.calls:>7}   {answers}
+    failed calls                          {result.failed:>7}
+  Counted by the API
+    calls with the new key                {result.new_key_calls:>7}
+    401 responses to the revoked key      {result.old_key_401s:>7}
+  Counted by the sidecar, at /metrics
+    calls replayed with the new key       {result.recovered:>7.0f}   sidecar_recovered_401_total
+    401 responses that reached a client   {result.seen_401s:>7.0f}   sidecar_auth_failures_total
+    keys verified and put into use        {result.cutovers:>7.0f}   sidecar_credential_cutovers_total
 """)
-    say("No call failed." if result.kept else "The promise was broken.")
+    print_(
+        "No call failed."
+        if result.succeeded
+        else "FAILED: a call failed, or the counts do not agree."
+    )
 
 
 def _report_webhooks(
-    say: Say, stage: DemoEnvironment, fates: Sequence[DeliveryResult]
+    print_: Print, environment: DemoEnvironment, results: Sequence[DeliveryResult]
 ) -> None:
-    """Show what became of each delivery."""
-    say(f"""
-Webhooks in: deliveries to http://{stage.sidecar.address("webhooks")}/webhooks/{ENDPOINT},
-and what the service got of them ...
+    """Print the result of each delivery."""
+    print_(f"""
+Part 2: the sidecar verifies webhooks before the service receives them.
+Deliveries to http://{environment.sidecar.address("webhooks")}/webhooks/{ENDPOINT}:
 
-{table(fates)}
+{format_results(results)}
 """)
-    right = all(fate.right for fate in fates)
-    say("Only true ones, each once." if right else "That is not right.")
+    right = all(one.as_expected for one in results)
+    print_(
+        "The service received each valid delivery once, and no other."
+        if right
+        else "FAILED: a delivery did not end as expected."
+    )
 
 
-def _stay(say: Say, stage: DemoEnvironment) -> Exit:
-    """Stay until the sidecar ends, by Ctrl-C here or by `sidecar quit`."""
-    say("Everything stays up until Ctrl-C.")
-    code = stage.sidecar.process.wait()
+def _stay(print_: Print, environment: DemoEnvironment) -> Exit:
+    """Wait until the sidecar ends, by Ctrl-C here or by `sidecar quit`."""
+    print_("All services stay up until Ctrl-C.")
+    code = environment.sidecar.process.wait()
     if code != Exit.OK:
-        _show_log(say, stage.sidecar)
+        _show_log(print_, environment.sidecar)
         return Exit.UNEXPECTED
     return Exit.OK
 
 
-def _show_log(say: Say, sidecar: SidecarProcess) -> None:
-    """Show the end of the sidecar's log: its directory is about to go."""
+def _show_log(print_: Print, sidecar: SidecarProcess) -> None:
+    """Print the end of the sidecar's log, because its directory will be deleted."""
     for line in sidecar.output().splitlines()[-LOG_LINES:]:
-        say(line)
+        print_(line)

@@ -1,4 +1,4 @@
-"""Clients that call as fast as they can, and count what fails."""
+"""Clients that call without a pause and count the results."""
 
 import http.client
 import threading
@@ -8,7 +8,7 @@ from typing import Final, Self
 
 BODY: Final = b'{"tags":["lead","demo"]}'
 Body = bytes | Sequence[bytes] | None
-"""In one piece with a length, in pieces as chunks, or none."""
+"""Bytes are sent with Content-Length, a sequence in chunks, None without a body."""
 Call = tuple[str, str, Body]
 WITHOUT_BODY: Final[Call] = ("GET", "/contacts?limit=5", None)
 WITH_BODY: Final[Call] = ("PATCH", "/contacts/c_00001", BODY)
@@ -17,12 +17,12 @@ IN_CHUNKS: Final[Call] = ("PATCH", "/contacts/c_00001", (BODY[:9], BODY[9:]))
 
 class Traffic:
     """
-    Clients in threads, each in a closed loop; a context manager.
+    Clients in threads; each sends its next call after the last answer. A context manager.
 
     Args:
         address: `host:port` of the sidecar.
-        clients: how many.
-        calls: what a client does in turn.
+        clients: the number of clients.
+        calls: the calls that each client makes in turn.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class Traffic:
 
     @property
     def calls(self) -> int:
-        """All calls so far."""
+        """Number of calls so far."""
         return sum(self.counts.values())
 
     @property
     def failed(self) -> int:
-        """Calls that did not end with 2xx."""
+        """Number of calls that did not end with 2xx."""
         return sum(n for what, n in self.counts.items() if not what.startswith("2"))
 
     def __enter__(self) -> Self:
@@ -64,7 +64,7 @@ class Traffic:
             thread.join()
 
     def _loop(self, client: int) -> None:
-        """Be one client."""
+        """Run one client."""
         connection = http.client.HTTPConnection(self._address, timeout=10)
         headers = {"Content-Type": "application/json"}
         while not self._stop.is_set():

@@ -1,8 +1,8 @@
 """
-The demo's webhooks: good, replayed, tampered, stale, forged; and what became of each.
+The demo's webhooks: it sends valid, replayed, altered, old and forged deliveries.
 
-`WebhookApp` is the service's own handler, as naive as can be: it verifies nothing and
-remembers nothing. What it has received is what the sidecar let through.
+`WebhookApp` is the service's own handler. It verifies nothing and remembers nothing, so
+it receives exactly what the sidecar forwards.
 """
 
 import base64
@@ -21,15 +21,15 @@ from sidecar.emulator.http_calls import HttpResponse, call
 
 HOST: Final = "127.0.0.1"
 ENDPOINT: Final = "inbox"
-SECRET_ID: Final = "dev/flownally/webhook"  # noqa: S105  (its name, not its value)
+SECRET_ID: Final = "dev/flownally/webhook"  # noqa: S105  (the name of a secret)
 STALE_SECONDS: Final = 600
 
-_GOOD: Final = json.dumps({"type": "contact.created", "data": {"id": "c_1"}}).encode()
-_BETTER: Final = _GOOD.replace(b"c_1", b"c_2")
+_BODY: Final = json.dumps({"type": "contact.created", "data": {"id": "c_1"}}).encode()
+_ALTERED: Final = _BODY.replace(b"c_1", b"c_2")
 
 
 def make_secret() -> str:
-    """Make a signing secret, as the API's owner would show it once."""
+    """Return a new signing secret."""
     return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
@@ -39,27 +39,27 @@ class WebhookApp:
     def __init__(self) -> None:
         received: list[str] = []
         self.received = received
-        """The id of each delivery that came, in order."""
+        """The ids of the deliveries, in the order of arrival."""
 
         class WebhookAppHandler(BaseHTTPRequestHandler):
             """One delivery."""
 
             def do_POST(self) -> None:
-                """Take whatever comes."""
+                """Accept every delivery."""
                 self.rfile.read(int(self.headers["Content-Length"]))
                 received.append(self.headers["Sidecar-Webhook-Id"])
                 self.send_response(204)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Say nothing."""
+                """Write no log."""
 
         self._server = ThreadingHTTPServer((HOST, 0), WebhookAppHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     @property
     def url(self) -> str:
-        """What `forward_to` is to be."""
+        """The value for `forward_to`."""
         return f"http://{HOST}:{self._server.server_address[1]}/hooks/flownally"
 
     def __enter__(self) -> Self:
@@ -74,54 +74,54 @@ class WebhookApp:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryResult:
-    """What became of one delivery."""
+    """The result of one delivery."""
 
-    what: str
+    kind: str
     status: int
     code: str
-    """Of the refusal, as the sender sees it; empty when there was none."""
+    """The `X-Sidecar-Error` that the sender got; empty if there was none."""
     delivered: bool
-    """Whether the app has it from this attempt."""
+    """Whether this attempt reached the app."""
     expected: tuple[int, bool]
 
     @property
-    def right(self) -> bool:
-        """Whether it is what should have become of it."""
+    def as_expected(self) -> bool:
+        """Whether status and delivery are those expected."""
         return (self.status, self.delivered) == self.expected
 
 
-def show(
+def send_deliveries(
     address: str,
     secret: str,
     app: WebhookApp,
     now: Callable[[], float] = time.time,
 ) -> tuple[DeliveryResult, ...]:
     """
-    Send one delivery of each kind to a receiver.
+    Send a delivery of each kind to a receiver.
 
     Args:
         address: `host:port` of the webhook listener.
-        secret: what the receiver verifies with.
-        app: where the receiver delivers to.
+        secret: the secret that the receiver verifies with.
+        app: the app that the receiver forwards to.
         now: Unix seconds.
     """
     first, second, third = (f"msg_{secrets.token_hex(8)}" for _ in range(3))
 
     def send(
-        what: str,
+        kind: str,
         expected: tuple[int, bool],
         id_: str,
         *,
         age: float = 0,
-        body: bytes = _GOOD,
+        body: bytes = _BODY,
         key: str = secret,
     ) -> DeliveryResult:
         at = int(now() - age)
         fields = {
             "webhook-id": id_,
             "webhook-timestamp": str(at),
-            # Of the good body, whatever is sent.
-            "webhook-signature": sign(parse_signing_key(key), id_, at, _GOOD),
+            # The signature is over the original body, also when another body is sent.
+            "webhook-signature": sign(parse_signing_key(key), id_, at, _BODY),
             "Content-Type": "application/json",
         }
         before = len(app.received)
@@ -129,28 +129,28 @@ def show(
             address, f"/webhooks/{ENDPOINT}", method="POST", body=body, headers=fields
         )
         delivered = len(app.received) > before
-        return DeliveryResult(what, answer.status, _code(answer), delivered, expected)
+        return DeliveryResult(kind, answer.status, _code(answer), delivered, expected)
 
     return (
-        send("good", (204, True), first),
-        send("replayed: the same again", (200, False), first),
-        send("tampered: another body", (401, False), second, body=_BETTER),
-        send("stale: ten minutes old", (400, False), second, age=STALE_SECONDS),
-        send("from the future", (400, False), second, age=-STALE_SECONDS),
-        send("forged: another secret", (401, False), second, key=make_secret()),
-        send("the same id, now signed", (204, True), second),
-        send("good", (204, True), third),
+        send("valid", (204, True), first),
+        send("the same delivery again", (200, False), first),
+        send("altered body", (401, False), second, body=_ALTERED),
+        send("signed ten minutes ago", (400, False), second, age=STALE_SECONDS),
+        send("signed ten minutes ahead", (400, False), second, age=-STALE_SECONDS),
+        send("signed with another secret", (401, False), second, key=make_secret()),
+        send("valid, same id as the refused", (204, True), second),
+        send("valid", (204, True), third),
     )
 
 
-def table(fates: Sequence[DeliveryResult]) -> str:
-    """Lay out what became of each, for people."""
-    width = max(len(fate.what) for fate in fates)
+def format_results(results: Sequence[DeliveryResult]) -> str:
+    """Return one line for each delivery, in columns."""
+    width = max(len(one.kind) for one in results)
     return "\n".join(
-        f"  {fate.what:{width}}  {fate.status}  "
-        f"{fate.code or ('delivered' if fate.delivered else 'known already'):14} "
-        f"{'-> the app' if fate.delivered else ''}".rstrip()
-        for fate in fates
+        f"  {one.kind:{width}}  {one.status}  "
+        f"{one.code or ('delivered' if one.delivered else 'duplicate'):14} "
+        f"{'-> service' if one.delivered else ''}".rstrip()
+        for one in results
     )
 
 

@@ -1,9 +1,9 @@
 """
-Runs the emulated API: in a thread of its own, or as a process of its own.
+Runs the emulated API, in a thread or as a process.
 
-In a test or the demo `EmulatedApi` is the handle, and its caller may block. For load:
-`python -m sidecar.emulator.api --port 0 --state-dir DIR` prints one line of JSON and takes
-orders on a control port (`sidecar.emulator.control`).
+Tests and the demo use `EmulatedApi`. For load tests,
+`python -m sidecar.emulator.api --port 0 --state-dir DIR` prints its addresses as one line of
+JSON and is controlled through a second port (`sidecar.emulator.control`).
 """
 
 import argparse
@@ -57,14 +57,14 @@ async def serving(
         await runner.cleanup()
         for transport in transports:
             if transport is not None:
-                # It waits for the peer's close_notify, which may never come.
+                # A TLS close waits for the peer's close_notify, which may not arrive.
                 transport.abort()
-        await asyncio.sleep(0)  # the loop must see them closed before it ends
+        await asyncio.sleep(0)  # lets the loop close them before it ends
 
 
 class EmulatedApi:
     """
-    The emulated API in a thread, and the handle to steer it; a context manager.
+    The emulated API in a thread, with methods to control it; a context manager.
 
     Args:
         directory: for the CA and the certificate, which are made when missing.
@@ -82,7 +82,7 @@ class EmulatedApi:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.certificate = certificate or ensure_certificate(directory)
-        self.world = ApiState.create(now)
+        self.state = ApiState.create(now)
         self.port = 0
         self._tls = self.certificate.server_context() if tls else None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -93,7 +93,7 @@ class EmulatedApi:
 
     @property
     def base_url(self) -> str:
-        """What a sidecar's `base_url` is set to."""
+        """The value for a sidecar's `base_url`."""
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://{HOST}:{self.port}/v1"
 
@@ -125,25 +125,25 @@ class EmulatedApi:
         active: bool = True,
     ) -> Issued:
         """Make a key; not `active` = refused as unknown until `activate`."""
-        return self.world.ring.issue(
+        return self.state.ring.issue(
             account, environment=environment, ttl_seconds=ttl_seconds, active=active
         )
 
     def revoke(self, key_id: str) -> None:
         """Refuse a key from now on."""
-        self.world.ring.revoke(key_id)
+        self.state.ring.revoke(key_id)
 
     def expire(self, key_id: str) -> None:
-        """Let a key's time be over now."""
-        self.world.ring.expire(key_id)
+        """Let a key expire now."""
+        self.state.ring.expire(key_id)
 
     def activate(self, key_id: str) -> None:
         """Let a key that was issued inactive work from now on."""
-        self.world.ring.activate(key_id)
+        self.state.ring.activate(key_id)
 
     def fail(self, faults: Faults = NO_FAULTS) -> None:
         """Switch faults on; without an argument, off."""
-        self.world.faults = faults
+        self.state.faults = faults
 
     def __enter__(self) -> Self:
         self.start()
@@ -153,7 +153,7 @@ class EmulatedApi:
         self.stop()
 
     def _run(self) -> None:
-        """Own the thread's loop."""
+        """Run the event loop of the thread."""
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve())
@@ -162,9 +162,9 @@ class EmulatedApi:
             self._started.set()
 
     async def _serve(self) -> None:
-        """Serve until told to stop."""
+        """Serve until `stop` is called."""
         self._loop = asyncio.get_running_loop()
-        async with serving(application(self.world), self.port, self._tls) as port:
+        async with serving(application(self.state), self.port, self._tls) as port:
             self.port = port
             self._started.set()
             await self._stop.wait()
@@ -173,23 +173,23 @@ class EmulatedApi:
 async def _serve_process(port: int, control_port: int, state_dir: Path) -> None:
     """Serve API and control port until SIGTERM or SIGINT."""
     certificate = ensure_certificate(state_dir)
-    world = ApiState.create(time.time, state_dir)
+    state = ApiState.create(time.time, state_dir)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    orders = control.application(world)
+    orders = control.application(state)
     async with (
-        serving(application(world), port, certificate.server_context()) as api,
+        serving(application(state), port, certificate.server_context()) as api,
         serving(orders, control_port, None) as orders_port,
     ):
-        told = {
+        addresses = {
             "port": api,
             "base_url": f"https://{HOST}:{api}/v1",
             "control_port": orders_port,
             "ca_file": str(certificate.ca_file),
         }
-        print(json.dumps(told), flush=True)
+        print(json.dumps(addresses), flush=True)
         await stop.wait()
 
 

@@ -2,7 +2,7 @@
 Emulated AWS: moto's Secrets Manager and DynamoDB behind real HTTP, for a real boto3.
 
 In a thread (`EmulatedAws`), or as a process: `python -m sidecar.emulator.aws --port 0`
-prints one line of JSON. What differs from AWS: nothing is checked about who calls,
+prints one line of JSON. Differences from AWS: callers are not authenticated,
 `RotateSecret` does not work (see `rotate`), and DynamoDB's TTL never deletes.
 """
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 REGION: Final = "eu-west-1"
 FAKE_KEY: Final = "demo"
-"""Both halves of the AWS credentials: the emulator looks at neither."""
+"""Both halves of the AWS credentials: the emulator checks neither."""
 
 NO_PROXY: Final = Config(proxies={})
 """Proxy variables of the environment do not apply to loopback."""
@@ -49,7 +49,7 @@ ENVIRONMENT: Final = MappingProxyType(
         "AWS_SECRET_ACCESS_KEY": FAKE_KEY,
         "AWS_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
-        # The person's own AWS set-up must not reach into an emulation.
+        # The user's own AWS configuration must not be used.
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
@@ -58,14 +58,14 @@ ENVIRONMENT: Final = MappingProxyType(
 
 
 def environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """Replace what is set of AWS in an environment by what the emulator needs."""
+    """Return an environment with its `AWS_*` replaced by `ENVIRONMENT`."""
     kept = {k: v for k, v in inherited.items() if not k.startswith("AWS_")}
     return kept | ENVIRONMENT
 
 
 class AwsClient:
     """
-    What tests and the demo do to the emulated AWS.
+    A client that tests and the demo use to set up the emulated AWS.
 
     Args:
         endpoint: URL of the emulator.
@@ -149,10 +149,10 @@ class AwsClient:
 
 class OneAtATime:
     """
-    A WSGI application that is in one call at a time.
+    A WSGI application that handles one call at a time.
 
-    moto reads an item, judges the condition and writes in three steps: of two threads
-    that make the same conditional write, both may succeed. On AWS one does.
+    moto reads an item, checks the condition and writes in three steps, so two threads
+    could both succeed with the same conditional write. On AWS only one does.
     """
 
     def __init__(self, inner: "WSGIApplication") -> None:
@@ -163,7 +163,7 @@ class OneAtATime:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer one call."""
-        # Outside of the lock: one slow client must not stop all others.
+        # Read outside the lock: a slow client must not delay the others.
         environ["wsgi.input"] = io.BytesIO(get_input_stream(environ).read())
         with self._lock:
             return self._inner(environ, start_response)
@@ -174,7 +174,7 @@ class EmulatedAws(AwsClient):
 
     def __init__(self, port: int = 0) -> None:
         super().__init__("")
-        # One line per call otherwise, on stderr.
+        # Without this, werkzeug writes a line for each call to stderr.
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._port = port
 

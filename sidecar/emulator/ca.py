@@ -1,9 +1,9 @@
 """
-A certificate authority of its own for the emulated API.
+The certificate authority of the emulated API.
 
 Elliptic-curve keys (P-256): made in a millisecond and cheap per handshake. The
-authority's own private key is thrown away once it has signed the one certificate, so
-that a trusted demo CA can never sign another.
+authority's private key is discarded after it has signed one certificate, so that a
+trusted demo CA cannot sign another.
 """
 
 import ipaddress
@@ -127,7 +127,7 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _general_name(name: str) -> x509.GeneralName:
-    """Tell an IP address from a DNS name."""
+    """Return an IP address or a DNS name for a certificate."""
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:

@@ -1,8 +1,7 @@
 """
 The control port of an emulated API that runs as a process, and a client for it.
 
-It hands out keys without asking who calls, so it listens on loopback only and exists
-only beside the emulator.
+It creates keys without authentication, so it listens on loopback only.
 """
 
 import http.client
@@ -14,19 +13,19 @@ from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
 from sidecar.emulator.key_ring import DEFAULT_ACCOUNT, DEFAULT_SCOPES, Issued
-from sidecar.emulator.responses import WORLD, json_answer
+from sidecar.emulator.responses import STATE, json_answer
 from sidecar.emulator.state import NO_FAULTS, ApiState, Faults
 
 FAULTS: Final = TypeAdapter(Faults)
 TIMEOUT_SECONDS: Final = 10.0
 
 
-def application(world: ApiState) -> web.Application:
+def application(state: ApiState) -> web.Application:
     """Make the control port's application."""
     app = web.Application()
-    app[WORLD] = world
+    app[STATE] = state
     app.router.add_post("/keys", _issue)
-    app.router.add_post("/keys/{id}/{order:revoke|expire|activate}", _order)
+    app.router.add_post("/keys/{id}/{action:revoke|expire|activate}", _change_key)
     app.router.add_post("/accounts", _account)
     app.router.add_get("/counts", _counts)
     app.router.add_put("/faults", _faults)
@@ -35,34 +34,34 @@ def application(world: ApiState) -> web.Application:
 
 async def _issue(request: web.Request) -> web.Response:
     """`POST /keys`: issue a key."""
-    issued = request.app[WORLD].ring.issue(**json.loads(await request.read()))
+    issued = request.app[STATE].ring.issue(**json.loads(await request.read()))
     return json_answer(asdict(issued), status=201)
 
 
-async def _order(request: web.Request) -> web.Response:
+async def _change_key(request: web.Request) -> web.Response:
     """`POST /keys/{id}/revoke`, `.../expire`, `.../activate`."""
-    ring = request.app[WORLD].ring
-    orders = {"revoke": ring.revoke, "expire": ring.expire, "activate": ring.activate}
-    orders[request.match_info["order"]](request.match_info["id"])
+    ring = request.app[STATE].ring
+    actions = {"revoke": ring.revoke, "expire": ring.expire, "activate": ring.activate}
+    actions[request.match_info["action"]](request.match_info["id"])
     return json_answer({})
 
 
 async def _account(request: web.Request) -> web.Response:
     """`POST /accounts`: add a service account or change its scopes."""
     fields = json.loads(await request.read())
-    request.app[WORLD].ring.add_account(fields["id"], fields["name"], fields["scopes"])
+    request.app[STATE].ring.add_account(fields["id"], fields["name"], fields["scopes"])
     return json_answer({}, status=201)
 
 
 async def _counts(request: web.Request) -> web.Response:
     """`GET /counts`: calls by status and by key id."""
-    world = request.app[WORLD]
+    state = request.app[STATE]
     return json_answer(
         {
-            "status": world.by_status(),
-            "key": world.by_key(),
-            "inflight": world.inflight,
-            "cancelled": world.cancelled,
+            "status": state.by_status(),
+            "key": state.by_key(),
+            "inflight": state.inflight,
+            "cancelled": state.cancelled,
         }
     )
 
@@ -70,14 +69,14 @@ async def _counts(request: web.Request) -> web.Response:
 async def _faults(request: web.Request) -> web.Response:
     """`PUT /faults`: set the switches; `{}` clears them."""
     try:
-        request.app[WORLD].faults = FAULTS.validate_json(await request.read())
+        request.app[STATE].faults = FAULTS.validate_json(await request.read())
     except ValidationError as error:
         raise web.HTTPBadRequest(text=str(error)) from error
     return json_answer({})
 
 
 class Control:
-    """The handle to an emulated API in another process; calls block."""
+    """Controls an emulated API in another process; calls block."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -104,7 +103,7 @@ class Control:
         self._send("POST", f"/keys/{key_id}/revoke")
 
     def expire(self, key_id: str) -> None:
-        """Let a key's time be over now."""
+        """Let a key expire now."""
         self._send("POST", f"/keys/{key_id}/expire")
 
     def activate(self, key_id: str) -> None:
@@ -127,8 +126,8 @@ class Control:
     def _send(
         self, method: str, path: str, fields: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Send one order."""
-        # http.client knows nothing of proxy variables: they must not apply here.
+        """Send one request."""
+        # http.client ignores proxy variables, which must not apply here.
         connection = http.client.HTTPConnection(
             "127.0.0.1", self._port, timeout=TIMEOUT_SECONDS
         )

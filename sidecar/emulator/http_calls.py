@@ -1,4 +1,4 @@
-"""Ask a process over HTTP, and wait for what it will say: blocking, bounded."""
+"""HTTP calls to a process, and waiting for a condition: blocking, with timeouts."""
 
 import http.client
 import json
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Overdue(Exception):
-    """What was waited for did not come, or the process ended before it."""
+    """A condition did not become true in time, or the process ended before."""
 
 
 def wait_until(
@@ -30,14 +30,14 @@ def wait_until(
         if found:
             return found
         if time.monotonic() > end:
-            message = f"{what} did not come true within {seconds} s"
+            message = f"{what} did not become true within {seconds} s"
             raise Overdue(message)
         time.sleep(STEP_SECONDS)
 
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """An answer, whole."""
+    """A complete answer."""
 
     status: int
     headers: Mapping[str, str]

@@ -1,9 +1,8 @@
 """
-Service accounts and API keys as an API's owner keeps them.
+The service accounts and API keys of the emulated API.
 
-A key is shown once, when it is made; what stays is its SHA-256, so the saved state of
-an emulated API holds no secret. A key that fails says how: the emulated API tells the
-four kinds of 401 apart, as the real one does.
+A key is shown once, when it is created. Only its SHA-256 is stored, so the saved state
+holds no secret. A 401 has one of five codes, as on the real API.
 """
 
 import hashlib
@@ -24,7 +23,7 @@ DEFAULT_ACCOUNT: Final = "sa_crm_sync"
 
 
 class KeyFault(StrEnum):
-    """Why a call did not prove who it is: the code in the body of a 401."""
+    """Why a call is not authenticated: the code in the body of a 401."""
 
     MISSING = "missing_key"
     MALFORMED = "malformed_key"
@@ -44,7 +43,7 @@ SENTENCES: Final = {
 
 @dataclass(frozen=True)
 class StoredKey:
-    """What the API keeps of a key; times are Unix seconds."""
+    """What the API stores of a key; times are Unix seconds."""
 
     id: str
     account: str
@@ -144,7 +143,7 @@ class KeyRing:
         return self._keys[key_id]
 
     def has(self, key_id: str, account: str) -> bool:
-        """Tell whether an account has, or had, this key."""
+        """Return whether this key belongs to the account, revoked or not."""
         key = self._keys.get(key_id)
         return key is not None and key.account == account
 
@@ -160,7 +159,7 @@ class KeyRing:
             self._put(replace(key, revoked=self._now()))
 
     def expire(self, key_id: str) -> None:
-        """Let this key's time be over now."""
+        """Let this key expire now."""
         self._put(replace(self.get(key_id), expires=self._now()))
 
     def activate(self, key_id: str) -> None:
@@ -193,7 +192,7 @@ class KeyRing:
         self._save()
 
     def _save(self) -> None:
-        """Write everything down, if asked to."""
+        """Write the state to the file, if there is one."""
         if self._file is None:
             return
         saved = _Saved(list(self.accounts.values()), list(self._keys.values()))
@@ -203,7 +202,7 @@ class KeyRing:
         part.replace(self._file)
 
     def _load(self, saved: _Saved) -> None:
-        """Take up what an earlier process wrote."""
+        """Load the state that an earlier process saved."""
         self.accounts = {account.id: account for account in saved.accounts}
         self._keys = {key.id: key for key in saved.keys}
         self._by_digest = {key.digest: key.id for key in saved.keys}

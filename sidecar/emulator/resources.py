@@ -1,4 +1,4 @@
-"""The emulated API's business: contacts, service accounts, API keys."""
+"""Handlers of the emulated API: contacts, service accounts, API keys."""
 
 import json
 import secrets
@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from sidecar.emulator.key_ring import Account, StoredKey
-from sidecar.emulator.responses import WORLD, NotFound, Rejected, json_answer
+from sidecar.emulator.responses import STATE, NotFound, Rejected, json_answer
 
 MAX_LIMIT = 100
 
@@ -15,7 +15,7 @@ MAX_LIMIT = 100
 async def list_contacts(request: web.Request) -> web.Response:
     """`GET /v1/contacts?limit=20&starting_after=c_00020`."""
     limit = _limit(request)
-    contacts = list(request.app[WORLD].contacts.values())
+    contacts = list(request.app[STATE].contacts.values())
     after = request.query.get("starting_after")
     if after is not None:
         ids = [contact["id"] for contact in contacts]
@@ -26,7 +26,7 @@ async def list_contacts(request: web.Request) -> web.Response:
 
 async def get_contact(request: web.Request) -> web.Response:
     """`GET /v1/contacts/{id}`; unknown -> 404."""
-    contact = request.app[WORLD].contacts.get(request.match_info["id"])
+    contact = request.app[STATE].contacts.get(request.match_info["id"])
     if contact is None:
         raise NotFound
     return json_answer(contact)
@@ -38,13 +38,13 @@ async def create_contact(request: web.Request) -> web.Response:
     if not isinstance(fields.get("name"), str):
         raise Rejected(422, "invalid_contact", "name must be a string")
     contact = {**fields, "id": f"c_{secrets.token_hex(6)}"}
-    request.app[WORLD].contacts[str(contact["id"])] = contact
+    request.app[STATE].contacts[str(contact["id"])] = contact
     return json_answer(contact, status=201)
 
 
 async def patch_contact(request: web.Request) -> web.Response:
     """`PATCH /v1/contacts/{id}` with the fields to change."""
-    contact = request.app[WORLD].contacts.get(request.match_info["id"])
+    contact = request.app[STATE].contacts.get(request.match_info["id"])
     if contact is None:
         raise NotFound
     contact.update(await _json_object(request), id=contact["id"])
@@ -53,7 +53,7 @@ async def patch_contact(request: web.Request) -> web.Response:
 
 async def list_accounts(request: web.Request) -> web.Response:
     """`GET /v1/service-accounts`."""
-    accounts = request.app[WORLD].ring.accounts.values()
+    accounts = request.app[STATE].ring.accounts.values()
     return json_answer({"data": [_account(account) for account in accounts]})
 
 
@@ -65,7 +65,7 @@ async def get_account(request: web.Request) -> web.Response:
 async def list_keys(request: web.Request) -> web.Response:
     """`GET /v1/service-accounts/{id}/api-keys`; never with a key in it."""
     account = _find_account(request)
-    keys = request.app[WORLD].ring.of_account(account.id)
+    keys = request.app[STATE].ring.of_account(account.id)
     return json_answer({"data": [_key(key) for key in keys]})
 
 
@@ -79,16 +79,16 @@ async def create_key(request: web.Request) -> web.Response:
     name = fields.get("name", "")
     if not isinstance(name, str):
         raise Rejected(422, "invalid_key", "name must be a string")
-    ring = request.app[WORLD].ring
+    ring = request.app[STATE].ring
     issued = ring.issue(account.id, name=name, environment=str(environment))
     answer = {**_key(ring.get(issued.id)), "key": issued.key}
     return json_answer(answer, status=201)
 
 
 async def revoke_key(request: web.Request) -> web.Response:
-    """`DELETE /v1/service-accounts/{id}/api-keys/{key_id}` -> 204, again and again."""
+    """`DELETE /v1/service-accounts/{id}/api-keys/{key_id}` -> 204, also if repeated."""
     account = _find_account(request)
-    ring = request.app[WORLD].ring
+    ring = request.app[STATE].ring
     key_id = request.match_info["key_id"]
     if not ring.has(key_id, account.id):
         raise NotFound
@@ -98,7 +98,7 @@ async def revoke_key(request: web.Request) -> web.Response:
 
 def _find_account(request: web.Request) -> Account:
     """Find the account of the path; unknown -> 404."""
-    account = request.app[WORLD].ring.accounts.get(request.match_info["id"])
+    account = request.app[STATE].ring.accounts.get(request.match_info["id"])
     if account is None:
         raise NotFound
     return account

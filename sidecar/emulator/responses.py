@@ -1,4 +1,4 @@
-"""Answers of the emulated API that several handlers give."""
+"""Responses that several handlers of the emulated API share."""
 
 import json
 from typing import Final
@@ -9,7 +9,7 @@ from sidecar.emulator.key_ring import SENTENCES, KeyFault
 from sidecar.emulator.state import ApiState
 
 ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
-WORLD: Final = web.AppKey("WORLD", ApiState)
+STATE: Final = web.AppKey("STATE", ApiState)
 
 
 class Rejected(Exception):
@@ -28,7 +28,7 @@ class Rejected(Exception):
 
 
 class NotFound(Rejected):
-    """404: the API does not tell which of the two it is."""
+    """404: absent and invisible are not distinguished."""
 
     def __init__(self) -> None:
         super().__init__(404, "not_found", "absent, or not visible to this key")

@@ -1,7 +1,7 @@
 """
 The emulated API as an aiohttp application: routes, scopes, keys, faults, counts.
 
-It serves load as well as tests, so a call costs one middleware and one handler.
+It also serves load tests, so a call costs only one middleware and one handler.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from aiohttp import web
 from sidecar.emulator import resources, wire
 from sidecar.emulator.key_ring import MANAGE, KeyFault
 from sidecar.emulator.responses import (
-    WORLD,
+    STATE,
     NotFound,
     Rejected,
     forbidden,
@@ -52,10 +52,10 @@ ROUTES: Final[tuple[tuple[str, str, Handler, str], ...]] = (
 SCOPES: Final = MappingProxyType({handler: scope for _, _, handler, scope in ROUTES})
 
 
-def application(world: ApiState) -> web.Application:
-    """Make the aiohttp application of a world."""
+def application(state: ApiState) -> web.Application:
+    """Return the aiohttp application."""
     app = web.Application(middlewares=[_call], client_max_size=1 << 20)
-    app[WORLD] = world
+    app[STATE] = state
     for method, path, handler, _ in ROUTES:
         if method == "GET":
             app.router.add_get(path, handler)  # HEAD too
@@ -67,60 +67,60 @@ def application(world: ApiState) -> web.Application:
 @web.middleware
 async def _call(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Check, answer and count one call."""
-    world = request.app[WORLD]
-    key, fault = world.ring.check(request.headers.get("Authorization"))
+    state = request.app[STATE]
+    key, fault = state.ring.check(request.headers.get("Authorization"))
     key_id = "-" if key is None else key.id
     status = 0
-    world.inflight += 1
+    state.inflight += 1
     try:
-        answer = await _misbehave(request, world)
+        answer = await _apply_faults(request, state)
         if answer is None:
             if key is None or fault is not None:
                 answer = unauthorized(fault or KeyFault.UNKNOWN)
             else:
-                scopes = world.ring.accounts[key.account].scopes
+                scopes = state.ring.accounts[key.account].scopes
                 answer = await _answer(request, handler, scopes)
         status = answer.status
     except asyncio.CancelledError:
-        world.cancelled += 1
+        state.cancelled += 1
         raise
     except ConnectionError:
-        # The client went away, or we cut it off: nobody reads what we return.
-        world.cancelled += 1
+        # The client disconnected, or a fault cut the connection: this answer is not sent.
+        state.cancelled += 1
         return web.Response()
     finally:
-        world.inflight -= 1
-        world.counts[key_id, status] += 1
+        state.inflight -= 1
+        state.counts[key_id, status] += 1
     return answer
 
 
-async def _misbehave(
-    request: web.Request, world: ApiState
+async def _apply_faults(
+    request: web.Request, state: ApiState
 ) -> web.StreamResponse | None:
-    """Do what the switches ask for; None = the call goes its usual way."""
-    wrong = world.fault_for(request.raw_path)
-    if wrong is NO_FAULTS:
+    """Apply the faults that are switched on; None = answer the call normally."""
+    faults = state.fault_for(request.raw_path)
+    if faults is NO_FAULTS:
         return None
-    await rest(wrong.delay_seconds)
-    if wrong.cut is Cut.HEAD:
+    await rest(faults.delay_seconds)
+    if faults.cut is Cut.HEAD:
         wire.abort(request)
         raise ConnectionResetError
-    if wrong.cut is Cut.BODY:
+    if faults.cut is Cut.BODY:
         await wire.half(request)
-    if wrong.unauthorized:
+    if faults.unauthorized:
         return unauthorized(KeyFault.REVOKED)
-    if wrong.forbidden:
+    if faults.forbidden:
         return forbidden("everything")
-    if wrong.status:
-        message = "switched on by the one who runs this emulator"
-        return Rejected(wrong.status, "fault", message).answer()
+    if faults.status:
+        message = "this fault is switched on in the emulator"
+        return Rejected(faults.status, "fault", message).answer()
     return None
 
 
 async def _answer(
     request: web.Request, handler: Handler, scopes: frozenset[str]
 ) -> web.StreamResponse:
-    """Answer a call that proved who it is."""
+    """Answer an authenticated call."""
     needed = SCOPES.get(request.match_info.handler, NO_SCOPE)
     if needed and needed not in scopes:
         return forbidden(needed)

@@ -1,8 +1,7 @@
 """
-A real `sidecar run` process beside the emulators: start it, ask it, end it.
+A real `sidecar run` process: start it, query it, stop it.
 
-The demo runs one, and so do the tests and the load. Everything blocks and everything is
-bounded.
+The demo, the tests and the load tests use it. All methods block, with timeouts.
 """
 
 import json
@@ -95,7 +94,7 @@ class SidecarProcess:
                 cwd=directory,
                 env=environment(inherited) | dict(env or {}),
                 stdin=subprocess.DEVNULL,
-                # Ctrl-C is for the one who started us, who then stops it in order.
+                # Ctrl-C must reach the parent only, which then stops this process.
                 start_new_session=True,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -183,7 +182,7 @@ class SidecarProcess:
         return self.wait()
 
     def close(self) -> None:
-        """End it whatever its state; for the fixture."""
+        """Kill the process if it still runs."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()

@@ -1,5 +1,5 @@
 """
-What the emulated API knows and counts: one object that its handlers share.
+The state and the counters of the emulated API, shared by its handlers.
 
 The handlers run in one event loop, the handle of a test in another thread: fields are
 replaced or counted in single steps, so that no lock is needed.
@@ -30,13 +30,13 @@ class Cut(StrEnum):
 
 @dataclass(frozen=True)
 class Faults:
-    """What goes wrong on purpose, for calls whose path begins with `path`."""
+    """Faults to inject into calls whose path begins with `path`."""
 
     path: str = ""
     """Raw prefix such as `/v1/contacts`; empty = every call."""
     delay_seconds: float = 0.0
     status: int = 0
-    """Answer this (500, 503, 429...) without looking at the key; 0 = off."""
+    """Answer this (500, 503, 429...) without checking the key; 0 = off."""
     unauthorized: bool = False
     """401 for good keys too."""
     forbidden: bool = False
@@ -47,7 +47,7 @@ class Faults:
 
     @property
     def any(self) -> bool:
-        """Tell whether something is to go wrong at all."""
+        """Whether any fault is switched on."""
         return self != Faults(path=self.path, times=self.times)
 
 
@@ -77,13 +77,13 @@ class ApiState:
     echoes: deque[Echo] = field(default_factory=lambda: deque(maxlen=ECHOES_KEPT))
     inflight: int = 0
     cancelled: int = 0
-    """Calls whose client went away before the answer was complete."""
+    """Calls whose client disconnected before the answer was complete."""
 
     @classmethod
     def create(
         cls, now: Callable[[], float], state_dir: Path | None = None
     ) -> "ApiState":
-        """Make the usual world: one service account and 25 contacts."""
+        """Return the default state: one service account and 25 contacts."""
         file = None if state_dir is None else state_dir / "keys.json"
         contacts: dict[str, dict[str, object]] = {
             f"c_{n:05d}": {
@@ -97,7 +97,7 @@ class ApiState:
         return cls(ring=KeyRing(now, file), contacts=contacts)
 
     def fault_for(self, target: str) -> Faults:
-        """Take the faults that meet this call, counting down `times`."""
+        """Return the faults for this call and count `times` down."""
         faults = self.faults
         if faults is NO_FAULTS or not faults.any or not target.startswith(faults.path):
             return NO_FAULTS
@@ -122,6 +122,6 @@ class ApiState:
 
 
 async def rest(seconds: float) -> None:
-    """Sleep, where there is something to sleep for."""
+    """Sleep, if `seconds` is positive."""
     if seconds > 0:
         await asyncio.sleep(seconds)

@@ -1,4 +1,4 @@
-"""The emulated API's endpoints for looking at HTTP itself: echo, streams, sizes."""
+"""Handlers that show HTTP itself: echo, compression, streams, sizes, statuses."""
 
 import asyncio
 import functools
@@ -9,7 +9,7 @@ from typing import Final, Never
 
 from aiohttp import web
 
-from sidecar.emulator.responses import WORLD, Rejected, json_answer
+from sidecar.emulator.responses import STATE, Rejected, json_answer
 from sidecar.emulator.state import Echo, rest
 
 BLOCK: Final = bytes(range(256)) * 1024
@@ -17,10 +17,10 @@ BLOCK: Final = bytes(range(256)) * 1024
 
 
 async def echo(request: web.Request) -> web.Response:
-    """`* /v1/echo/...`: what came in: method, raw target, headers in order, body."""
-    heard = await _hear(request)
-    request.app[WORLD].echoes.append(heard)
-    return json_answer(_show(heard))
+    """`* /v1/echo/...`: the received call: method, raw target, headers in order, body."""
+    recorded = await _record(request)
+    request.app[STATE].echoes.append(recorded)
+    return json_answer(_show(recorded))
 
 
 async def zipped(request: web.Request) -> web.Response:
@@ -146,8 +146,8 @@ async def _blocks(size: int) -> AsyncIterator[bytes]:
     yield BLOCK[:part]
 
 
-async def _hear(request: web.Request) -> Echo:
-    """Take a call down as it came."""
+async def _record(request: web.Request) -> Echo:
+    """Record a call as it was received."""
     length, digest = await _drain(request)
     headers = tuple(
         (name.decode("latin-1"), value.decode("latin-1"))
@@ -156,14 +156,14 @@ async def _hear(request: web.Request) -> Echo:
     return Echo(request.method, request.raw_path, headers, length, digest)
 
 
-def _show(heard: Echo) -> dict[str, object]:
-    """Show it in JSON."""
+def _show(recorded: Echo) -> dict[str, object]:
+    """Return a recorded call as JSON."""
     return {
-        "method": heard.method,
-        "path": heard.target,
-        "headers": heard.headers,
-        "body_bytes": heard.body_bytes,
-        "body_sha256": heard.body_sha256,
+        "method": recorded.method,
+        "path": recorded.target,
+        "headers": recorded.headers,
+        "body_bytes": recorded.body_bytes,
+        "body_sha256": recorded.body_sha256,
     }
 
 

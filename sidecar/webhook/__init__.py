@@ -1,1 +1,1 @@
-"""Webhooks in: verified, deduplicated, delivered."""
+"""The webhook receiver: it verifies, deduplicates and forwards deliveries."""

@@ -1,9 +1,8 @@
 """
-Reads the bodies of deliveries: as they came, and never more than we can hold.
+Reads the raw bodies of deliveries within three limits.
 
-A body is read whole before anything is believed of it, because the signature is over
-all of it. So the internet decides what we hold, within three bounds: the size of one,
-the time for one, and the sum of all.
+The signature covers the whole body, so the body is read before the sender is verified.
+The limits are the size of one body, the time for one body, and the sum of all bodies.
 """
 
 import asyncio
@@ -17,34 +16,34 @@ from sidecar.webhook.outcome import WebhookResult
 
 
 class BodyRefused(SidecarError):
-    """A body is not taken."""
+    """A body is refused."""
 
     def __init__(self, result: WebhookResult, detail: str) -> None:
         super().__init__(result, detail)
         self.result = result
         self.detail = detail
-        """The rule that it breaks."""
+        """The rule that the body breaks."""
 
 
 class Bodies:
-    """All bodies that are held now."""
+    """Reads bodies and counts the bytes that are in memory."""
 
     def __init__(self, max_bytes: int, seconds: float) -> None:
         self._max_bytes = max_bytes
         self._seconds = seconds
         self.held = 0
-        """Bytes."""
+        """Bytes in memory."""
 
     @asynccontextmanager
     async def read(self, request: web.Request, limit: int) -> AsyncIterator[bytes]:
         """
-        Read a body of at most `limit` bytes; it counts as held until the block ends.
+        Read a body of at most `limit` bytes; it counts as held until the context ends.
 
         Raises:
-            BodyRefused: it is too large, too slow, cut short or strangely coded.
+            BodyRefused: it is too large, too slow, truncated, or has another coding than chunked.
         """
         _check_head(request, limit)
-        # Not a list of parts: a sender may send single bytes, and each would be an object.
+        # One buffer, not a list of parts: a sender may send single bytes.
         buffer = bytearray()
         try:
             await self._collect(request, limit, buffer)
@@ -64,19 +63,19 @@ class Bodies:
         content = request.content
         try:
             if content.is_eof():
-                # It came with its head, as most do: no need for a clock.
+                # Most bodies arrive with their head and need no timeout.
                 self._take(content.read_nowait(), limit, buffer)
                 return
             async with asyncio.timeout(self._seconds):
-                _invite(request)
+                _send_continue(request)
                 while part := await content.readany():
                     self._take(part, limit, buffer)
         except TimeoutError:
-            detail = f"the body did not come within {self._seconds:g} s"
+            detail = f"the body did not arrive within {self._seconds:g} s"
             raise BodyRefused(WebhookResult.REQUEST_TIMEOUT, detail) from None
         except (web.RequestPayloadError, ConnectionError):
             raise BodyRefused(
-                WebhookResult.MALFORMED, "the body was cut short"
+                WebhookResult.MALFORMED, "the body was truncated"
             ) from None
 
     def _take(self, part: bytes, limit: int, buffer: bytearray) -> None:
@@ -89,9 +88,9 @@ class Bodies:
 
 
 def _check_head(request: web.Request, limit: int) -> None:
-    """Refuse what the head says already."""
+    """Refuse a body that its head shows to be invalid or too large."""
     codings = [c.lower() for c in request.headers.getall("Transfer-Encoding", [])]
-    # llhttp takes "gzip, chunked" for chunked: then the rest would be read as the body.
+    # llhttp reads "gzip, chunked" as chunked, and would leave the body compressed.
     if codings and (codings != ["chunked"] or request.version < HttpVersion11):
         raise BodyRefused(
             WebhookResult.MALFORMED, "a transfer coding other than chunked"
@@ -100,8 +99,8 @@ def _check_head(request: web.Request, limit: int) -> None:
         raise BodyRefused(WebhookResult.TOO_LARGE, f"more than {limit} bytes announced")
 
 
-def _invite(request: web.Request) -> None:
-    """Tell a sender that waits for it to go on (RFC 9110, section 10.1.1)."""
+def _send_continue(request: web.Request) -> None:
+    """Answer 100 Continue if the sender expects it (RFC 9110, section 10.1.1)."""
     transport = request.transport
     if "Expect" in request.headers and transport:
         transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -1,15 +1,15 @@
 """
-Which ids were delivered, and which are being delivered right now.
+The ids that were delivered or are being delivered, and the store for one process.
 
-Rule 1: nothing is delivered without a claim on its id, and one id has one claim.
-Rule 2: `done` comes after the app's 2xx, never before; whatever else happens, the claim
-is released or runs out, so that the sender's next attempt is delivered.
-Rule 3: a store that cannot answer raises `StoreFailed`. Guessing would deliver twice
-or, worse, drop a delivery; the sender will come again.
-Rule 4: only what has expired is forgotten. A store that is full of live ids is a store
-that cannot answer: to forget one would let its replay in.
+Rule 1: a delivery needs a claim on its id, and one id has at most one claim.
+Rule 2: `done` follows the app's 2xx. In every other case the claim is released or
+expires, so that the sender's next attempt is delivered.
+Rule 3: a store that cannot answer raises `StoreFailed`. A guess would deliver twice or
+drop a delivery; the sender will retry.
+Rule 4: only expired ids are forgotten. A store full of live ids raises `StoreFailed`,
+because a forgotten id could be replayed.
 
-This file has the words and the store for one process; `dynamodb.py` the fleet's.
+`dynamodb.py` has the store for a fleet.
 """
 
 import hashlib
@@ -33,15 +33,15 @@ class ClaimRefusal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to deliver one id, until it is done, released or runs out."""
+    """The right to deliver one id, until it is done, released or expired."""
 
     key: bytes | str
     owner: str = ""
-    """Tells our claim from one that somebody else made after ours ran out."""
+    """Distinguishes this claim from a later one on the same id, after this one expired."""
 
 
 class StoreFailed(SidecarError):
-    """A store of ids gave no answer, so nothing may be delivered."""
+    """The store of ids gave no answer, so the delivery must not be forwarded."""
 
     def __init__(self, reason: str, remedy: str) -> None:
         super().__init__(reason)
@@ -49,7 +49,7 @@ class StoreFailed(SidecarError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        """What happened and what to do."""
+        """The reason and the remedy."""
         return f"{self.reason}; {self.remedy}"
 
 
@@ -57,45 +57,45 @@ class Window(Protocol):
     """The ids of one endpoint."""
 
     async def claim(self, id_: str) -> Claim | ClaimRefusal:
-        """Claim an id, or tell why not. Raises StoreFailed."""
+        """Claim an id, or return why it cannot be claimed. Raises StoreFailed."""
         ...
 
     async def done(self, claim: Claim) -> None:
-        """Remember that the app has it. Raises StoreFailed."""
+        """Record that the app accepted the delivery. Raises StoreFailed."""
         ...
 
     async def release(self, claim: Claim) -> None:
-        """Let the sender's next attempt in. Raises StoreFailed."""
+        """Give the id back for the sender's next attempt. Raises StoreFailed."""
         ...
 
     def abandon(self, claim: Claim) -> None:
-        """Release without waiting and without raising: for a task being cancelled."""
+        """Release without waiting and without raising: for a cancelled task."""
         ...
 
 
 @dataclass(slots=True)
 class MemoryIds:
     """
-    The ids of this process: every endpoint's count against one bound.
+    The ids of this process; all endpoints share one limit.
 
-    An id takes about 180 bytes, so 250,000 of them (0.7 deliveries a second for four
-    days) at most 45 MB.
+    An id takes about 180 bytes, so 250,000 ids (0.7 deliveries a second for four days)
+    take at most 45 MB.
     """
 
     limit: int
     now: Callable[[], float]
-    """A clock that never goes back; nothing here outlives the process."""
+    """A monotonic clock, in seconds."""
     used: int = 0
     windows: "list[MemoryWindow]" = field(default_factory=list)
 
     def window(self, seconds: float) -> "MemoryWindow":
-        """Open the window of one endpoint, in which an id is remembered so long."""
+        """Open the window of one endpoint, which remembers an id for `seconds`."""
         window = MemoryWindow(self, seconds)
         self.windows.append(window)
         return window
 
     def reserve(self) -> None:
-        """Take room for one id. Raises StoreFailed when all are live."""
+        """Reserve room for one id. Raises StoreFailed when the limit is reached."""
         if self.used >= self.limit:
             for window in self.windows:
                 window.forget_expired()
@@ -114,15 +114,15 @@ class MemoryWindow:
         self._ids = ids
         self._seconds = seconds
         self._claimed: set[bytes] = set()
-        # One lifetime for all and a clock that never goes back: the order in which
-        # they were put in is the order in which they expire.
+        # All ids have one lifetime and the clock is monotonic: the insertion order is
+        # the order of expiry.
         self._expires: dict[bytes, float] = {}
 
     def __repr__(self) -> str:
         return f"MemoryWindow({len(self._claimed)} claimed, {len(self._expires)} done)"
 
     async def claim(self, id_: str) -> Claim | ClaimRefusal:
-        """Claim an id; nothing is awaited, so no other task comes between."""
+        """Claim an id. It awaits nothing, so no other task can interfere."""
         self.forget_expired()
         key = hashlib.blake2b(id_.encode(), digest_size=DIGEST_BYTES).digest()
         if key in self._expires:
@@ -134,7 +134,7 @@ class MemoryWindow:
         return Claim(key)
 
     async def done(self, claim: Claim) -> None:
-        """Remember it; its room was reserved by the claim."""
+        """Record the id; the claim has reserved its room."""
         key = self._held(claim)
         self._claimed.remove(key)
         self._expires[key] = self._ids.now() + self._seconds
@@ -149,19 +149,19 @@ class MemoryWindow:
         self._ids.used -= 1
 
     def forget_expired(self) -> None:
-        """Give back the room of ids that nobody will send again."""
+        """Forget the expired ids and give their room back."""
         now = self._ids.now()
-        gone = []
+        expired = []
         for key, expires in self._expires.items():
             if expires > now:
                 break
-            gone.append(key)
-        for key in gone:
+            expired.append(key)
+        for key in expired:
             del self._expires[key]
-        self._ids.used -= len(gone)
+        self._ids.used -= len(expired)
 
     def _held(self, claim: Claim) -> bytes:
         if not isinstance(claim.key, bytes):
-            message = "a claim of another store"
+            message = "the claim belongs to another store"
             raise TypeError(message)
         return claim.key

@@ -1,11 +1,11 @@
 """
-Hands a verified delivery to the app on this machine.
+Forwards a verified delivery to the app on this machine.
 
-Rule 1: the app gets the exact bytes; nothing is decoded, re-encoded or added to.
-Rule 2: only a 2xx says that the app has it. A redirect is not followed and is no 2xx.
-Rule 3: a delivery is sent once. aiohttp repeats some methods by itself when an idle
-connection turns out dead; POST is not one of them, and connections are given up before
-an app's own idle timeout (gunicorn: 2 s) makes that likely.
+Rule 1: the app gets the exact bytes of the body.
+Rule 2: only a 2xx means that the app accepted the delivery. Redirects are not followed.
+Rule 3: a delivery is sent once. aiohttp repeats idempotent methods when an idle
+connection is dead, but not POST. Idle connections are closed before the app's own idle
+timeout (gunicorn: 2 s), so that a dead one is unlikely.
 """
 
 import asyncio
@@ -21,21 +21,21 @@ from yarl import URL
 from sidecar.errors import SidecarError
 
 CONNECT_SECONDS: Final = 2
-"""To this machine; an app that is so slow to accept is not there."""
+"""Seconds to connect; the app is on this machine."""
 
 IDLE_SECONDS: Final = 1.5
 """Below gunicorn's 2 s and uvicorn's and Node's 5 s."""
 
 DRAIN_BYTES: Final = 65_536
-"""Of an answer's body, so that its connection can be used again; never looked at."""
+"""How much of an answer's body is read, so that its connection can be reused."""
 
 DRAIN_SECONDS: Final = 1
-"""For that: a sender is waiting."""
+"""Seconds to read it, while the sender waits."""
 
 LARGE_BYTES: Final = 1_048_576
-"""From here on aiohttp wants a body that it can write piece by piece."""
+"""From this size on, aiohttp needs a file to write the body in pieces."""
 
-# What aiohttp would add of its own when the sender did not send it.
+# Fields that aiohttp would add if the sender did not send them.
 _NOT_ADDED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
@@ -58,11 +58,11 @@ class Target:
 
 
 class AppUnreachable(SidecarError):
-    """The app is not there or does not answer in time."""
+    """The app refuses connections or does not answer in time."""
 
 
-class AppBroke(SidecarError):
-    """The app took the call and gave no HTTP answer."""
+class AppFailed(SidecarError):
+    """The app accepted the connection and gave no HTTP answer."""
 
 
 class AppClient:
@@ -90,10 +90,10 @@ class AppClient:
 
         Raises:
             AppUnreachable: no connection, or no answer in time.
-            AppBroke: the connection ended, or what came was not HTTP.
+            AppFailed: the connection ended, or the answer was not HTTP.
         """
         session = await self._session(target.socket)
-        # Translated here, once: aiohttp's exceptions carry headers and addresses.
+        # aiohttp's exceptions carry headers and addresses: they must not leave this file.
         try:
             async with asyncio.timeout(response_seconds):
                 answer = await session.post(
@@ -107,12 +107,12 @@ class AppClient:
             message = f"the app did not answer within {response_seconds:g} s"
             raise AppUnreachable(message) from None
         except aiohttp.ClientConnectorError as error:
-            # Refused, no such socket, no permission: by errno, not by text.
+            # strerror names the cause (refused, no such socket, no permission) without an address.
             message = f"the app cannot be reached ({error.strerror or 'no connection'})"
             raise AppUnreachable(message) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             message = f"the app gave no HTTP answer ({type(error).__name__})"
-            raise AppBroke(message) from None
+            raise AppFailed(message) from None
         async with answer:
             await _drain(answer)
         return answer.status
@@ -122,7 +122,7 @@ class AppClient:
         session = self._sessions.get(socket)
         if session is None:
             session = aiohttp.ClientSession(
-                # The receiver bounds what is under way; a second queue would hide it.
+                # The receiver limits the deliveries; a second queue would hide them.
                 connector=(
                     aiohttp.UnixConnector(
                         socket, limit=0, keepalive_timeout=IDLE_SECONDS
@@ -132,7 +132,7 @@ class AppClient:
                 ),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,  # HTTP_PROXY never applies to this machine
+                trust_env=False,  # HTTP_PROXY does not apply to this machine
                 auto_decompress=False,
             )
             self._sessions[socket] = session
@@ -141,10 +141,10 @@ class AppClient:
 
 
 async def _drain(answer: aiohttp.ClientResponse) -> None:
-    """Read a small body, so that the connection can be used again; else give it up."""
+    """Read a small body, so that the connection can be reused; otherwise close it."""
     length = answer.content_length
     if length is None and not answer.headers.get("Transfer-Encoding"):
-        # It ends with its connection, or (204, 304) it has ended already.
+        # The body ends with the connection, or there is none (204, 304).
         return
     left = DRAIN_BYTES
     try:
@@ -152,5 +152,5 @@ async def _drain(answer: aiohttp.ClientResponse) -> None:
             while left > 0 and not answer.content.at_eof():
                 left -= len(await answer.content.readany())
     except (aiohttp.ClientError, OSError):
-        # The status stands, whatever becomes of the body. (TimeoutError is an OSError.)
+        # The status is valid without the body. (TimeoutError is an OSError.)
         answer.close()

@@ -1,16 +1,16 @@
 """
-The ids of a fleet, in one DynamoDB table (partition key `id`, a string).
+The store of ids for a fleet, in one DynamoDB table (partition key `id`, a string).
 
-Rule 1: every decision is one conditional write, so that DynamoDB, not we, settles who
-was first. Nothing is read before it is written.
-Rule 2: a claim is a lease. A receiver that dies in mid-delivery takes nothing with it:
-when its lease has run out, the sender's next attempt is delivered.
-Rule 3: `expires` is compared here, by us. DynamoTable TTL may run on the same attribute, but
-it deletes up to days late and is housekeeping only.
+Rule 1: every decision is one conditional write, so DynamoDB decides which receiver was
+first. Nothing is read before it is written.
+Rule 2: a claim is a lease. If a receiver dies during a delivery, the lease expires and
+the sender's next attempt is delivered.
+Rule 3: this file compares `expires`. DynamoDB's TTL may use the same attribute, but it
+deletes items up to days late.
 
     id       job # endpoint # webhook-id
     state    claimed | done
-    owner    who claimed it; makes a write that botocore sent twice recognise itself
+    owner    random name of the claim; identifies a write that botocore sent twice
     expires  Unix seconds: the end of the lease, or of the window of a done id
 """
 
@@ -25,23 +25,23 @@ from sidecar.webhook.dedupe import Claim, ClaimRefusal, StoreFailed
 from sidecar.webhook.table import DynamoTable
 
 LEASE_MARGIN_SECONDS: Final = 30
-"""What a lease is longer than a delivery may take: two writes and skewed clocks."""
+"""Added to the time of a delivery: two writes, and the difference of the clocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
     """
-    Whose ids they are: one job's, at one endpoint of it.
+    The owner of ids: one endpoint of one job.
 
-    A sender uses one id for all that it tells of an event. Without the job a service
-    would be told "duplicate" of what another one got, and never get it.
+    A sender uses the same id for all receivers of an event. Without the job, a delivery
+    to one service would count as a duplicate of a delivery to another.
     """
 
     job: str
     endpoint: str
 
     def key(self, id_: str) -> str:
-        """Return the key of an id: no part has a #, so no two share one."""
+        """Return the table key of an id. No part has a #, so keys are unique."""
         return f"{self.job}#{self.endpoint}#{id_}"
 
 
@@ -51,47 +51,47 @@ class TableWindow:
     def __init__(
         self,
         table: DynamoTable,
-        space: Namespace,
+        namespace: Namespace,
         seconds: float,
         delivery_seconds: float,
     ) -> None:
         self._table = table
-        self._space = space
+        self._namespace = namespace
         self._seconds = seconds
         self._lease_seconds = delivery_seconds + LEASE_MARGIN_SECONDS
 
     async def claim(self, id_: str) -> Claim | ClaimRefusal:
-        """Claim an id, or tell why not. Raises StoreFailed."""
-        claim = Claim(self._space.key(id_), self._table.options.token())
+        """Claim an id, or return why it cannot be claimed. Raises StoreFailed."""
+        claim = Claim(self._namespace.key(id_), self._table.options.token())
         future = self._table.submit(lambda: self._claim(claim))
         try:
             return await self._table.wait_for(future)
         except BaseException:
-            # Nobody will deliver it: give the id back as soon as the write is through.
+            # The delivery is given up: release the id as soon as the write has ended.
             future.add_done_callback(self._undo)
             raise
 
     async def done(self, claim: Claim) -> None:
-        """Remember that the app has it. Raises StoreFailed."""
+        """Record that the app accepted the delivery. Raises StoreFailed."""
         future = self._table.submit(lambda: self._done(claim))
         try:
             await self._table.wait_for(future)
         except BaseException:
-            # We stop, or all threads are busy: the app has it, so write it all the same.
+            # Cancelled or timed out: the app has accepted the delivery, so write it anyway.
             if future.cancel():
                 self._later(lambda: self._done(claim))
             raise
 
     async def release(self, claim: Claim) -> None:
-        """Let the sender's next attempt in. Raises StoreFailed."""
+        """Give the id back for the sender's next attempt. Raises StoreFailed."""
         await self._table.wait_for(self._table.submit(lambda: self._release(claim)))
 
     def abandon(self, claim: Claim) -> None:
-        """Release in a thread; when that fails, the lease runs out by itself."""
+        """Release in a thread without waiting; if that fails, the lease expires."""
         self._later(lambda: self._release(claim))
 
     def _later(self, job: Callable[[], None]) -> bool:
-        """Run a job in a thread, without waiting; False when no more are taken."""
+        """Run a job in a thread without waiting; False if the table is being closed."""
         try:
             self._table.submit(job)
         except RuntimeError:
@@ -99,16 +99,16 @@ class TableWindow:
         return True
 
     def _undo(self, future: Future[Claim | ClaimRefusal]) -> None:
-        """Release a claim that came too late; called by its thread."""
+        """Release a claim whose delivery was given up; called in the claim's thread."""
         if future.cancelled() or future.exception() is not None:
             return
         claim = future.result()
         if isinstance(claim, Claim) and not self._later(lambda: self._release(claim)):
-            # The table is being closed, and waits for this thread.
+            # The table is being closed and waits for this thread.
             with contextlib.suppress(StoreFailed):
                 self._release(claim)
 
-    # What follows runs in the threads.
+    # The methods below run in the threads.
 
     def _claim(self, claim: Claim) -> Claim | ClaimRefusal:
         now = self._table.options.now()
@@ -124,7 +124,7 @@ class TableWindow:
             },
             ExpressionAttributeValues={":now": {"N": str(math.floor(now))}},
         )
-        # botocore repeats a write whose answer was lost: then the one against us is us.
+        # botocore repeats a write whose answer was lost: the item may be our own.
         if other is None or other.get("owner") == {"S": claim.owner}:
             return claim
         if other.get("state") == {"S": "done"}:
@@ -133,7 +133,7 @@ class TableWindow:
 
     def _done(self, claim: Claim) -> None:
         expires = _seconds(self._table.options.now() + self._seconds)
-        # Not when somebody claimed it after our lease: their delivery is under way.
+        # If another receiver claimed the id after our lease, its delivery is in progress.
         self._table.write(
             "update_item",
             "attribute_not_exists(#id) OR #owner = :owner",
@@ -161,5 +161,5 @@ class TableWindow:
 
 
 def _seconds(at: float) -> str:
-    """Return whole Unix seconds, never earlier than meant: what table TTL requires."""
+    """Return whole Unix seconds, rounded up: DynamoDB's TTL takes integers only."""
     return str(math.ceil(at))

@@ -1,12 +1,12 @@
 """
-Which header fields of a delivery the app sees.
+Selects the header fields of a delivery that are forwarded to the app.
 
-Rule 1: what was verified arrives as it came: the `webhook-*` fields, or the `svix-*`
-ones, but never a family that was not looked at, nor another spelling of either. (WSGI
-and CGI apps cannot tell `webhook_id` from `webhook-id`.)
-Rule 2: what would speak for the sender does not: credentials, cookies, forwarding
-fields. The app trusts this machine, and the sender is the internet.
-Rule 3: a field that could be read in two ways is refused, not mended.
+Rule 1: the verified fields are forwarded unchanged: `webhook-*` or `svix-*`. The other
+family and other spellings are dropped, because WSGI and CGI apps cannot distinguish
+`webhook_id` from `webhook-id`.
+Rule 2: credentials, cookies and forwarding fields are dropped. The app trusts this
+machine, but the sender may be anyone on the internet.
+Rule 3: a field that two parsers could read differently is refused, not repaired.
 """
 
 import re
@@ -37,7 +37,7 @@ _CONNECTION: Final = 3
 
 _DROPPED: Final = HOP_BY_HOP | {
     b"host",
-    b"content-length",  # ours, from what was received
+    b"content-length",  # set again from the received body
     b"expect",
     b"authorization",
     b"cookie",
@@ -47,12 +47,12 @@ _DROPPED: Final = HOP_BY_HOP | {
 }
 _DROPPED_PREFIXES: Final = (b"x-forwarded-", b"sidecar-", b"x-sidecar-")
 
-# RFC 9110, section 5.5, without obs-text: aiohttp would drop such bytes silently.
+# RFC 9110, section 5.5, without obs-text: aiohttp drops such bytes silently.
 _VALUE: Final = re.compile(rb"[\t\x20-\x7e]*")
 
 
 class ForwardedFields:
-    """Sorts fields; remembers, in a bounded table, how a spelling is treated."""
+    """Selects fields; a bounded table remembers the action for each spelling."""
 
     def __init__(self) -> None:
         self._table = FieldTable(
@@ -61,7 +61,7 @@ class ForwardedFields:
 
     def of(self, fields: Iterable[Field], delivery: Delivery) -> list[tuple[str, str]]:
         """
-        Return the fields for the app, in order, `Sidecar-Webhook-Id` the last.
+        Return the fields for the app in order, with `Sidecar-Webhook-Id` last.
 
         Raises:
             WebhookRejected: a field is malformed.
@@ -89,12 +89,13 @@ class ForwardedFields:
             raise WebhookRejected(
                 Rejection.MALFORMED, str(refused), delivery.id
             ) from None
-        # RFC 9110, section 7.6.1; but never what was verified.
-        gone = nominated - SIGNATURE_FIELDS
+        # Fields named by Connection are hop-by-hop (RFC 9110, section 7.6.1), but a sender
+        # must not remove the verified fields.
+        removed = nominated - SIGNATURE_FIELDS
         pairs = [
             (name.decode("ascii"), value.decode("ascii"))
             for name, value in kept
-            if name.lower() not in gone
+            if name.lower() not in removed
         ]
         pairs.append((OUR_FIELD, delivery.id))
         return pairs

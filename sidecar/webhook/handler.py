@@ -1,19 +1,18 @@
 """
-What happens to one request on the webhook listener.
+Handles one request on the webhook listener.
 
-Rule 1: only `POST /webhooks/<endpoint>`, spelled exactly so, leads anywhere.
-Rule 2: the order is size, form, time, signature, claim, delivery. Nothing costs more
-than a hash before the signature is known to be good, and an id is claimed only by who
-can sign it.
-Rule 3: nothing is queued. The sender gets its answer when the app has given its own, and
-the sender's retries are the queue.
-Rule 4: every request ends in one `WebhookOutcome`: one answer, one count, one line.
+Rule 1: only the exact target `POST /webhooks/<endpoint>` is served.
+Rule 2: the order is size, form, time, signature, claim, delivery. Before the signature
+is verified, nothing costs more than a hash, and no id is claimed.
+Rule 3: nothing is queued. The sender gets its answer after the app's answer, and the
+sender's retries are the queue.
+Rule 4: every request ends in one `WebhookOutcome`: one answer, one count, one log line.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -27,18 +26,21 @@ from sidecar.log import get_logger
 from sidecar.settings.tables import WebhookSettings
 from sidecar.webhook.body import Bodies, BodyRefused
 from sidecar.webhook.dedupe import Claim, ClaimRefusal, StoreFailed, Window
-from sidecar.webhook.delivery import AppBroke, AppClient, AppUnreachable, Target
+from sidecar.webhook.delivery import AppClient, AppFailed, AppUnreachable, Target
 from sidecar.webhook.fields import ForwardedFields
 from sidecar.webhook.outcome import COUNTED, WebhookOutcome, WebhookResult, answer
 from sidecar.webhook.secrets import WebhookSecrets
 
-LOOK_AGAIN_SECONDS: Final = 2
-"""A sender waits so long for us to look whether its secret is a new one."""
+EXTRA_REFRESH_SECONDS: Final = 2
+"""How long a delivery waits for a refresh that may find a new secret."""
+
+if TYPE_CHECKING:
+    from sidecar.metrics import WebhookMetrics
 
 PREFIX: Final = "/webhooks/"
 
 _SUCCESS: Final = range(200, 300)
-# Part of every day: senders retry.
+# These results are expected: senders retry.
 _ROUTINE: Final = frozenset(
     {WebhookResult.DELIVERED, WebhookResult.DUPLICATE, WebhookResult.IN_FLIGHT}
 )
@@ -46,32 +48,16 @@ _ROUTINE: Final = frozenset(
 _log = get_logger("sidecar.webhook")
 
 
-class EndpointMetrics(Protocol):
-    """The numbers of one endpoint, see `sidecar.metrics`."""
-
-    def result(self, name: str) -> None:
-        """Count a delivery."""
-        ...
-
-    def seconds(self, seconds: float) -> None:
-        """Observe how long it took."""
-        ...
-
-    def age(self, seconds: float) -> None:
-        """Observe how old it was."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """All that one endpoint needs at hand."""
+    """One endpoint with its secrets, its window and its metrics."""
 
     name: str
     settings: WebhookSettings
     target: Target
     secrets: WebhookSecrets
     window: Window
-    metrics: EndpointMetrics
+    metrics: "WebhookMetrics"
 
 
 @dataclass(slots=True)
@@ -90,7 +76,7 @@ class Handler:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
-        # The raw target: no decoding, no query, nothing that could be read in two ways.
+        # The raw target is compared, without decoding, so that it is unambiguous.
         endpoint = self.endpoints.get(request.raw_path)
         if endpoint is None:
             return web.Response(status=404, headers={"Server": "sidecar"})
@@ -98,12 +84,14 @@ class Handler:
             headers = {"Allow": "POST", "Server": "sidecar"}
             return web.Response(status=405, headers=headers)
         started = self.monotonic()
-        outcome = await self._end(endpoint, request)
+        outcome = await self._outcome_of(endpoint, request)
         self._report(endpoint, outcome, self.monotonic() - started, request.remote)
         return answer(outcome)
 
-    async def _end(self, endpoint: Endpoint, request: web.Request) -> WebhookOutcome:
-        """Turn whatever happens into an outcome: the one ladder."""
+    async def _outcome_of(
+        self, endpoint: Endpoint, request: web.Request
+    ) -> WebhookOutcome:
+        """Receive a delivery; every exception becomes an outcome here."""
         try:
             limit = endpoint.settings.max_body_bytes
             async with self.bodies.read(request, limit) as body:
@@ -114,7 +102,7 @@ class Handler:
             return WebhookOutcome(
                 WebhookResult(rejected.reason), rejected.detail, rejected.id
             )
-        except Exception as error:  # noqa: BLE001  (the outermost: a bug is a 500)
+        except Exception as error:  # noqa: BLE001  (the last handler: a bug is a 500)
             _log.error("webhook_failed", exc_info=error)  # by type and place
             return WebhookOutcome(WebhookResult.INTERNAL, type(error).__name__)
 
@@ -136,7 +124,7 @@ class Handler:
         try:
             result, detail = await self._deliver(endpoint, fields, body)
         except BaseException:
-            # Cancelled by a shutdown, or a bug: no time and no mind to wait.
+            # A shutdown cancels the task, or there is a bug: release without waiting.
             endpoint.window.abandon(claim)
             raise
         detail += await _settle(endpoint.window, claim, result)
@@ -145,17 +133,19 @@ class Handler:
     async def _verify(
         self, endpoint: Endpoint, request: web.Request, body: bytes
     ) -> Delivery:
-        """Verify; when no secret matches, look once whether there is a new one."""
+        """Verify; if no secret matches, refresh the secrets and verify once more."""
         try:
-            return self._check(endpoint, request, body)
+            return self._verify_now(endpoint, request, body)
         except WebhookRejected as rejected:
             if rejected.reason is not Rejection.BAD_SIGNATURE:
                 raise
-            if not await _look_again(endpoint.secrets):
+            if not await _refresh_extra(endpoint.secrets):
                 raise
-        return self._check(endpoint, request, body)
+        return self._verify_now(endpoint, request, body)
 
-    def _check(self, endpoint: Endpoint, request: web.Request, body: bytes) -> Delivery:
+    def _verify_now(
+        self, endpoint: Endpoint, request: web.Request, body: bytes
+    ) -> Delivery:
         return verify(
             request.raw_headers,
             body,
@@ -171,10 +161,10 @@ class Handler:
             status = await self.app.deliver(
                 endpoint.target, fields, body, endpoint.settings.response_seconds
             )
-        except AppUnreachable as away:
-            return WebhookResult.APP_UNREACHABLE, str(away)
-        except AppBroke as broke:
-            return WebhookResult.APP_ERROR, str(broke)
+        except AppUnreachable as unreachable:
+            return WebhookResult.APP_UNREACHABLE, str(unreachable)
+        except AppFailed as failed:
+            return WebhookResult.APP_ERROR, str(failed)
         if status in _SUCCESS:
             return WebhookResult.DELIVERED, ""
         return WebhookResult.APP_ERROR, f"the app answered {status}"
@@ -186,7 +176,7 @@ class Handler:
         seconds: float,
         remote: str | None,
     ) -> None:
-        """Count, observe, and write the one line."""
+        """Update the metrics and write the log line."""
         result = outcome.result
         if result in COUNTED:
             endpoint.metrics.result(result)
@@ -203,7 +193,7 @@ class Handler:
             result=result.value,
             id=outcome.id,
             reason=outcome.detail,
-            # Not "secret": the log would mask what it is told under that name.
+            # Not named "secret": the log masks every field of that name.
             fingerprint=outcome.secret,
             seconds=round(seconds, 4),
             remote=remote,
@@ -217,22 +207,22 @@ def _outcome(result: WebhookResult, detail: str, delivery: Delivery) -> WebhookO
 
 
 async def _settle(window: Window, claim: Claim, result: WebhookResult) -> str:
-    """Keep or release a claim; return what to say about it when that fails."""
+    """Mark a claim done or release it; return the failure for the log, if any."""
     delivered = result is WebhookResult.DELIVERED
     try:
         await (window.done(claim) if delivered else window.release(claim))
     except StoreFailed as failed:
-        # The app has it, so the sender must not come again; or it has not, and the
-        # claim runs out by itself. Either way the app's answer stands.
+        # The app's answer stands. A delivered id must not be sent again; a claim that
+        # was not released expires.
         left = "its id could not be kept" if delivered else "; its id stays claimed"
         return f"{left} ({failed})"
     return ""
 
 
-async def _look_again(secrets: WebhookSecrets) -> bool:
-    """Look for a new secret, but not for longer than a sender waits."""
+async def _refresh_extra(secrets: WebhookSecrets) -> bool:
+    """Refresh the secrets within the time limit; return True if the keys changed."""
     try:
-        async with asyncio.timeout(LOOK_AGAIN_SECONDS):
-            return await secrets.look_again()
+        async with asyncio.timeout(EXTRA_REFRESH_SECONDS):
+            return await secrets.refresh_extra()
     except TimeoutError:
         return False

@@ -1,8 +1,8 @@
 """
-How a delivery ended, what the sender is told and what the log says.
+The results of a delivery and the sender's answer for each.
 
-The sender is the internet: it learns the code, one sentence, and whether to come again.
-Everything else (which secrets were tried, what the app answered) is for our log.
+The sender may be anyone on the internet. It gets the code, one sentence, and whether to
+retry. Everything else (the secrets tried, the app's answer) goes to the log only.
 """
 
 import json
@@ -15,7 +15,7 @@ from aiohttp import web
 
 
 class WebhookResult(StrEnum):
-    """How a delivery ended: the metric label and the code in the answer."""
+    """The result of a delivery: the metric label and the code in the answer."""
 
     DELIVERED = "delivered"
     DUPLICATE = "duplicate"
@@ -27,7 +27,7 @@ class WebhookResult(StrEnum):
     APP_ERROR = "app_error"
     APP_UNREACHABLE = "app_unreachable"
     STORE_ERROR = "store_error"
-    # Not in the metric's list: they say nothing about a delivery, but about us.
+    # Not counted by the metric: they concern the receiver, not a delivery.
     REQUEST_TIMEOUT = "request_timeout"
     SECRET_UNAVAILABLE = "secret_unavailable"  # noqa: S105  (a code, no secret)
     BUSY = "busy"
@@ -66,7 +66,7 @@ RETRY_AFTER_SECONDS: Final = MappingProxyType(
     }
 )
 
-# After these the rest of the request is not read: its connection is of no more use.
+# After these the rest of the request is not read, so the connection is closed.
 _CLOSING: Final = frozenset(
     {
         WebhookResult.TOO_LARGE,
@@ -79,14 +79,14 @@ _CLOSING: Final = frozenset(
 _SENTENCES: Final = MappingProxyType(
     {
         WebhookResult.IN_FLIGHT: "this id is being delivered; try again",
-        WebhookResult.BAD_SIGNATURE: "no signature is of a secret that is valid here",
-        WebhookResult.TOO_LARGE: "the body is larger than this endpoint takes",
+        WebhookResult.BAD_SIGNATURE: "no signature matches a valid secret",
+        WebhookResult.TOO_LARGE: "the body is larger than this endpoint allows",
         WebhookResult.APP_ERROR: "the service did not accept the delivery; try again",
-        WebhookResult.APP_UNREACHABLE: "the service is away; try again",
-        WebhookResult.STORE_ERROR: "cannot tell whether this was delivered; try again",
-        WebhookResult.REQUEST_TIMEOUT: "the body did not come in time",
-        WebhookResult.SECRET_UNAVAILABLE: "not ready to verify; try again",
-        WebhookResult.BUSY: "too much is under way; try again",
+        WebhookResult.APP_UNREACHABLE: "the service is unavailable; try again",
+        WebhookResult.STORE_ERROR: "the store of delivered ids is unavailable; try again",
+        WebhookResult.REQUEST_TIMEOUT: "the body did not arrive in time",
+        WebhookResult.SECRET_UNAVAILABLE: "no secret is available to verify with; try again",
+        WebhookResult.BUSY: "the receiver is busy; try again",
         WebhookResult.INTERNAL: "unexpected error",
     }
 )
@@ -94,14 +94,14 @@ _SENTENCES: Final = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class WebhookOutcome:
-    """How one delivery ended."""
+    """The result of one delivery, with details."""
 
     result: WebhookResult
     detail: str = ""
-    """In plain words, for our log."""
+    """The reason, for the log."""
     id: str = ""
     age_seconds: float | None = None
-    """Of a true delivery only: an untrue one's stamp is whatever its sender likes."""
+    """Only of a verified delivery: other timestamps are not trustworthy."""
     secret: str = ""
     """Fingerprint of the secret that verified it."""
 
@@ -109,7 +109,7 @@ class WebhookOutcome:
 def answer(outcome: WebhookOutcome) -> web.Response:
     """Make the answer to the sender."""
     result = outcome.result
-    headers = {"Server": "sidecar"}  # not our versions, to anybody who asks
+    headers = {"Server": "sidecar"}  # hides the versions of Python and aiohttp
     if result is WebhookResult.DELIVERED:
         return web.Response(status=STATUS[result], headers=headers)
     if result is WebhookResult.DUPLICATE:
@@ -118,7 +118,7 @@ def answer(outcome: WebhookOutcome) -> web.Response:
     headers["X-Sidecar-Error"] = result
     if result in RETRY_AFTER_SECONDS:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS[result])
-    # What is wrong with a sender's own header or clock helps nobody but the sender.
+    # Details about the sender's own header fields or clock reveal nothing about us.
     sentence = _SENTENCES.get(result, outcome.detail)
     response = web.Response(
         status=STATUS[result],

@@ -1,7 +1,7 @@
 """
-A receiver as a whole: its secrets, its stores, its connections to the apps.
+The webhook receiver: it connects secrets, stores, apps and the listener.
 
-    async with WebhookReceiver(webhooks, sources, tools, job="...") as receiver:
+    async with WebhookReceiver(webhooks, sources, dependencies, job="...") as receiver:
         runner = receiver.runner(drain_seconds=25)
         await runner.setup()
         await web.TCPSite(runner, "0.0.0.0", 8702).start()
@@ -22,12 +22,13 @@ from aiohttp import web
 from sidecar.aws.client import dynamodb_client
 from sidecar.core.secrecy.secret import Secret
 from sidecar.credential.sources.base import Source
+from sidecar.metrics import WebhookMetrics
 from sidecar.settings.tables import AwsSettings, WebhookSettings
 from sidecar.webhook.body import Bodies
 from sidecar.webhook.dedupe import MemoryIds, Window
 from sidecar.webhook.delivery import AppClient, Target
 from sidecar.webhook.dynamodb import Namespace, TableWindow
-from sidecar.webhook.handler import PREFIX, Endpoint, EndpointMetrics, Handler
+from sidecar.webhook.handler import PREFIX, Endpoint, Handler
 from sidecar.webhook.runner import PortLimits, Runner
 from sidecar.webhook.secrets import SecretsOptions, WebhookSecrets
 from sidecar.webhook.table import LIMITS, DynamoTable, TableOptions
@@ -38,7 +39,7 @@ DYNAMODB: Final = "dynamodb:"
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What the receiver uses of the process: its clocks, chance, counters, redactor."""
+    """Clocks, random numbers, metrics and the redactor of the process."""
 
     now: Callable[[], float]
     """Unix seconds."""
@@ -46,24 +47,24 @@ class Dependencies:
     jitter: Callable[[], float]
     """A number in [0, 1)."""
     token: Callable[[], str]
-    """A new name for each claim, never the same twice in the fleet."""
-    metrics: Callable[[str], EndpointMetrics]
-    """The numbers of an endpoint."""
+    """Return a name for a claim, unique in the fleet."""
+    metrics: "Callable[[str], WebhookMetrics]"
+    """Return the metrics of an endpoint."""
     aws: Callable[[str, str, str], None] = lambda _service, _operation, _result: None
     """Counts an AWS call; called in threads."""
     on_secrets: Callable[[str, tuple[Secret, ...]], None] = lambda _name, _secrets: None
-    """Called with an endpoint and its secrets in use, before a new one is."""
+    """Called with an endpoint and its secrets before a new one is used."""
 
 
 class WebhookReceiver:
     """
-    Everything behind the webhook listener; an async context manager.
+    All endpoints behind the webhook listener; an async context manager.
 
     Args:
         webhooks: the settings of each endpoint, by its name.
         sources: where the secret of each endpoint is, by the endpoint's name. Endpoints
             with the same source object share one refresher. Closed at the end.
-        tools: of the process.
+        dependencies: of the process.
         job: whose receiver it is; it separates the ids of jobs that share a table.
         aws: for DynamoDB.
         log_delivered: whether a delivery that went well gets a line too.
@@ -74,7 +75,7 @@ class WebhookReceiver:
         self,
         webhooks: Mapping[str, WebhookSettings],
         sources: Mapping[str, Source],
-        tools: Dependencies,
+        dependencies: Dependencies,
         *,
         job: str,
         aws: AwsSettings = AwsSettings(),
@@ -84,10 +85,10 @@ class WebhookReceiver:
         self._job = job
         self._aws = aws
         self._limits = limits
-        self._tools = tools
+        self._dependencies = dependencies
         self._stack = AsyncExitStack()
         self._tables: dict[str, DynamoTable] = {}
-        self._ids = MemoryIds(limits.max_ids, tools.monotonic)
+        self._ids = MemoryIds(limits.max_ids, dependencies.monotonic)
         self._app = AppClient()
         shared: dict[int, WebhookSecrets] = {}
         self._closing: dict[int, Source] = {}
@@ -104,7 +105,7 @@ class WebhookReceiver:
                 Target.parse(webhook.forward_to),
                 shared[id(sources[name])],
                 self._window(name, webhook),
-                tools.metrics(name),
+                dependencies.metrics(name),
             )
             for name, webhook in webhooks.items()
         }
@@ -112,8 +113,8 @@ class WebhookReceiver:
             {f"{PREFIX}{name}": one for name, one in self.endpoints.items()},
             self._app,
             Bodies(limits.max_buffered_bytes, limits.body_seconds),
-            tools.now,
-            tools.monotonic,
+            dependencies.now,
+            dependencies.monotonic,
             log_delivered=log_delivered,
         )
 
@@ -141,21 +142,21 @@ class WebhookReceiver:
 
     @property
     def ready(self) -> bool:
-        """Whether every endpoint can verify."""
+        """Whether every endpoint has a secret to verify with."""
         return all(secrets.keys for secrets in self._refreshers)
 
     async def refresh(self) -> None:
-        """Look at every source now."""
+        """Refresh the secrets of all endpoints now."""
         async with asyncio.TaskGroup() as group:
             for secrets in self._refreshers:
                 group.create_task(secrets.refresh())
 
     def runner(self, drain_seconds: float = 25) -> web.AppRunner:
         """
-        Make what serves the listener: add sites to it, and clean it up before leaving.
+        Return the runner of the listener. The caller adds sites and cleans it up.
 
         Args:
-            drain_seconds: for deliveries under way when it is cleaned up.
+            drain_seconds: how long a cleanup waits for deliveries in progress.
         """
         return Runner(receiver_app(self._handler), self._limits, drain_seconds)
 
@@ -164,10 +165,10 @@ class WebhookReceiver:
     ) -> WebhookSecrets:
         options = SecretsOptions(
             refresh_seconds=webhook.refresh_seconds,
-            monotonic=self._tools.monotonic,
-            jitter=self._tools.jitter,
+            monotonic=self._dependencies.monotonic,
+            jitter=self._dependencies.jitter,
             json_key=webhook.json_key,
-            on_secrets=partial(self._tools.on_secrets, name),
+            on_secrets=partial(self._dependencies.on_secrets, name),
         )
         return WebhookSecrets(name, source, options)
 
@@ -184,9 +185,9 @@ class WebhookReceiver:
                 partial(
                     dynamodb_client, self._aws.region, self._aws.endpoint_url, LIMITS
                 ),
-                self._tools.now,
-                self._tools.token,
-                partial(self._tools.aws, "dynamodb"),
+                self._dependencies.now,
+                self._dependencies.token,
+                partial(self._dependencies.aws, "dynamodb"),
             )
             self._tables[table] = DynamoTable(options)
         return TableWindow(
@@ -198,9 +199,9 @@ class WebhookReceiver:
 
 
 def receiver_app(handler: Handler) -> web.Application:
-    """Make the application: one route for everything, because a target is one key."""
+    """Return the application. One route serves all; the handler compares the target."""
     app = web.Application()
-    # Expect is answered by the handler, when it has seen how much would come.
+    # `body.py` answers Expect, after it has checked the announced length.
     app.router.add_route("*", "/{any:.*}", handler.handle, expect_handler=_expect)
     return app
 

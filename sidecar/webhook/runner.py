@@ -1,9 +1,9 @@
 """
-The listener: aiohttp's server, set up for a public port.
+The webhook listener: aiohttp's server, configured for a public port.
 
-aiohttp by default decompresses bodies (the signature is over the bytes as they came),
-waits an hour for a head, takes any number of connections and prints a traceback for
-each malformed request.
+By default aiohttp decompresses bodies (the signature covers the received bytes), waits
+an hour for a head, accepts any number of connections, and logs a traceback for each
+malformed request.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class PortLimits:
 
 
 class Runner(web.AppRunner):
-    """Serves the application of a receiver; sites are added to it as to any runner."""
+    """Runs the receiver's application with limits."""
 
     def __init__(
         self, app: web.Application, limits: PortLimits, drain_seconds: float
@@ -57,42 +57,42 @@ class Runner(web.AppRunner):
             auto_decompress=False,
             keepalive_timeout=self._limits.keepalive_seconds,
             lingering_time=LINGER_SECONDS,
-            # What aiohttp would log are exceptions of requests, with their tracebacks. Who
-            # sends them is not us; a handler that fails is reported by the handler.
+            # aiohttp would log a traceback for each malformed request. The handler logs
+            # its own failures.
             logger=silent,
         )
 
 
 class _Connection(web.RequestHandler):
-    """A connection whose every request is answered: unreadable, or cut short."""
+    """A connection that also answers malformed and truncated requests."""
 
     _newest: StreamReader | None = None
-    """The body that came last; only it can lack something."""
+    """The body of the last request: the only one that can be incomplete."""
 
     def data_received(self, data: bytes) -> None:
-        """Take what came. Only here is a request seen that no handler has begun yet."""
+        """Parse, and remember the last body: here a request is seen before its handler."""
         super().data_received(data)
         if self._messages:
             self._newest = self._messages[-1][1]
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's; theirs is None
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio declares it
         """
-        Keep a connection that its sender has half closed until the answer is out.
+        Keep a connection that the sender has half closed until the answer is sent.
 
-        aiohttp closes it at once, and the sender learns nothing. A client may close its
-        half when it has sent all (RFC 9112, section 9.6).
+        aiohttp would close it at once, without an answer. A client may close its half
+        after its last request (RFC 9112, section 9.6).
         """
         if self._newest is not None and not self._newest.is_eof():
             self._newest.set_exception(ConnectionResetError("closed by the sender"))
         idle = self._waiter is not None and not self._waiter.done()
-        owed = self._newest is not None and not idle
-        if owed:
-            # There will be no next request: the connection ends with this answer.
+        pending = self._newest is not None and not idle
+        if pending:
+            # No request can follow, so the connection ends with this answer.
             self.close()
-        return owed
+        return pending
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Let go of the body, which has the connection in turn."""
+        """Drop the body, which refers back to the connection."""
         super().connection_lost(exc)
         self._newest = None
 
@@ -103,13 +103,15 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,  # noqa: ARG002  (aiohttp's; may hold the bytes)
         message: str | None = None,  # noqa: ARG002  (aiohttp's; quotes what came)
     ) -> web.StreamResponse:
-        """Answer what aiohttp could not parse, or the handler did not survive."""
+        """Answer a request that aiohttp cannot parse, or whose handler failed."""
         result = (
             WebhookResult.INTERNAL
             if status >= SERVER_ERROR
             else WebhookResult.MALFORMED
         )
-        _log.info("webhook_unreadable", result=result.value, remote=request.remote)
-        response = answer(WebhookOutcome(result, "this is not HTTP that we take"))
+        _log.info(
+            "webhook_malformed_request", result=result.value, remote=request.remote
+        )
+        response = answer(WebhookOutcome(result, "malformed HTTP request"))
         response.force_close()
         return response

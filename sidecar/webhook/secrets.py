@@ -1,10 +1,9 @@
 """
-The secrets of an endpoint: every one that is valid now.
+Refreshes the secrets of an endpoint: the current one and the previous one.
 
-This is no `CredentialManager`. A key that we send is proved by the API's answer, so it has a life
-of trials, fallbacks and 401s. A secret that we verify with needs none of it: all valid
-ones are tried on every delivery, the current and, until it is gone, the previous, so a
-rotation has no moment at which one must be chosen. What is left is a refresher.
+An API key needs a `CredentialManager`, because only the API's answer shows whether it
+works. A webhook secret does not: every delivery is verified with all valid secrets, so a
+rotation needs no choice between them.
 
 Rule 1: what was last known good stays in use while the source is away or holds rubbish.
 Rule 2: a retired secret goes with the look that no longer finds it.
@@ -32,16 +31,16 @@ FIRST_RETRY_SECONDS: Final = 0.5
 LAST_RETRY_SECONDS: Final = 30
 SPREAD: Final = 0.1
 
-# Anybody can send bad signatures: six looks at once, then one a minute.
-_EXTRA_LOOKS: Final = 6
-_EXTRA_LOOK_SECONDS: Final = 60
+# Anyone can send invalid signatures: allow a burst of six refreshes, then one a minute.
+_EXTRA_REFRESHES: Final = 6
+_EXTRA_REFRESH_SECONDS: Final = 60
 
 _log = get_logger("sidecar.webhook")
 
 
 @dataclass(frozen=True, slots=True)
 class SecretsOptions:
-    """How one secret is looked after, and the chance and time it goes by."""
+    """The refresh interval, the clock and the callback of one secret."""
 
     refresh_seconds: float
     monotonic: Callable[[], float]
@@ -49,39 +48,39 @@ class SecretsOptions:
     """A number in [0, 1)."""
     json_key: str | None = None
     on_secrets: Callable[[tuple[Secret, ...]], None] = lambda _secrets: None
-    """Called with all secrets in use, before a new one is, so that logs can mask them."""
+    """Called with all secrets before a new one is used, so that logs can mask them."""
 
 
 class WebhookSecrets:
-    """RefreshSchedule after one secret; `keys` is read for every delivery and swapped at once."""
+    """Keeps the keys of one secret up to date. `keys` is replaced as a whole."""
 
     def __init__(self, name: str, source: Source, options: SecretsOptions) -> None:
         self.name = name
-        """Of the endpoint, or of the first of several that share the secret."""
+        """The endpoint, or the first of several that share the secret."""
         self.keys: tuple[Key, ...] = ()
-        """Empty until the first look that found one."""
+        """Empty until a refresh has found a valid secret."""
         self.last_error = ""
-        """What is wrong with the source or its values; empty when nothing is."""
+        """The problem with the source or its values; empty if there is none."""
         self._source = source
         self._options = options
         self._rules = SecretRules(json_key=options.json_key, scheme="")
         self._seen: tuple[str, str | None] | None = None
         self._in_use: list[str] = []
-        self._looking = asyncio.Lock()
-        self._extra = TokenBucket(_EXTRA_LOOKS, _EXTRA_LOOK_SECONDS)
+        self._refreshing = asyncio.Lock()
+        self._extra = TokenBucket(_EXTRA_REFRESHES, _EXTRA_REFRESH_SECONDS)
 
     def __repr__(self) -> str:
         return f"WebhookSecrets({self.name!r}, {self.keys!r})"
 
     async def run(self) -> None:
-        """Look, wait, look again, until cancelled."""
+        """Refresh at intervals until cancelled."""
         every = self._options.refresh_seconds
         failures = 0
         while True:
             await self.refresh()
             chance = self._options.jitter()
             if self.last_error:
-                # With no key at all somebody is waiting for the mended secret.
+                # Without a key no delivery can be verified: retry sooner.
                 last = every if self.keys else LAST_RETRY_SECONDS
                 delay = backoff(failures, FIRST_RETRY_SECONDS, last)
                 failures += 1
@@ -91,32 +90,32 @@ class WebhookSecrets:
                 await self._pause(spread(every, SPREAD, chance))
 
     async def refresh(self) -> RefreshResult:
-        """Look at the source now; never raises for what it finds there."""
-        async with self._looking:
-            return await self._look()
+        """Refresh now. Never raises for a failing source or an invalid value."""
+        async with self._refreshing:
+            return await self._refresh()
 
-    async def look_again(self) -> bool:
+    async def refresh_extra(self) -> bool:
         """
-        Look whether a signature that no key made is of a secret we do not have yet.
+        Refresh because a signature matched no key: it may be of a new secret.
 
         Returns:
-            Whether the keys have changed. Callers at the same time share one look, and
-            there is an allowance: bad signatures cost nothing to make.
+            True if the keys changed. Concurrent callers share one refresh. The rate is
+            limited, because invalid signatures cost a sender nothing.
         """
         before = self.keys
-        shared = self._looking.locked()
+        shared = self._refreshing.locked()
         if not shared and not self._extra.take(self._options.monotonic()):
             return False
-        async with self._looking:
+        async with self._refreshing:
             if not shared:
-                await self._look()
+                await self._refresh()
         changed = self.keys is not before
         if changed:
             self._extra.restore()
         return changed
 
     async def _pause(self, seconds: float) -> None:
-        """Wait; for a file, only until it was replaced."""
+        """Wait; for a file, end early when it is replaced."""
         poll = self._source.poll_seconds
         if poll is None:
             await asyncio.sleep(seconds)
@@ -127,7 +126,7 @@ class WebhookSecrets:
             if await self._source.moved():
                 return
 
-    async def _look(self) -> RefreshResult:
+    async def _refresh(self) -> RefreshResult:
         try:
             versions = await self._source.describe()
             if (versions.current, versions.previous) == self._seen:
@@ -137,7 +136,7 @@ class WebhookSecrets:
         except SourceFailed as failed:
             result, error = failed.result, str(failed)
         if error != self.last_error:
-            # Said once when it begins and once when it is over, not at every look.
+            # Logged when the problem begins and when it ends, not at every refresh.
             self.last_error = error
             if error:
                 _log.warning(
@@ -151,7 +150,7 @@ class WebhookSecrets:
         return result
 
     async def _adopt(self, versions: Versions) -> tuple[RefreshResult, str]:
-        """Take into use whatever is valid of the current and the previous value."""
+        """Use every valid secret of the current and the previous version."""
         current = await self._source.fetch("AWSCURRENT")
         previous = await self._previous(versions)
         keys: list[Key] = []
@@ -164,7 +163,7 @@ class WebhookSecrets:
             try:
                 key, shared = self._parse(fetched)
             except SecretRejected as rejected:
-                # An old value that is none (the console's first sample) is no fault.
+                # An invalid previous value (the console's sample) is not an error.
                 if fetched is current:
                     error = str(rejected)
                 continue
@@ -174,7 +173,7 @@ class WebhookSecrets:
         if not error:
             self._seen = (versions.current, versions.previous)
         result = RefreshResult.INVALID if error else RefreshResult.CHANGED
-        # The same as before is no news: `look_again` counts on it.
+        # Keep `keys` if nothing changed: `refresh_extra` compares it by identity.
         if keys and in_use != self._in_use:
             self._options.on_secrets(tuple(held))
             self.keys, self._in_use = tuple(keys), in_use
@@ -191,13 +190,13 @@ class WebhookSecrets:
         try:
             return await self._source.fetch("AWSPREVIOUS")
         except SourceFailed as failed:
-            # Retired between the two calls.
+            # The label was removed between the two calls.
             if failed.result is RefreshResult.NOT_FOUND:
                 return None
             raise
 
     def _parse(self, fetched: Fetched) -> tuple[Key, list[Secret]]:
-        """Return a key, and what of it must not be shown."""
+        """Return a key and the secrets that the redactor must mask."""
         secret = parse_secret(fetched.raw, self._rules)
         key = parse_key(secret.reveal(), fingerprint_of(fetched.version_id))
         if not isinstance(key, HmacKey):

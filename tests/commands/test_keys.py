@@ -34,7 +34,7 @@ def _run(
 
 def create(stage: Stage, run: Run, *more: str) -> int:
     """Make a first key for another job; returns the exit code."""
-    stage.api.world.ring.add_account("sa_export", "production-export", [])
+    stage.api.state.ring.add_account("sa_export", "production-export", [])
     ended = run(
         stage.settings(),
         *("keys", "create", "--secret-id", NEW_SECRET),
@@ -53,7 +53,7 @@ def test_a_first_key_goes_straight_into_a_new_secret(stage: Stage, run: Run) -> 
     assert tags["service"] == "production-crm-export"
     stages = [set(names) for names in found["VersionIdsToStages"].values()]
     assert stages == [{"AWSCURRENT"}]
-    (key,) = stage.api.world.ring.of_account("sa_export")
+    (key,) = stage.api.state.ring.of_account("sa_export")
     assert key.name.startswith("production-crm-export-")
 
 
@@ -148,7 +148,7 @@ def test_a_secret_with_a_key_is_left_alone(stage: Stage, run: Run) -> None:
 def test_a_name_that_says_nothing_is_refused(stage: Stage, run: Run, name: str) -> None:
     """The rules for names of jobs hold for keys."""
     assert create(stage, run, "--name", name) == Exit.USAGE
-    assert stage.api.world.ring.of_account("sa_export") == []
+    assert stage.api.state.ring.of_account("sa_export") == []
 
 
 def test_keys_are_listed_with_their_use(stage: Stage, run: Run) -> None:
@@ -170,8 +170,8 @@ def test_keys_are_listed_with_their_use(stage: Stage, run: Run) -> None:
 def test_a_key_left_by_a_rotation_is_shown_as_one(stage: Stage, run: Run) -> None:
     """With what will happen to it."""
     run(stage.settings(), "rotate")
-    name = stage.api.world.ring.get(stage.value()["key_id"]).name
-    stage.api.world.ring.issue("sa_crm_sync", name=f"{name[:-12]}{'0' * 12}")
+    name = stage.api.state.ring.get(stage.value()["key_id"]).name
+    stage.api.state.ring.issue("sa_crm_sync", name=f"{name[:-12]}{'0' * 12}")
 
     ended = run(stage.settings(), "keys", "list")
 

@@ -169,7 +169,7 @@ def test_what_goes_wrong_is_told_with_a_remedy(
     secrets = stage.moto.secrets
     match break_it:
         case "denied":
-            stage.api.world.ring.add_account("sa_admin", "x", [])
+            stage.api.state.ring.add_account("sa_admin", "x", [])
         case "refused":
             stage.api.revoke(stage.manager.id)
         case "missing":
@@ -207,7 +207,7 @@ def test_the_jobs_own_key_may_manage_keys_where_the_api_lets_it(
     stage: Stage, run: Run
 ) -> None:
     """It is read anew once it has been replaced."""
-    ring = stage.api.world.ring
+    ring = stage.api.state.ring
     scopes = {*ring.accounts["sa_crm_sync"].scopes, "service-accounts:manage"}
     ring.add_account("sa_crm_sync", "production-crm-sync", scopes)
     own = {"secret_id": SECRET_ID, "json_key": "api_key"}

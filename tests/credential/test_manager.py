@@ -11,7 +11,7 @@ from sidecar.core.keylife.messages import (
     Replay,
     State,
 )
-from sidecar.core.keylife.recovery import Phase, PhaseOutcome
+from sidecar.core.keylife.recovery import PhaseOutcome, RecoveryPhase
 from sidecar.core.secrecy.secret import Credential, Secret
 from sidecar.errors import Code, RefreshResult
 from tests.support.simulation import EPOCH, Simulation
@@ -873,13 +873,13 @@ def test_the_status_reports_when_a_refused_key_is_refreshed() -> None:
 @pytest.mark.parametrize(
     "cell",
     [
-        (Phase.BEGUN, PhaseOutcome.UNEXPLAINED),
-        (Phase.REFRESH, PhaseOutcome.ANSWERED),
-        (Phase.TRIAL, PhaseOutcome.REFUSED),
+        (RecoveryPhase.BEGUN, PhaseOutcome.UNEXPLAINED),
+        (RecoveryPhase.REFRESH, PhaseOutcome.ANSWERED),
+        (RecoveryPhase.TRIAL, PhaseOutcome.REFUSED),
     ],
 )
 def test_an_unexpected_event_is_survived_with_the_working_key(
-    monkeypatch: pytest.MonkeyPatch, cell: tuple[Phase, PhaseOutcome]
+    monkeypatch: pytest.MonkeyPatch, cell: tuple[RecoveryPhase, PhaseOutcome]
 ) -> None:
     """A cell of the recovery's table is missing: calls and refreshes go on."""
     rest = {k: v for k, v in recovery.TRANSITIONS.items() if k != cell}

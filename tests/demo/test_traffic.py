@@ -25,7 +25,7 @@ def test_answers_are_counted_by_status(plain: EmulatedApi) -> None:
         wait_until(lambda: traffic.calls >= 10)
 
     assert traffic.failed == traffic.calls
-    assert sum(plain.world.by_status().values()) == traffic.calls
+    assert sum(plain.state.by_status().values()) == traffic.calls
 
 
 def test_good_answers_do_not_count_as_failed(plain: EmulatedApi) -> None:

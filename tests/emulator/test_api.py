@@ -52,7 +52,7 @@ class Client:
 @pytest.fixture(name="client")
 async def _client(api: EmulatedApi) -> AsyncIterator[Client]:
     """Hold a key of an account of its own, with the usual scopes."""
-    api.world.ring.add_account("sa_client", "client", DEFAULT_SCOPES)
+    api.state.ring.add_account("sa_client", "client", DEFAULT_SCOPES)
     async with aiohttp.ClientSession() as session:
         yield Client(session, api, api.issue("sa_client").key)
 
@@ -60,7 +60,7 @@ async def _client(api: EmulatedApi) -> AsyncIterator[Client]:
 @pytest.fixture(name="manager")
 async def _manager(client: Client, api: EmulatedApi) -> Client:
     """Hold a key that may manage keys."""
-    api.world.ring.add_account("sa_admin", "production-key-admin", [MANAGE])
+    api.state.ring.add_account("sa_admin", "production-key-admin", [MANAGE])
     return Client(client.session, api, api.issue("sa_admin").key)
 
 
@@ -177,7 +177,7 @@ async def test_a_key_without_the_scope_is_known_but_not_allowed(
     client: Client, api: EmulatedApi
 ) -> None:
     """403 names the scope that is missing."""
-    api.world.ring.add_account("sa_reader", "reader", ["contacts:read"])
+    api.state.ring.add_account("sa_reader", "reader", ["contacts:read"])
     reader = Client(client.session, api, api.issue("sa_reader").key)
     read, _ = await reader("/contacts")
     status, body = await reader("/contacts", "POST", json={"name": "x"})
@@ -259,7 +259,7 @@ async def test_the_echo_tells_what_came_byte_for_byte(
     ]
     assert heard["body_bytes"] == 3
     assert heard["body_sha256"] == hashlib.sha256(b"abc").hexdigest()
-    assert api.world.echoes[-1].target == "/v1/echo/a%2Fb?q=%20"
+    assert api.state.echoes[-1].target == "/v1/echo/a%2Fb?q=%20"
 
 
 async def test_the_zipped_echo_is_zipped(client: Client) -> None:
@@ -313,9 +313,9 @@ async def test_a_client_that_leaves_is_noticed_at_once(
     with pytest.raises(TimeoutError):
         await client.raw("/slow?seconds=60", timeout=aiohttp.ClientTimeout(total=0.3))
 
-    wait_until(lambda: api.world.cancelled == 1, "the handler's end")
-    assert api.world.inflight == 0
-    assert api.world.by_status()[0] == 1
+    wait_until(lambda: api.state.cancelled == 1, "the handler's end")
+    assert api.state.inflight == 0
+    assert api.state.by_status()[0] == 1
 
 
 @pytest.mark.parametrize("where", ["head", "body"])
@@ -388,8 +388,8 @@ async def test_calls_are_counted_by_status_and_key(
     await user("/contacts")
     await client("/contacts", headers={"Authorization": "Bearer x"})
 
-    assert api.world.by_status() == {200: 1, 401: 2}
-    assert api.world.by_key() == {issued.id: 2, "-": 1}
+    assert api.state.by_status() == {200: 1, 401: 2}
+    assert api.state.by_key() == {issued.id: 2, "-": 1}
 
 
 async def test_it_comes_back_on_the_same_port(client: Client, api: EmulatedApi) -> None:

@@ -26,7 +26,7 @@ def test_waiting_returns_what_came_true() -> None:
 
 def test_waiting_ends() -> None:
     """What never comes true is an error that says what it was."""
-    with pytest.raises(Overdue, match=r"the moon did not come true within 0\.01 s"):
+    with pytest.raises(Overdue, match=r"the moon did not become true within 0\.01 s"):
         wait_until(lambda: None, "the moon", 0.01)
 
 

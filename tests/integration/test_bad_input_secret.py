@@ -174,11 +174,11 @@ def test_a_bad_value_never_replaces_a_key(
     before = Witness(stored.process)
     in_use = stored.status(name)["fingerprint"]
     replace(stored.moto, name, value)
-    calls = stored.api.world.by_key().get(stored.keys[name].id, 0)
+    calls = stored.api.state.by_key().get(stored.keys[name].id, 0)
 
     assert stored.reload()[name] == "invalid"
     serves(stored.process.address(name))
-    assert stored.api.world.by_key()[stored.keys[name].id] == calls + 1
+    assert stored.api.state.by_key()[stored.keys[name].id] == calls + 1
     labels = {"upstream": name, "result": "invalid"}
     assert before.grew("sidecar_credential_refreshes_total", **labels) == 1
     line = before.wait_told(REFRESH_FAILED)
@@ -204,7 +204,7 @@ def test_one_newline_at_the_end_is_forgiven(stored: World) -> None:
     assert stored.reload()["plain"] == "changed"
     serves(stored.process.address("plain"))
 
-    assert stored.api.world.by_key()[issued.id] == 1
+    assert stored.api.state.by_key()[issued.id] == 1
     stored.keys["plain"] = issued
 
 

@@ -24,7 +24,7 @@ def test_a_401_before_the_body_is_whole_is_replayed(
     )
     with socket.create_connection((host, int(port)), timeout=10) as service:
         service.sendall(head.encode())
-        wait_until(lambda: api.world.counts[issued.id, 401], "a 401")
+        wait_until(lambda: api.state.counts[issued.id, 401], "a 401")
         service.sendall(body)
         answer = http.client.HTTPResponse(service)
         answer.begin()

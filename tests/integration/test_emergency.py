@@ -63,7 +63,7 @@ def test_a_key_revoked_at_once_costs_no_call(
         move_on(api, keys[-1], traffic)
 
     metrics = process.metrics()
-    refused = sum(api.world.counts[key.id, 401] for key in keys)
+    refused = sum(api.state.counts[key.id, 401] for key in keys)
     assert set(traffic.counts) == {"200"}
     assert metrics.value("sidecar_requests_total", code="200") == traffic.calls
     assert metrics.value("sidecar_auth_failures_total") == 0
@@ -103,12 +103,12 @@ def test_a_source_that_is_late_costs_no_call_without_a_probe(
         moto.rotate(SECRET_ID, second.key)
         api.revoke(issued.id)
         move_on(api, second, traffic)
-        burned = api.world.counts[issued.id, 401]
+        burned = api.state.counts[issued.id, 401]
 
         aws_shim.fail(fault)
         moto.rotate(SECRET_ID, third.key)
         api.revoke(second.id)
-        wait_until(lambda: api.world.counts[issued.id, 401] > burned, "a trial")
+        wait_until(lambda: api.state.counts[issued.id, 401] > burned, "a trial")
         aws_shim.fail()
         move_on(api, third, traffic)
 
@@ -129,7 +129,7 @@ def test_a_call_that_always_draws_401_disarms_no_other(
 ) -> None:
     """It wants another kind of credential, say; its 401s are its own, and cost no look."""
     odd: Call = ("GET", "/echo/always?n=1", None)
-    api.world.faults = Faults(path="/v1/echo/", unauthorized=True)
+    api.state.faults = Faults(path="/v1/echo/", unauthorized=True)
     changes = {
         "upstreams": {UPSTREAM: {"credential": {"probe": probe}}},
         "aws": {"endpoint_url": aws_shim.endpoint},
@@ -183,7 +183,7 @@ def test_what_the_service_sees_of_403_is_the_apis(
         move_on(api, new, traffic)
 
     metrics = process.metrics()
-    given = api.world.by_status()
+    given = api.state.by_status()
     failures = "sidecar_auth_failures_total"
     assert set(traffic.counts) == {"200", "403"}
     assert traffic.counts["403"] == given[403]
@@ -193,7 +193,7 @@ def test_what_the_service_sees_of_403_is_the_apis(
     assert metrics.value("sidecar_requests_total", origin="sidecar") == 0
     told = process.logs("api_forbidden")
     assert len(told) == given[403]
-    assert "does not allow us" in told[0]["explanation"]
+    assert "does not allow" in told[0]["explanation"]
     process.assert_never_shown(issued.key, new.key)
     assert process.stop() == 0
 
@@ -233,7 +233,7 @@ def test_a_revoked_key_without_successor_gives_the_apis_own_401(
     assert failures == traffic.counts["401"] + 1
     told = process.logs("api_unauthorized")
     assert len(told) == failures
-    assert "did not accept who we are" in told[0]["explanation"]
+    assert "did not accept the key" in told[0]["explanation"]
     process.assert_never_shown(issued.key, new.key)
     assert process.stop() == 0
 
@@ -244,7 +244,7 @@ def move_on(api: EmulatedApi, key: Issued, traffic: Traffic) -> None:
 
     A call is replayed once: one that met two revocations would see the second.
     """
-    wait_until(lambda: key.id in api.world.by_key(), "a call", PATIENCE_SECONDS)
+    wait_until(lambda: key.id in api.state.by_key(), "a call", PATIENCE_SECONDS)
     before = list(traffic.turns)
 
     def all_moved() -> bool:

@@ -13,12 +13,18 @@ import pytest
 
 from tests.support.faulty_proxy import CALM, Shim, Trouble
 from tests.support.raw_http import RawApi
-from tests.support.webhook_process import BODY, HEAD_BYTES, Receiver, Told, receiving
+from tests.support.webhook_process import (
+    BODY,
+    HEAD_BYTES,
+    Expected,
+    Receiver,
+    receiving,
+)
 
-DELIVERED: Final = Told(204, "delivered")
-DUPLICATE: Final = Told(200, "duplicate")
-BROKE: Final = Told(502, "app_error", "the app gave no HTTP answer")
-AWAY: Final = Told(503, "app_unreachable", "the app did not answer within 1.5 s")
+DELIVERED: Final = Expected(204, "delivered")
+DUPLICATE: Final = Expected(200, "duplicate")
+BROKE: Final = Expected(502, "app_error", "the app gave no HTTP answer")
+AWAY: Final = Expected(503, "app_unreachable", "the app did not answer within 1.5 s")
 
 
 @pytest.fixture(name="receiver", scope="module")
@@ -65,7 +71,7 @@ def _receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
     ],
 )  # fmt: skip
 def test_the_network_to_the_app(
-    receiver: Receiver, trouble: Trouble, want: Told, taken: int
+    receiver: Receiver, trouble: Trouble, want: Expected, taken: int
 ) -> None:
     """Delivered, or the sender's next attempt is let in; nothing is sent twice by us."""
     if trouble.there_bytes is not None and trouble.there_bytes < 0:

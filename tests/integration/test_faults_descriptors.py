@@ -11,7 +11,7 @@ import pytest
 from tests.support.faulty_proxy import Shim
 from tests.support.processes import wait_until
 from tests.support.raw_http import RawApi, RawClient
-from tests.support.webhook_process import Receiver, Told, receiving
+from tests.support.webhook_process import Expected, Receiver, receiving
 
 SPARE: Final = 10
 MANY: Final = 40
@@ -31,7 +31,7 @@ def _receiver(tmp_path: Path) -> Iterator[Receiver]:
 def test_descriptors_run_out_and_come_back(receiver: Receiver, listener: str) -> None:
     """Nobody spins, nobody dies; when there are some again, all is well."""
     process = receiver.process
-    receiver.judge(receiver.new_id(), Told(204, "delivered"))
+    receiver.judge(receiver.new_id(), Expected(204, "delivered"))
     used = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
     few = used + SPARE
     resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (few, few))

@@ -17,17 +17,17 @@ from sidecar.emulator.aws import EmulatedAws
 from tests.support.faulty_proxy import CALM, Shim, Trouble
 from tests.support.raw_http import Conversation, RawApi
 from tests.support.webhook_fakes import JOB, make_table
-from tests.support.webhook_process import TAKEN, Receiver, Told, receiving
+from tests.support.webhook_process import TAKEN, Expected, Receiver, receiving
 
-DELIVERED: Final = Told(204, "delivered")
-DUPLICATE: Final = Told(200, "duplicate")
-IN_FLIGHT: Final = Told(409, "in_flight")
+DELIVERED: Final = Expected(204, "delivered")
+DUPLICATE: Final = Expected(200, "duplicate")
+IN_FLIGHT: Final = Expected(409, "in_flight")
 FAILED: Final = b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"
 
 
-def store_error(words: str) -> Told:
+def store_error(words: str) -> Expected:
     """Nobody can tell whether it was delivered."""
-    return Told(503, "store_error", words)
+    return Expected(503, "store_error", words)
 
 
 @dataclass(frozen=True)
@@ -111,15 +111,15 @@ def test_what_a_repetition_mends(rig: Rig, trouble: Trouble) -> None:
         pytest.param(Trouble(mute=True), "ReadTimeoutError", False, id="mute"),
         pytest.param(Trouble(there_bytes=0), "ConnectionClosedError", False, id="cut-there"),
         pytest.param(Trouble(garbage=b"SSH-2.0-OpenSSH_9.6\r\n"), "ConnectionClosedError", False, id="another-service"),
-        pytest.param(Trouble(garbage=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), "not an answer of DynamoDB", False, id="empty-200"),
-        pytest.param(Trouble(garbage=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), "not an answer of DynamoDB", False, id="no-json"),
+        pytest.param(Trouble(garbage=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), "not a DynamoDB response", False, id="empty-200"),
+        pytest.param(Trouble(garbage=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), "not a DynamoDB response", False, id="no-json"),
         pytest.param(Trouble(garbage=b"HTTP/1.1 407 X\r\nContent-Length: 0\r\n\r\n"), "407", False, id="a-proxy"),
         # What was lost is the answer: somebody has claimed it, and it was us.
         pytest.param(Trouble(back_bytes=0), "ConnectionClosedError", True, id="cut"),
         pytest.param(Trouble(back_bytes=0, then="reset"), "ConnectionClosedError", True, id="reset"),
         pytest.param(Trouble(back_bytes=9), "ConnectionClosedError", True, id="cut-in-status"),
         # Python's http.client takes a head that was cut for a whole one: an empty 200.
-        pytest.param(Trouble(back_bytes=40), "not an answer of DynamoDB", True, id="cut-in-head"),
+        pytest.param(Trouble(back_bytes=40), "not a DynamoDB response", True, id="cut-in-head"),
         pytest.param(Trouble(back_bytes=9, then="mute"), "ReadTimeoutError", True, id="mute-in-head"),
     ],
 )  # fmt: skip
@@ -147,15 +147,15 @@ def test_nothing_is_delivered_unclaimed(
 @pytest.mark.parametrize(
     ("trouble", "answer", "want", "then"),
     [
-        pytest.param(Trouble(back_bytes=0), TAKEN, Told(204, "delivered", "its id could not be kept"), DUPLICATE, id="taken-cut"),
-        pytest.param(Trouble(refuse=True), TAKEN, Told(204, "delivered", "its id could not be kept"), IN_FLIGHT, id="taken-refused"),
-        pytest.param(Trouble(mute=True), TAKEN, Told(204, "delivered", "its id could not be kept"), IN_FLIGHT, id="taken-mute"),
-        pytest.param(Trouble(back_bytes=0), FAILED, Told(502, "app_error", "its id stays claimed"), DELIVERED, id="failed-cut"),
-        pytest.param(Trouble(refuse=True), FAILED, Told(502, "app_error", "its id stays claimed"), IN_FLIGHT, id="failed-refused"),
+        pytest.param(Trouble(back_bytes=0), TAKEN, Expected(204, "delivered", "its id could not be kept"), DUPLICATE, id="taken-cut"),
+        pytest.param(Trouble(refuse=True), TAKEN, Expected(204, "delivered", "its id could not be kept"), IN_FLIGHT, id="taken-refused"),
+        pytest.param(Trouble(mute=True), TAKEN, Expected(204, "delivered", "its id could not be kept"), IN_FLIGHT, id="taken-mute"),
+        pytest.param(Trouble(back_bytes=0), FAILED, Expected(502, "app_error", "its id stays claimed"), DELIVERED, id="failed-cut"),
+        pytest.param(Trouble(refuse=True), FAILED, Expected(502, "app_error", "its id stays claimed"), IN_FLIGHT, id="failed-refused"),
     ],
 )  # fmt: skip
 def test_a_table_that_goes_while_the_app_works(
-    rig: Rig, trouble: Trouble, answer: bytes, want: Told, then: Told
+    rig: Rig, trouble: Trouble, answer: bytes, want: Expected, then: Expected
 ) -> None:
     """What the app said stands. It hears it again only if the lease says nothing else."""
     receiver, id_ = rig.receiver, rig.receiver.new_id()

@@ -72,7 +72,7 @@ def current(fleet: Fleet) -> str:
 
 def test_a_planned_rotation_costs_no_call_and_draws_no_401(fleet: Fleet) -> None:
     """All have moved before the old key is revoked: nobody ever sees a 401."""
-    before = fleet.api.world.by_status().get(401, 0)
+    before = fleet.api.state.by_status().get(401, 0)
     with fleet.services() as services:
         services.more(SOME_CALLS)
         outcome = Workflow(fleet.parts()).run(RotationRequest())
@@ -80,7 +80,7 @@ def test_a_planned_rotation_costs_no_call_and_draws_no_401(fleet: Fleet) -> None
 
     services.check_none_failed()
     all_use(fleet, outcome.fingerprint)
-    assert fleet.api.world.by_status().get(401, 0) == before
+    assert fleet.api.state.by_status().get(401, 0) == before
     fleet.stage.check_rotated()
 
 
@@ -269,10 +269,10 @@ def test_where_no_key_works_at_all_nobody_is_hammered(fleet: Fleet) -> None:
             fleet.api.revoke(key_id)
         wait_until(lambda: services.counts["401"] >= SIDECARS, "the first 401s")
         asked = RefreshRequested(fleet)
-        refused = fleet.api.world.by_status().get(401, 0)
+        refused = fleet.api.state.by_status().get(401, 0)
         seen = services.counts["401"]
         services.more(4 * SOME_CALLS)
-        refused = fleet.api.world.by_status().get(401, 0) - refused
+        refused = fleet.api.state.by_status().get(401, 0) - refused
         seen = services.counts["401"] - seen
         asked.check_bounded()
         fleet.store(fleet.api.issue())

@@ -231,8 +231,8 @@ def test_sighup_looks_for_a_new_key(
     assert running.call().status == 200
 
     assert running.logs("reload_asked")[0]["by"] == "SIGHUP"
-    assert new.id in api.world.by_key()
-    assert issued.id not in api.world.by_key()
+    assert new.id in api.state.by_key()
+    assert issued.id not in api.state.by_key()
     running.assert_never_shown(issued.key, new.key)
     assert running.stop() == Exit.OK
 

@@ -73,7 +73,7 @@ def test_the_service_has_no_key_and_the_api_sees_one(job: Job) -> None:
         "/echo/a%2Fb?c=%20d",
         headers={"authorization": "Bearer mine", "Cookie": "session=1", "X-A": "1"},
     )
-    heard = job.api.world.echoes[-1]
+    heard = job.api.state.echoes[-1]
     fields = [(name.lower(), value) for name, value in heard.headers]
 
     assert answer.status == 200
@@ -217,15 +217,15 @@ def test_a_gzipped_answer_is_passed_on_as_it_is(job: Job) -> None:
 
 def test_events_are_flushed_as_they_come(job: Job) -> None:
     """The first one is there long before the stream ends; leaving cancels the call."""
-    cancelled = job.api.world.cancelled
+    cancelled = job.api.state.cancelled
     with RawClient(job.process.address()) as client:
         client.send(b"GET /events?interval=3600 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         while b"event: tick" not in client.raw:
             assert client.read()
-        assert job.api.world.inflight == 1
+        assert job.api.state.inflight == 1
 
-    wait_until(lambda: job.api.world.cancelled == cancelled + 1, "the cancelled call")
-    assert job.api.world.inflight == 0
+    wait_until(lambda: job.api.state.cancelled == cancelled + 1, "the cancelled call")
+    assert job.api.state.inflight == 0
     wait_until(lambda: job.process.logs("client_disconnected"), "client_disconnected")
 
 
@@ -284,9 +284,9 @@ def test_a_service_that_leaves_in_mid_upload_leaves_nothing(job: Job) -> None:
             b"PUT /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\n"
             + BLOCK
         )
-        wait_until(lambda: job.api.world.inflight == 1, "the upload's beginning")
+        wait_until(lambda: job.api.state.inflight == 1, "the upload's beginning")
         client.sock.shutdown(socket.SHUT_RDWR)
 
-    wait_until(lambda: job.api.world.inflight == 0, "the upload's end")
+    wait_until(lambda: job.api.state.inflight == 0, "the upload's end")
     inflight = "sidecar_inflight_requests"
     wait_until(lambda: job.process.metrics().value(inflight) == 0, inflight)

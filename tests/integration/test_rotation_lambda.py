@@ -85,7 +85,7 @@ def test_four_events_rotate_the_key(
 def test_what_fails_is_raised_for_aws_to_see(stage: Stage) -> None:
     """AWS shows the message, and calls again."""
     begin(stage)
-    stage.api.world.ring.add_account("sa_admin", "x", [])
+    stage.api.state.ring.add_account("sa_admin", "x", [])
 
     with pytest.raises(RotationStopped, match="403"):
         lambda_handler(event(stage, "createSecret"), Context())

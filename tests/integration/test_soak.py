@@ -236,7 +236,7 @@ class Soak:
         self._moto.rotate(SECRET_ID, self._key.key)
         if self.rotations % 2:
             self._process.admin("/-/reload", "POST")
-            wait_until(lambda: self._api.world.counts[self._key.id, 200], "the new key")
+            wait_until(lambda: self._api.state.counts[self._key.id, 200], "the new key")
         self._api.revoke(old.id)
         self.rotations += 1
 

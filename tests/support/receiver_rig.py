@@ -1,4 +1,4 @@
-"""A receiver on a real port between a sender and an app, with all its parts at hand."""
+"""A webhook receiver on a real port, between a sender and an app."""
 
 import asyncio
 import json
@@ -6,11 +6,12 @@ import uuid
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from aiohttp import web
 
 from sidecar.core.secrecy.secret import Secret
+from sidecar.metrics import WebhookMetrics
 from sidecar.settings.tables import AwsSettings, WebhookSettings
 from sidecar.webhook.receiver import Dependencies, WebhookReceiver
 from sidecar.webhook.runner import PortLimits
@@ -22,7 +23,7 @@ PATH = "/webhooks/inbox"
 
 @dataclass
 class Counts:
-    """Stands for the metrics of an endpoint."""
+    """A fake for the metrics of an endpoint."""
 
     results: list[str] = field(default_factory=list)
     durations: list[float] = field(default_factory=list)
@@ -43,7 +44,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the sender got."""
+    """The answer to the sender."""
 
     status: int
     fields: dict[str, str]
@@ -57,7 +58,7 @@ class Answer:
         return str(code)
 
 
-class Rig:
+class ReceiverRig:
     """A receiver, its app and its source; an async context manager."""
 
     def __init__(self, app: App | None = None, **changes: Any) -> None:
@@ -80,12 +81,12 @@ class Rig:
         async with AsyncExitStack() as stack:
             if not self.app.serving:
                 await stack.enter_async_context(self.app)
-            tools = Dependencies(
+            dependencies = Dependencies(
                 now=self.clock,
                 monotonic=self.clock,
                 jitter=lambda: 0.5,
                 token=lambda: uuid.uuid4().hex,
-                metrics=lambda name: self.counts.setdefault(name, Counts()),
+                metrics=self._metrics,
                 aws=lambda *call: self.aws.append(call),
                 on_secrets=lambda _, held: self.learned.extend(held),
             )
@@ -93,7 +94,7 @@ class Rig:
                 WebhookReceiver(
                     dict.fromkeys(self.names, self._settings()),
                     dict.fromkeys(self.names, self.source),
-                    tools,
+                    dependencies,
                     job=JOB,
                     aws=self._aws,
                     log_delivered=self._log_delivered,
@@ -117,14 +118,18 @@ class Rig:
         changes = {"secret_id": "x", "forward_to": self.app.url, **self._endpoint}
         return WebhookSettings(**changes)
 
+    def _metrics(self, name: str) -> WebhookMetrics:
+        # `Counts` has the methods that the receiver calls.
+        return cast("WebhookMetrics", self.counts.setdefault(name, Counts()))
+
     @property
     def results(self) -> list[str]:
-        """What was counted for the endpoint."""
+        """The results that were counted for the endpoint."""
         return self.counts["inbox"].results
 
     @property
     def connections(self) -> int:
-        """Connections of senders that are open."""
+        """Number of open connections from senders."""
         server = self.runner.server
         return len(server.connections) if server else 0
 
@@ -162,7 +167,7 @@ def request(
     path: str = PATH,
     method: str = "POST",
 ) -> bytes:
-    """Put a request together, with just these fields and Host."""
+    """Build a request with exactly these fields and Host."""
     pairs = list(fields.items()) if isinstance(fields, Mapping) else fields
     lines = [f"{method} {path} HTTP/1.1", "Host: sidecar:8702"]
     lines += [f"{name}: {value}" for name, value in pairs]

@@ -47,7 +47,7 @@ class Stage:
     def __init__(self, api: EmulatedApi, moto: AwsClient) -> None:
         self.api = api
         self.moto = moto
-        api.world.ring.add_account("sa_admin", "production-key-admin", [MANAGE])
+        api.state.ring.add_account("sa_admin", "production-key-admin", [MANAGE])
         self.manager = api.issue("sa_admin")
         moto.put_secret(MANAGER_ID, self.manager.key)
         self.first = api.issue()
@@ -102,7 +102,7 @@ class Stage:
 
     def live(self) -> list[str]:
         """List the ids of the job's live keys."""
-        keys = self.api.world.ring.of_account(DEFAULT_ACCOUNT)
+        keys = self.api.state.ring.of_account(DEFAULT_ACCOUNT)
         return [key.id for key in keys if key.revoked is None]
 
     def check_rotated(self) -> None:
@@ -112,7 +112,7 @@ class Stage:
         assert value["key_id"] != self.first.id
         assert value["note"] == "kept"
         assert "AWSPENDING" not in self.labels()
-        _, fault = self.api.world.ring.check(f"Bearer {value['api_key']}")
+        _, fault = self.api.state.ring.check(f"Bearer {value['api_key']}")
         assert fault is None
 
 

@@ -1,8 +1,8 @@
 """
-Apps on this machine that deliveries go to: a good one, and one that does anything.
+An app that receives deliveries, with an answer that a test chooses.
 
-`App` speaks HTTP by hand, so that a test sees the very bytes that came and can answer
-whatever it likes, or not at all.
+`App` reads and writes HTTP itself, so that a test sees the exact bytes and can send any
+answer, or none.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ Behaviour = Callable[["App", asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Seen:
-    """A request as it came."""
+    """A request as it was received."""
 
     line: str
     fields: list[tuple[str, str]]
@@ -40,7 +40,7 @@ class App:
         self.seen: list[Seen] = []
         self.connections = 0
         self.release = asyncio.Event()
-        """For behaviours that wait for the test."""
+        """Set by a test to release behaviours that wait."""
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
         self.serving = False
@@ -110,7 +110,7 @@ class App:
 
 
 async def silent(app: App, _writer: asyncio.StreamWriter) -> None:
-    """Do not answer until the test lets go."""
+    """Do not answer until the test sets `release`."""
     await app.release.wait()
 
 
@@ -125,6 +125,6 @@ async def resetting(_app: App, writer: asyncio.StreamWriter) -> None:
 
 
 async def waiting(app: App, writer: asyncio.StreamWriter) -> None:
-    """Answer 204 when the test lets go."""
+    """Answer 204 when the test sets `release`."""
     await app.release.wait()
     writer.write(NO_CONTENT)

@@ -1,4 +1,4 @@
-"""What the tests of the receiver share: a clock, a table, a sender."""
+"""Fakes for the tests of the receiver: clock, source, table, signed headers."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ NOW = 1_800_000_000
 
 
 class Clock:
-    """A clock that goes when told to."""
+    """A clock that a test sets."""
 
     def __init__(self, at: float = NOW) -> None:
         self.at = at
@@ -58,17 +58,17 @@ def make_table(aws: AwsClient) -> str:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait, not for ever, until something holds."""
+    """Wait at most 5 s until a condition is true."""
     for _ in range(5000):
         if condition():
             return
         await asyncio.sleep(0.001)
-    message = "it did not come about within 5 s"
+    message = "the condition was not true within 5 s"
     raise AssertionError(message)
 
 
 class FakeTable:
-    """A client in whose calls a test takes the place of DynamoDB."""
+    """A DynamoDB client whose answers a test makes."""
 
     def __init__(self, answer: Callable[[str, dict[str, Any]], Any]) -> None:
         self.calls: list[str] = []
@@ -117,7 +117,7 @@ class FakeSource:
         self.failure: SourceFailed | None = None
         self.calls: list[str] = []
         self.hold: asyncio.Event | None = None
-        """While it is set and not open, looks wait for it."""
+        """If it is an event, refreshes wait for it."""
         self.replaced = False
         self.closed = False
         self._count = 0
@@ -150,7 +150,7 @@ class FakeSource:
         return Fetched(value, version_id)
 
     async def moved(self) -> bool:
-        """Tell whether the file was replaced."""
+        """Return whether the file was replaced."""
         return self.replaced
 
     async def close(self) -> None:
@@ -166,5 +166,5 @@ class FakeSource:
 
 
 def missing() -> SourceFailed:
-    """Make what a source raises for what is not there."""
+    """Return the error of a source without such a secret."""
     return SourceFailed(RefreshResult.NOT_FOUND, "there is no such secret", "make it")

@@ -1,8 +1,8 @@
 """
-A real receiver behind networks that fail: between it and the app, and it and its table.
+A real receiver process with failing connections to its app or its DynamoDB table.
 
-A delivery is judged by everything that somebody can see of it: the sender's answer, what
-the app took, the metric, the line of the log.
+Each delivery is checked in all observable places: the sender's answer, the requests that
+the app received, the metric, and the log line.
 """
 
 import contextlib
@@ -26,14 +26,14 @@ TAKEN: Final = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(TOLD), 
 HEAD_BYTES: Final = len(TAKEN) - len(TOLD)
 FINGERPRINT: Final = digest_of(SECRET)
 RETRY: Final = {503: b"5", 409: b"5"}
-"""What a sender is told to wait, by status; others come again when they like."""
+"""The `Retry-After` in seconds by status; other answers have none."""
 
 _NUMBERS: Final = itertools.count(1)
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is told of one delivery."""
+class Expected:
+    """The expected result of one delivery."""
 
     status: int
     result: str
@@ -51,11 +51,11 @@ class Receiver:
     shim: Shim
     """Between the receiver and what this module is about."""
     taken: list[bytes] = field(default_factory=list)
-    """Requests that the app has read whole."""
+    """Requests that the app has received completely."""
     answer: bytes = TAKEN
 
     def take(self, conversation: Conversation) -> None:
-        """Be the app: take each delivery and say so."""
+        """Act as the app: read each delivery and answer it."""
         while (whole := conversation.request()) is not None:
             self.taken.append(whole)
             conversation.send(self.answer)
@@ -76,16 +76,16 @@ class Receiver:
             client.send(self.signed(id_))
             return client.answer(b"POST")
 
-    def judge(self, id_: str, want: Told) -> None:
-        """Send a delivery and hold all that is told of it to what must be."""
+    def judge(self, id_: str, want: Expected) -> None:
+        """Send a delivery and check answer, metric and log line."""
         before = self.counts()
         seen = self.send(id_)
         after = self.counts()
         lines = [line for line in self.process.logs("webhook") if line["id"] == id_]
 
         well = want.result in {"delivered", "duplicate"}
-        told = (seen.status, seen.code)
-        assert told == (want.status, "" if well else want.result), told
+        answered = (seen.status, seen.code)
+        assert answered == (want.status, "" if well else want.result), answered
         assert seen.field(b"retry-after") == RETRY.get(want.status, b"")
         assert b"127.0.0.1" not in seen.body
         grown = {name: n - before[name] for name, n in after.items()}
@@ -104,7 +104,7 @@ class Receiver:
         }
 
     def times(self, id_: str) -> int:
-        """Tell how often the app has taken a delivery."""
+        """Return how often the app has received a delivery."""
         return sum(f"webhook-id: {id_}\r\n".encode() in one for one in self.taken)
 
 
@@ -130,7 +130,7 @@ def receiving(
         yield receiver
         process.assert_never_shown(SECRET)
         masked = process.metrics().value("sidecar_redactions_total", sink="log")
-        assert masked == 0, "a line had to be masked: it should never have had a secret"
+        assert masked == 0, "a log line contained a secret and had to be masked"
         for event in ("webhook_failed", "loop_exception", "uncaught_exception"):
             assert process.logs(event) == []
     finally:

@@ -8,13 +8,13 @@ from tests.support.webhook_fakes import Clock, make_table
 
 @pytest.fixture(name="table")
 def _table(moto: AwsClient) -> str:
-    """A table of this test alone."""
+    """A table for this test only."""
     return make_table(moto)
 
 
 @pytest.fixture(name="clock")
 def _clock() -> Clock:
-    """A clock that goes when told to."""
+    """A clock that a test sets."""
     return Clock()
 
 

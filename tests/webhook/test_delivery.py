@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.webhook.delivery import AppBroke, AppClient, AppUnreachable, Target
+from sidecar.webhook.delivery import AppClient, AppFailed, AppUnreachable, Target
 from tests.support.webhook_app import App, Behaviour, closing, resetting, silent
 from tests.support.webhook_fakes import until
 
@@ -222,7 +222,7 @@ async def test_what_is_no_answer_is_an_error_of_the_app(
 ) -> None:
     """It took the delivery, and nobody knows what it did with it."""
     async with App(answer) as app:
-        with pytest.raises(AppBroke, match="gave no HTTP answer") as caught:
+        with pytest.raises(AppFailed, match="gave no HTTP answer") as caught:
             await deliver(client, app)
 
     assert caught.value.__suppress_context__
@@ -234,7 +234,7 @@ async def test_a_delivery_is_never_sent_twice(client: AppClient) -> None:
     async with App() as app:
         await deliver(client, app)
         app.answer = closing
-        with pytest.raises(AppBroke):
+        with pytest.raises(AppFailed):
             await deliver(client, app)
 
     assert len(app.seen) == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.receiver_rig import Answer, Rig, read_answer, request
+from tests.support.receiver_rig import Answer, ReceiverRig, read_answer, request
 from tests.support.webhook_app import App, waiting
 from tests.support.webhook_fakes import SECRET, until
 
@@ -21,7 +21,7 @@ SVIX = {
 async def test_a_true_delivery_reaches_the_app() -> None:
     """Its bytes, its fields and its id; the sender gets 204."""
     body = b'{"type": "contact.created"}\r\n\xff\x00'
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         answer = await rig.post(body, {"Content-Type": "application/json"})
 
         (seen,) = rig.app.seen
@@ -37,7 +37,7 @@ async def test_a_true_delivery_reaches_the_app() -> None:
 
 async def test_the_older_names_reach_the_app_as_they_came() -> None:
     """`svix-*` fields are verified and forwarded, and nothing is invented."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         fields = {SVIX[name]: text for name, text in rig.headers(b"{}").items()}
         fields["Content-Length"] = "2"
 
@@ -58,7 +58,7 @@ async def test_what_speaks_for_the_sender_does_not_reach_the_app() -> None:
         "webhook_id": "msg_2",
         "svix-id": "msg_2",
     }
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         await rig.post(fields=dropped)
 
         names = {name.lower() for name, _ in rig.app.seen[0].fields}
@@ -80,7 +80,7 @@ async def test_what_speaks_for_the_sender_does_not_reach_the_app() -> None:
 )
 async def test_the_exact_bytes_are_verified_and_delivered(body: bytes) -> None:
     """Whatever they are, up to the limit."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         answer = await rig.post(body)
 
         assert answer.status == 204
@@ -90,7 +90,7 @@ async def test_the_exact_bytes_are_verified_and_delivered(body: bytes) -> None:
 async def test_a_compressed_body_stays_compressed() -> None:
     """The signature is over the bytes as they came, and so is the delivery."""
     body = gzip.compress(b"{}" * 1000)
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         answer = await rig.post(body, {"Content-Encoding": "gzip"})
 
         assert answer.status == 204
@@ -100,7 +100,7 @@ async def test_a_compressed_body_stays_compressed() -> None:
 
 async def test_a_body_in_chunks_arrives_with_its_length() -> None:
     """Chunks are the sender's way to send; the app gets one framing."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         fields = {**rig.headers(b"hello world"), "Transfer-Encoding": "chunked"}
         chunks = b"5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\nX-Trailer: 1\r\n\r\n"
 
@@ -113,7 +113,7 @@ async def test_a_body_in_chunks_arrives_with_its_length() -> None:
 
 async def test_a_replay_is_not_delivered() -> None:
     """The sender is told that we have it; the app hears nothing of it."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         await rig.post()
         with capture_logs() as lines:
             answer = await rig.post()
@@ -129,7 +129,7 @@ async def test_a_replay_is_not_delivered() -> None:
 
 async def test_an_id_in_flight_is_not_delivered_twice() -> None:
     """The second sender comes again when the first is through."""
-    async with Rig(App(waiting)) as rig:
+    async with ReceiverRig(App(waiting)) as rig:
         first = asyncio.ensure_future(rig.post())
         await until(lambda: rig.app.seen)
 
@@ -145,7 +145,7 @@ async def test_an_id_in_flight_is_not_delivered_twice() -> None:
 
 async def test_deliveries_can_follow_on_one_connection() -> None:
     """Also when both were sent at once."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         for number in range(2):
             fields = rig.headers(b"{}", id_=f"msg_{number}")
@@ -159,7 +159,7 @@ async def test_deliveries_can_follow_on_one_connection() -> None:
 
 async def test_what_went_well_has_a_line_when_asked_for() -> None:
     """`[log].access = "all"`."""
-    async with Rig(log_delivered=True) as rig:
+    async with ReceiverRig(log_delivered=True) as rig:
         with capture_logs() as lines:
             await rig.post()
 
@@ -170,7 +170,7 @@ async def test_what_went_well_has_a_line_when_asked_for() -> None:
 
 async def test_what_went_well_has_no_line_otherwise() -> None:
     """`[log].access = "errors"`, the default."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         with capture_logs() as lines:
             await rig.post()
 
@@ -179,12 +179,12 @@ async def test_what_went_well_has_no_line_otherwise() -> None:
 
 async def test_an_app_on_a_socket(tmp_path: Path) -> None:
     """`forward_to = "unix:/run/app.sock:/hooks"`."""
-    async with Rig(App(path=str(tmp_path / "app.sock"))) as rig:
+    async with ReceiverRig(App(path=str(tmp_path / "app.sock"))) as rig:
         assert (await rig.post()).status == 204
         assert rig.app.seen[0].line == "POST /hooks/flownally HTTP/1.1"
 
 
 async def test_secrets_are_learned_by_the_redactor() -> None:
     """Before the first delivery."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         assert [one.reveal() for one in rig.learned] == [SECRET[6:]]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.support.receiver_rig import Rig, read_answer, request
+from tests.support.receiver_rig import ReceiverRig, read_answer, request
 from tests.support.webhook_app import App, waiting
 from tests.support.webhook_fakes import until
 
@@ -13,7 +13,7 @@ from tests.support.webhook_fakes import until
 async def test_a_body_one_byte_too_large_is_refused(chunked: bool) -> None:
     """By its announced length, or as soon as too much has come."""
     body = b"x" * 1025
-    async with Rig(endpoint={"max_body_bytes": 1024}) as rig:
+    async with ReceiverRig(endpoint={"max_body_bytes": 1024}) as rig:
         fields = rig.headers(body)
         if chunked:
             fields["Transfer-Encoding"] = "chunked"
@@ -32,13 +32,13 @@ async def test_a_body_one_byte_too_large_is_refused(chunked: bool) -> None:
 
 async def test_a_body_as_large_as_allowed_is_taken() -> None:
     """The limit is inclusive."""
-    async with Rig(endpoint={"max_body_bytes": 1024}) as rig:
+    async with ReceiverRig(endpoint={"max_body_bytes": 1024}) as rig:
         assert (await rig.post(b"x" * 1024)).status == 204
 
 
 async def test_a_slow_body_is_given_up() -> None:
     """408, and the connection is closed."""
-    async with Rig(body_seconds=0.1) as rig:
+    async with ReceiverRig(body_seconds=0.1) as rig:
         fields = {**rig.headers(b"12345"), "Content-Length": "5"}
 
         answer = await rig.send(request(fields, b"123"))
@@ -50,7 +50,7 @@ async def test_a_slow_body_is_given_up() -> None:
 
 async def test_a_slow_head_is_given_up() -> None:
     """The connection is closed; there is no request to answer."""
-    async with Rig(keepalive_seconds=0.1) as rig:
+    async with ReceiverRig(keepalive_seconds=0.1) as rig:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         writer.write(b"POST /webhooks/inbox HTTP/1.1\r\nHost: ")
 
@@ -60,7 +60,7 @@ async def test_a_slow_head_is_given_up() -> None:
 
 async def test_a_second_slow_head_is_given_up_too() -> None:
     """After an answer the time for the next head begins."""
-    async with Rig(keepalive_seconds=0.2) as rig:
+    async with ReceiverRig(keepalive_seconds=0.2) as rig:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         fields = {**rig.headers(b""), "Content-Length": "0"}
         writer.write(request(fields, b""))
@@ -73,7 +73,7 @@ async def test_a_second_slow_head_is_given_up_too() -> None:
 
 async def test_a_body_cut_short_is_not_delivered() -> None:
     """The sender went away in the middle."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         fields = {**rig.headers(b"12345"), "Content-Length": "5"}
         _, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         writer.write(request(fields, b"123"))
@@ -98,7 +98,7 @@ async def test_a_sender_that_cuts_its_body_short_is_told(
     framing: dict[str, str], body: bytes, apart: bool
 ) -> None:
     """It has closed its own half only, and listens still."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         writer.write(request({**rig.headers(b"1234512345"), **framing}, body))
         if apart:
@@ -116,7 +116,7 @@ async def test_a_sender_that_cuts_its_body_short_is_told(
 
 async def test_a_sender_that_has_sent_all_may_close_its_half() -> None:
     """It is answered, and then the connection ends without waiting for another."""
-    async with Rig(App(waiting)) as rig:
+    async with ReceiverRig(App(waiting)) as rig:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         fields = {**rig.headers(b"{}"), "Content-Length": "2"}
         writer.write(request(fields, b"{}"))
@@ -133,7 +133,7 @@ async def test_a_sender_that_has_sent_all_may_close_its_half() -> None:
 @pytest.mark.parametrize("data", [b"", b"POST /webhooks/inb"], ids=["none", "part"])
 async def test_a_connection_without_a_request_ends_with_its_sender(data: bytes) -> None:
     """Nobody is owed an answer."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         writer.write(data)
         writer.write_eof()
@@ -144,7 +144,7 @@ async def test_a_connection_without_a_request_ends_with_its_sender(data: bytes) 
 
 async def test_a_broken_chunk_is_not_delivered() -> None:
     """Nor is the connection used again."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         fields = {**rig.headers(b"12345"), "Transfer-Encoding": "chunked"}
 
         answer = await rig.send(request(fields, b"zz\r\n12345\r\n0\r\n\r\n"))
@@ -155,7 +155,7 @@ async def test_a_broken_chunk_is_not_delivered() -> None:
 
 async def test_a_sender_that_asks_first_is_told_to_go_on() -> None:
     """Expect: 100-continue is answered when the size is known to be right."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         fields = {**rig.headers(b"{}"), "Content-Length": "2", "Expect": "100-continue"}
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         writer.write(request(fields, b""))
@@ -168,7 +168,7 @@ async def test_a_sender_that_asks_first_is_told_to_go_on() -> None:
 
 async def test_a_sender_that_asks_first_is_told_that_it_is_too_much() -> None:
     """So it need not send it."""
-    async with Rig(endpoint={"max_body_bytes": 10}) as rig:
+    async with ReceiverRig(endpoint={"max_body_bytes": 10}) as rig:
         fields = {**rig.headers(b""), "Content-Length": "11", "Expect": "100-continue"}
 
         assert (await rig.send(request(fields, b""))).code == "too_large"
@@ -176,7 +176,7 @@ async def test_a_sender_that_asks_first_is_told_that_it_is_too_much() -> None:
 
 async def test_the_sum_of_all_bodies_is_bounded() -> None:
     """The sender that would go beyond it comes again; the others are delivered."""
-    async with Rig(App(waiting), max_buffered_bytes=3000) as rig:
+    async with ReceiverRig(App(waiting), max_buffered_bytes=3000) as rig:
         first = asyncio.ensure_future(rig.post(b"x" * 2000))
         await until(lambda: rig.app.seen)
 
@@ -190,7 +190,7 @@ async def test_the_sum_of_all_bodies_is_bounded() -> None:
 
 async def test_connections_are_bounded() -> None:
     """One too many is told so and closed; when one goes, there is room."""
-    async with Rig(max_connections=2) as rig:
+    async with ReceiverRig(max_connections=2) as rig:
         idle = [await asyncio.open_connection("127.0.0.1", rig.port) for _ in range(2)]
         await until(lambda: rig.connections == 2)
 
@@ -206,7 +206,7 @@ async def test_connections_are_bounded() -> None:
 async def test_a_thousand_endpoints_share_a_secret() -> None:
     """One refresher, one source; each has its own ids and numbers."""
     names = ("inbox", *(f"inbox-{number}" for number in range(999)))
-    async with Rig(names=names) as rig:
+    async with ReceiverRig(names=names) as rig:
         for name in ("inbox", "inbox-0", "inbox-998"):
             assert (await rig.post(path=f"/webhooks/{name}")).status == 204
 
@@ -217,7 +217,7 @@ async def test_a_thousand_endpoints_share_a_secret() -> None:
 
 async def test_a_body_in_many_pieces_arrives_whole() -> None:
     """However the network cut it."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         body = b"x" * 20_000
         fields = {**rig.headers(body), "Content-Length": str(len(body))}
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)

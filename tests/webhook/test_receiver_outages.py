@@ -10,7 +10,7 @@ from sidecar.emulator.aws import AwsClient
 from sidecar.errors import RefreshResult, SourceFailed
 from sidecar.settings.tables import AwsSettings
 from sidecar.webhook.dedupe import Claim, StoreFailed
-from tests.support.receiver_rig import Rig
+from tests.support.receiver_rig import ReceiverRig
 from tests.support.webhook_app import (
     NO_CONTENT,
     App,
@@ -40,7 +40,7 @@ async def test_what_the_app_does_not_take_is_delivered_again(
     behaviour: bytes | Behaviour, status: int, code: str
 ) -> None:
     """The claim is released: the sender's next attempt reaches the app."""
-    async with Rig(App(behaviour), endpoint={"response_seconds": 0.1}) as rig:
+    async with ReceiverRig(App(behaviour), endpoint={"response_seconds": 0.1}) as rig:
         answer = await rig.post()
         rig.app.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -54,7 +54,7 @@ async def test_what_the_app_does_not_take_is_delivered_again(
 
 async def test_an_app_that_is_down_is_waited_for_by_the_sender() -> None:
     """503 and Retry-After; nothing is queued here."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         await rig.app.__aexit__()
 
         answer = await rig.post()
@@ -66,7 +66,7 @@ async def test_an_app_that_is_down_is_waited_for_by_the_sender() -> None:
 
 async def test_a_secret_rotated_between_two_deliveries_costs_none() -> None:
     """A new secret is looked for when a signature matches none that we have."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         await rig.post(id_="msg_1")
         rig.source.put(OTHER)
 
@@ -82,7 +82,7 @@ async def test_without_a_secret_the_sender_comes_again() -> None:
     """Secrets Manager is away at the start: 503, and no delivery is lost."""
     source = FakeSource()
     source.failure = SourceFailed(RefreshResult.UNREACHABLE, "it is away", "wait")
-    async with Rig(source=source, wait_for_secrets=False) as rig:
+    async with ReceiverRig(source=source, wait_for_secrets=False) as rig:
         await until(lambda: source.calls)
         with capture_logs() as lines:
             answer = await rig.post()
@@ -101,8 +101,8 @@ async def test_a_source_that_hangs_does_not_hold_a_bad_signature(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A sender waits a bounded time for a new secret to be looked for."""
-    monkeypatch.setattr("sidecar.webhook.handler.LOOK_AGAIN_SECONDS", 0.05)
-    async with Rig() as rig:
+    monkeypatch.setattr("sidecar.webhook.handler.EXTRA_REFRESH_SECONDS", 0.05)
+    async with ReceiverRig() as rig:
         rig.source.hold = asyncio.Event()
 
         assert (await rig.post(secret=OTHER)).status == 401
@@ -112,7 +112,7 @@ async def test_an_unexpected_error_is_a_500_that_tells_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The log has the type and the place; the id is free again."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         with monkeypatch.context() as patched, capture_logs() as lines:
             table: dict[str, int] = {}
             patched.setattr(
@@ -130,7 +130,7 @@ async def test_an_unexpected_error_is_a_500_that_tells_nothing(
 
 async def test_a_stop_lets_deliveries_finish() -> None:
     """The listener closes, what is under way is answered."""
-    async with Rig(App(waiting)) as rig:
+    async with ReceiverRig(App(waiting)) as rig:
         post = asyncio.ensure_future(rig.post())
         await until(lambda: rig.app.seen)
         stopping = asyncio.ensure_future(rig.runner.cleanup())
@@ -143,7 +143,7 @@ async def test_a_stop_lets_deliveries_finish() -> None:
 
 async def test_a_stop_that_cannot_wait_gives_the_id_back() -> None:
     """The delivery is cut off, and the sender's next attempt is let in."""
-    async with Rig(App(silent)) as rig:
+    async with ReceiverRig(App(silent)) as rig:
         rig.runner._shutdown_timeout = 0.01
         post = asyncio.ensure_future(rig.post())
         await until(lambda: rig.app.seen)
@@ -158,7 +158,7 @@ async def test_a_stop_that_cannot_wait_gives_the_id_back() -> None:
 
 async def test_a_full_memory_is_a_store_that_cannot_answer() -> None:
     """503, nothing to the app, and the remedy in the log."""
-    async with Rig(max_ids=1) as rig:
+    async with ReceiverRig(max_ids=1) as rig:
         await rig.post()
         with capture_logs() as lines:
             answer = await rig.post(id_="msg_2")
@@ -185,7 +185,7 @@ async def test_a_store_that_goes_away_meanwhile_does_not_change_the_answer(
     async def away(_claim: Claim) -> None:
         raise StoreFailed(*AWAY)
 
-    async with Rig(App(behaviour)) as rig:
+    async with ReceiverRig(App(behaviour)) as rig:
         window: Any = rig.receiver.endpoints["inbox"].window
         window.done = window.release = away
         with capture_logs() as lines:
@@ -205,7 +205,10 @@ async def test_ids_in_a_table(moto: AwsClient, table: str) -> None:
         "endpoint": {"dedupe": f"dynamodb:{table}"},
         "aws": AwsSettings(region="eu-west-1", endpoint_url=moto.endpoint),
     }
-    async with Rig(**options) as first, Rig(first.app, **options) as second:
+    async with (
+        ReceiverRig(**options) as first,
+        ReceiverRig(first.app, **options) as second,
+    ):
         answers = [await first.post(), await second.post(), await first.post()]
         other = await second.post(path="/webhooks/outbox")
 
@@ -222,7 +225,7 @@ async def test_ids_in_a_table(moto: AwsClient, table: str) -> None:
 @pytest.mark.usefixtures("credentials")
 async def test_a_table_that_is_away_fails_closed(moto: AwsClient) -> None:
     """Never deliver unclaimed: the sender comes again, and the app hears nothing."""
-    async with Rig(
+    async with ReceiverRig(
         endpoint={"dedupe": "dynamodb:no-such-table"},
         aws=AwsSettings(region="eu-west-1", endpoint_url=moto.endpoint),
     ) as rig:
@@ -237,7 +240,7 @@ async def test_a_table_that_is_away_fails_closed(moto: AwsClient) -> None:
 
 async def test_sources_are_closed_at_the_end() -> None:
     """Their threads and connections go with the receiver."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         assert not rig.source.closed
 
     assert rig.source.closed

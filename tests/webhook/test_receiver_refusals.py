@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.receiver_rig import PATH, Rig, request
+from tests.support.receiver_rig import PATH, ReceiverRig, request
 from tests.support.webhook_fakes import OTHER, SECRET
 
 MUTATIONS: list[Callable[[bytearray, Random], object]] = [
@@ -45,7 +45,7 @@ MUTATIONS: list[Callable[[bytearray, Random], object]] = [
 )
 async def test_what_is_malformed_is_refused(changes: dict[str, str]) -> None:
     """400, one count, nothing to the app."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         fields = {**rig.headers(b""), **changes}
         if "Transfer-Encoding" not in changes:
             fields["Content-Length"] = "0"
@@ -59,7 +59,7 @@ async def test_what_is_malformed_is_refused(changes: dict[str, str]) -> None:
 
 async def test_a_repeated_field_is_malformed() -> None:
     """Even with the same value."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         fields = [*rig.headers(b"").items(), ("webhook-id", "msg_1")]
         fields.append(("Content-Length", "0"))
 
@@ -94,7 +94,7 @@ async def test_what_is_not_http_is_refused_without_a_trace(
     data: bytes, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And without a traceback in the log for everybody who sends garbage."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         answer = await rig.send(data)
 
     assert answer.status == status
@@ -107,7 +107,7 @@ async def test_hostile_bytes_are_answered_and_never_delivered() -> None:
     """Mutations of a true delivery: a refusal or a closed connection, never a 5xx."""
     chance = Random(5)
     statuses: Counter[int] = Counter()
-    async with Rig(body_seconds=0.02, keepalive_seconds=0.1) as rig:
+    async with ReceiverRig(body_seconds=0.02, keepalive_seconds=0.1) as rig:
         true = request({**rig.headers(b"{}"), "Content-Length": "2"}, b"{}")
         for _ in range(400):
             data = bytearray(true)
@@ -127,7 +127,7 @@ async def test_hostile_bytes_are_answered_and_never_delivered() -> None:
 
 async def test_a_bad_signature_tells_the_sender_little_and_the_log_much() -> None:
     """The log has the reason in words, and the secrets that were tried."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         with capture_logs() as lines:
             answer = await rig.post(secret=OTHER)
 
@@ -147,7 +147,7 @@ async def test_a_bad_signature_tells_the_sender_little_and_the_log_much() -> Non
 @pytest.mark.parametrize("offset", [-301, 301])
 async def test_a_stale_delivery_is_refused(offset: int) -> None:
     """Both ways; the sender is told by how much, so that it can mend its clock."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         answer = await rig.post(at=rig.clock() + offset)
 
         assert (answer.status, answer.code) == (400, "stale")
@@ -157,7 +157,7 @@ async def test_a_stale_delivery_is_refused(offset: int) -> None:
 
 async def test_an_id_is_not_taken_by_who_cannot_sign_it() -> None:
     """Else anybody could keep a delivery out by sending its id first."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         await rig.post(b"forged", secret=OTHER)
 
         assert (await rig.post()).status == 204
@@ -165,7 +165,7 @@ async def test_an_id_is_not_taken_by_who_cannot_sign_it() -> None:
 
 async def test_a_retired_secret_is_refused() -> None:
     """As soon as the refresh no longer finds it."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         rig.source.put(OTHER)
         del rig.source.stages["AWSPREVIOUS"]
         await rig.receiver.refresh()
@@ -196,7 +196,7 @@ async def test_a_retired_secret_is_refused() -> None:
 )
 async def test_nothing_else_is_on_this_port(path: str) -> None:
     """Only the exact target leads anywhere; 404 without a word."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         answer = await rig.post(path=path)
 
         assert answer.status in {400, 404}
@@ -207,7 +207,7 @@ async def test_nothing_else_is_on_this_port(path: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"])
 async def test_only_post_is_taken(method: str) -> None:
     """405, with what is allowed."""
-    async with Rig() as rig:
+    async with ReceiverRig() as rig:
         reader, writer = await asyncio.open_connection("127.0.0.1", rig.port)
         writer.write(request({}, b"", method=method))
         head = await reader.readuntil(b"\r\n\r\n")

@@ -326,7 +326,7 @@ async def test_an_unknown_signature_finds_a_new_secret(source: FakeSource) -> No
     await secrets.refresh()
     source.put(OTHER)
 
-    assert await secrets.look_again()
+    assert await secrets.refresh_extra()
     assert fingerprints(secrets) == ["00000002", "00000001"]
 
 
@@ -336,10 +336,10 @@ async def test_bad_signatures_cost_few_looks(source: FakeSource, clock: Clock) -
     await secrets.refresh()
     source.calls.clear()
 
-    found = [await secrets.look_again() for _ in range(1000)]
+    found = [await secrets.refresh_extra() for _ in range(1000)]
     first = len(source.calls)
     clock.at += 60
-    found += [await secrets.look_again() for _ in range(1000)]
+    found += [await secrets.refresh_extra() for _ in range(1000)]
 
     assert not any(found)
     assert (first, len(source.calls)) == (6, 7)
@@ -354,7 +354,7 @@ async def test_rubbish_in_the_source_does_not_open_the_allowance(
     source.put("changeme")
     source.calls.clear()
 
-    found = [await secrets.look_again() for _ in range(1000)]
+    found = [await secrets.refresh_extra() for _ in range(1000)]
 
     assert not any(found)
     assert source.calls.count("describe") == 6
@@ -369,7 +369,7 @@ async def test_bad_signatures_at_once_share_a_look(source: FakeSource) -> None:
     source.hold = asyncio.Event()
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(secrets.look_again()) for _ in range(50)]
+        tasks = [group.create_task(secrets.refresh_extra()) for _ in range(50)]
         await until(lambda: source.calls)
         source.hold.set()
 
@@ -384,7 +384,7 @@ async def test_rotations_do_not_use_up_the_allowance(source: FakeSource) -> None
     for secret in (OTHER, THIRD) * 10:
         source.put(secret)
 
-        assert await secrets.look_again()
+        assert await secrets.refresh_extra()
 
 
 async def test_secrets_show_nothing(source: FakeSource) -> None:

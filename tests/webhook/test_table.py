@@ -95,7 +95,7 @@ async def test_an_answer_that_is_not_dynamodbs_claims_nothing(
     """boto3 reads the empty 200 of a proxy as success; the proof is missing."""
     _, table, window = opened(lambda *_: answer, clock)
     async with table:
-        with pytest.raises(StoreFailed, match="not an answer of DynamoDB"):
+        with pytest.raises(StoreFailed, match="not a DynamoDB response"):
             await window.claim("msg_1")
 
 

@@ -77,7 +77,7 @@ class UnexpectedEvent(Exception):
     """An outcome that `TRANSITIONS` does not list for the phase."""
 
 
-class Phase(StrEnum):
+class RecoveryPhase(StrEnum):
     """What an attempt waits for, or how it ended."""
 
     BEGUN = "begun"
@@ -119,8 +119,10 @@ class PhaseOutcome(StrEnum):
     UNDECIDED = "undecided"
 
 
-def _transitions() -> Mapping[tuple[Phase, PhaseOutcome], tuple[Phase, ...]]:
-    p, o = Phase, PhaseOutcome
+def _transitions() -> Mapping[
+    tuple[RecoveryPhase, PhaseOutcome], tuple[RecoveryPhase, ...]
+]:
+    p, o = RecoveryPhase, PhaseOutcome
     probes = (p.PROBE_IN_USE, p.PROBE_CANDIDATE)
     fallback = (p.PROBE_FALLBACK, p.TRIAL)
     end = (p.BACKOFF, p.GIVEN_UP)
@@ -176,7 +178,7 @@ class RecoveryAttempt:
     at: float
     """The time of the event that is handled."""
     deadline: float
-    phase: Phase = Phase.BEGUN
+    phase: RecoveryPhase = RecoveryPhase.BEGUN
     calls: set[bytes] = field(default_factory=set)
     """The endpoints that returned 401."""
     tickets: dict[int, Credential] = field(default_factory=dict)
@@ -202,7 +204,7 @@ class RecoveryAttempt:
     def join(self, used: Credential, ticket: int) -> Sequence[Command]:
         """Add a waiting call. The first one carries a trial that waits for a call."""
         self.tickets[ticket] = used
-        if self.phase is not Phase.TRIAL or len(self.tickets) > 1:
+        if self.phase is not RecoveryPhase.TRIAL or len(self.tickets) > 1:
             return ()
         return (self._hand_over(),) if self.carriers else self.begin_trial()
 
@@ -289,10 +291,10 @@ class Recovery:
         if attempt is None:
             return ()
         expected = {
-            Phase.PROBE_IN_USE: self.keys.in_use,
-            Phase.PROBE_FALLBACK: attempt.other,
+            RecoveryPhase.PROBE_IN_USE: self.keys.in_use,
+            RecoveryPhase.PROBE_FALLBACK: attempt.other,
             # Any probe: the candidate may have changed, and then no other probe ends.
-            Phase.PROBE_CANDIDATE: credential,
+            RecoveryPhase.PROBE_CANDIDATE: credential,
         }
         if not same(credential, expected.get(attempt.phase)):
             return ()
@@ -310,7 +312,7 @@ class Recovery:
             transient: The source failed for the moment.
         """
         attempt = self.attempt
-        if attempt is None or attempt.phase is not Phase.FETCH_PREVIOUS:
+        if attempt is None or attempt.phase is not RecoveryPhase.FETCH_PREVIOUS:
             return ()
         if transient:
             attempt.tried.clear()
@@ -333,7 +335,7 @@ class Recovery:
         attempt, keys = self.attempt, self.keys
         if (
             attempt is not None
-            and attempt.phase is Phase.TRIAL
+            and attempt.phase is RecoveryPhase.TRIAL
             and same(credential, attempt.other)
         ):
             if proved is None:
@@ -368,11 +370,11 @@ class Recovery:
         attempt = self.attempt
         if attempt is None:
             return ()
-        if attempt.phase is Phase.REFRESH:
+        if attempt.phase is RecoveryPhase.REFRESH:
             attempt.pending = True
-        elif attempt.phase is Phase.BACKOFF:
+        elif attempt.phase is RecoveryPhase.BACKOFF:
             attempt.refreshed = at >= attempt.deadline
-        elif attempt.phase is Phase.TRIAL and at >= attempt.deadline:
+        elif attempt.phase is RecoveryPhase.TRIAL and at >= attempt.deadline:
             attempt.other = None
         return self._advance(at, attempt, PhaseOutcome.TIMER)
 
@@ -418,16 +420,16 @@ class Recovery:
             attempt.other = None
         attempt.at = at
         begin = {
-            Phase.REFRESH: self._refresh,
-            Phase.PROBE_IN_USE: self._probe_in_use,
-            Phase.PROBE_CANDIDATE: self._probe_candidate,
-            Phase.FETCH_PREVIOUS: self._fetch_previous,
-            Phase.PROBE_FALLBACK: self._probe_fallback,
-            Phase.TRIAL: self._trial,
-            Phase.BACKOFF: self._back_off,
-            Phase.PROVEN: self._proven,
-            Phase.ROLLED_BACK: self._rolled_back,
-            Phase.GIVEN_UP: self._give_up,
+            RecoveryPhase.REFRESH: self._refresh,
+            RecoveryPhase.PROBE_IN_USE: self._probe_in_use,
+            RecoveryPhase.PROBE_CANDIDATE: self._probe_candidate,
+            RecoveryPhase.FETCH_PREVIOUS: self._fetch_previous,
+            RecoveryPhase.PROBE_FALLBACK: self._probe_fallback,
+            RecoveryPhase.TRIAL: self._trial,
+            RecoveryPhase.BACKOFF: self._back_off,
+            RecoveryPhase.PROVEN: self._proven,
+            RecoveryPhase.ROLLED_BACK: self._rolled_back,
+            RecoveryPhase.GIVEN_UP: self._give_up,
         }
         for phase in following:
             commands = begin[phase](attempt)
@@ -501,7 +503,7 @@ class Recovery:
         return None if other is None else (Probe(other),)
 
     def _trial(self, attempt: RecoveryAttempt) -> Sequence[Command] | None:
-        if attempt.phase is Phase.TRIAL:
+        if attempt.phase is RecoveryPhase.TRIAL:
             return None if attempt.other is None else attempt.begin_trial()
         other = self._choose_fallback(attempt)
         if other is None:

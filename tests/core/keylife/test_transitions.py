@@ -39,10 +39,10 @@ from sidecar.core.keylife.messages import (
     Unauthorized,
 )
 from sidecar.core.keylife.recovery import (
-    Phase,
     PhaseOutcome,
     Recovery,
     RecoveryAttempt,
+    RecoveryPhase,
 )
 from sidecar.errors import RefreshResult
 from tests.support.machine_driver import (
@@ -437,7 +437,7 @@ def rare_phases() -> None:
     machine.invalid("v1", PREVIOUS)
 
 
-Step = tuple[Phase, PhaseOutcome, Phase | None]
+Step = tuple[RecoveryPhase, PhaseOutcome, RecoveryPhase | None]
 
 
 @pytest.fixture(name="steps")
@@ -471,7 +471,7 @@ def equivalent(step: Step) -> Step:
     """Return one step for all that the table treats alike."""
     phase, outcome, following = step
     judged = {PhaseOutcome.PROVED, PhaseOutcome.REFUSED, PhaseOutcome.UNDECIDED}
-    alike = phase is Phase.PROBE_CANDIDATE and outcome in judged
+    alike = phase is RecoveryPhase.PROBE_CANDIDATE and outcome in judged
     return (phase, PhaseOutcome.REFUSED if alike else outcome, following)
 
 
@@ -497,7 +497,7 @@ def test_the_tables_list_what_happens_and_nothing_else(steps: set[Step]) -> None
 
 @pytest.mark.parametrize("cell", recovery.TRANSITIONS)
 def test_a_forgotten_case_costs_no_call_that_a_working_key_could_serve(
-    monkeypatch: pytest.MonkeyPatch, cell: tuple[Phase, PhaseOutcome]
+    monkeypatch: pytest.MonkeyPatch, cell: tuple[RecoveryPhase, PhaseOutcome]
 ) -> None:
     """Without any one cell, the machine keeps its key, its refreshes and its timers."""
     rest = {k: v for k, v in recovery.TRANSITIONS.items() if k != cell}
