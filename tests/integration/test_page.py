@@ -62,7 +62,7 @@ async def test_a_refused_key_shows_at_a_glance(served: Served, tab: Tab) -> None
     refused(served.document)
 
     await tab.see("h1", "Calls are failing")
-    await tab.see(".state", "Key refused")
+    await tab.see(".state", "No key works")
     await tab.see(".trouble", "create a key and store it in the secret")
     await tab.see(".c401 td:last-child", "400")
     await keep(tab, "page-dark")
