@@ -2,6 +2,8 @@
 # `make` alone lists the targets.
 PYTHON ?= python3
 SECONDS ?= 3600
+# The tests run in this many processes; many of them wait, so one more than there are cores.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -9,8 +11,13 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make lock"
 
+# All tests of a file run in one process, in order.
+PYTEST := -m pytest --numprocesses $(WORKERS) --dist loadfile
+# Without bytecode, each process that a test starts would compile the sidecar again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench fuzz soak lock clean
+.PHONY: help demo quick test check bench fuzz soak lock clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -26,12 +33,15 @@ $(READY): requirements/dev.txt pyproject.toml
 demo: $(READY) ## An emulated API, Secrets Manager and the sidecar; rotates a key under load. ARGS="--once" to exit.
 	$(BIN)/python -m sidecar demo $(ARGS)
 
+quick: $(READY) ## All tests but integration and ops; a minute. ARGS="--durations=25" for more options.
+	$(BIN)/python $(PYTEST) --ignore tests/integration --ignore tests/ops $(ARGS)
+
 test: $(READY) ## All tests, with coverage. ARGS="tests/core -x" for some, without.
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
 	rm -f .coverage .coverage.*
-	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage run $(PYTEST) --durations 25
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --include 'sidecar/core/*' --fail-under 100
 	$(BIN)/python -m coverage report --fail-under 95

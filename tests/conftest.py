@@ -3,6 +3,7 @@ What holds for every test: no blocking call in a loop, a process left as it was,
 where CI asks so.
 """
 
+import gc
 import inspect
 import os
 import signal
@@ -53,6 +54,12 @@ def _process_is_not_hardened() -> Iterator[None]:
     """Fail the test that hardens this process: the others' files would be unreadable."""
     yield
     assert read_status().dumpable
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the collected tests from garbage collection: they live to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

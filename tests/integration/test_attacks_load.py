@@ -137,7 +137,7 @@ def test_an_answer_that_stalls_is_cut(rig: Rig) -> None:
 def test_a_service_that_does_not_read_is_let_go(rig: Rig) -> None:
     """Neither memory nor the API's connection is held for it."""
     rig.api.hang_up()
-    before = rig.process.memory_bytes()
+    before = rig.process.anonymous_bytes()
     sent = threading.Event()
 
     def pour(conversation: Conversation) -> None:
@@ -156,7 +156,7 @@ def test_a_service_that_does_not_read_is_let_go(rig: Rig) -> None:
             client.send(GET)
         assert sent.wait(10)
         rig.at_rest()
-        grown = rig.process.memory_bytes() - before
+        grown = rig.process.anonymous_bytes() - before
     finally:
         for client in clients:
             client.sock.close()
@@ -281,7 +281,7 @@ def test_leaving_at_any_byte_leaves_nothing_behind(
 def test_ten_thousand_connections_opened_and_left(rig: Rig) -> None:
     """Some say nothing, some half a head, some a whole call: all are forgotten."""
     rig.api.script = always(OK)
-    before = rig.process.memory_bytes()
+    before = rig.process.anonymous_bytes()
     said = (b"", GET[:20], GET, POST[:-2])
     clients: list[RawClient] = []
     for number in range(10_000):
@@ -297,7 +297,7 @@ def test_ten_thousand_connections_opened_and_left(rig: Rig) -> None:
     rig.api.hang_up()  # idle connections to the API are kept, and are not meant here
 
     wait_until(lambda: open_files(rig) < 60, "descriptors given back")
-    assert rig.process.memory_bytes() - before < 16 * MEBI
+    assert rig.process.anonymous_bytes() - before < 16 * MEBI
 
 
 def test_connections_over_the_limit_wait_and_are_served(

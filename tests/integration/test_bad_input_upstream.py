@@ -220,7 +220,7 @@ def test_a_large_answer_to_a_slow_reader_costs_no_memory(world: World) -> None:
 
     world.api.hang_up()
     world.api.script = pour
-    before = world.process.memory_bytes()
+    before = world.process.anonymous_bytes()
     most = read = 0
     with RawClient(world.address()) as client:
         client.send(GET)
@@ -228,7 +228,7 @@ def test_a_large_answer_to_a_slow_reader_costs_no_memory(world: World) -> None:
             data = client.sock.recv(65536)
             assert data, "the answer was cut"
             if read // (8 * MEBI) != (read + len(data)) // (8 * MEBI):
-                most = max(most, world.process.memory_bytes() - before)
+                most = max(most, world.process.anonymous_bytes() - before)
             read += len(data)
 
     assert most < 16 * MEBI

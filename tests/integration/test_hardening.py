@@ -269,7 +269,7 @@ def test_no_child_inherits_anything(process: SidecarProcess) -> None:
 HASTY: Final = """
 import sys
 from sidecar.assembly import forgetting
-from sidecar.core import redaction
+from sidecar.core.secrecy import redaction
 forgetting.ROUND_SECONDS, redaction.REMEMBERED_SECONDS = 0.2, float(sys.argv.pop(1))
 from sidecar.cli import main
 sys.exit(main())

@@ -62,7 +62,7 @@ class Held:
     def by(cls, process: SidecarProcess) -> "Held":
         """Count."""
         return cls(
-            process.memory_bytes(),
+            process.anonymous_bytes(),
             count(process, "fd"),
             count(process, "task"),
         )
