@@ -20,7 +20,7 @@ from sidecar.credential.sources.file import FileSource
 from sidecar.credential.sources.secrets_manager import SecretsManagerSource
 from sidecar.emulator.aws import AwsClient, environment
 from sidecar.errors import RefreshResult
-from tests.support.faulty_aws import AwsFault, AwsShim
+from tests.support.faulty_aws import AwsFault, FaultyAws
 from tests.support.simulation import FakeMetrics
 from tests.support.waiting import until
 
@@ -125,7 +125,7 @@ FAULTS = [
 )
 @pytest.mark.parametrize("begun", [True, False], ids=["serving", "starting"])
 async def test_whatever_aws_answers_is_counted_told_and_survived(
-    aws_shim: AwsShim,
+    faulty_aws: FaultyAws,
     moto: AwsClient,
     caplog: pytest.LogCaptureFixture,
     fault: AwsFault,
@@ -138,15 +138,15 @@ async def test_whatever_aws_answers_is_counted_told_and_survived(
     moto.put_secret(NAME, "key-1")
     metrics = FakeMetrics()
     if not begun:
-        aws_shim.fail(fault)
-    async with kept(secrets(aws_shim.endpoint), metrics) as keeper:
+        faulty_aws.fail(fault)
+    async with kept(secrets(faulty_aws.endpoint), metrics) as keeper:
         if begun:
             await keeper.wait(10)
-            aws_shim.fail(fault)
+            faulty_aws.fail(fault)
         await keeper.refresh()
         status = keeper.status
         current = keeper.current
-        aws_shim.fail()
+        faulty_aws.fail()
         await keeper.wait(10)
         await keeper.refresh()
 

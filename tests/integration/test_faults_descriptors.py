@@ -8,7 +8,7 @@ from typing import Final
 import h11
 import pytest
 
-from tests.support.faulty_proxy import Shim
+from tests.support.faulty_proxy import FaultyProxy
 from tests.support.processes import wait_until
 from tests.support.raw_http import RawApi, RawClient
 from tests.support.webhook_process import Receiver, Told, receiving
@@ -20,10 +20,10 @@ MANY: Final = 40
 @pytest.fixture(name="receiver")
 def _receiver(tmp_path: Path) -> Iterator[Receiver]:
     """A receiver of this test alone."""
-    with RawApi() as app, Shim("127.0.0.1", app.port) as shim:
-        inbox = {"forward_to": f"http://{shim.address}/hooks/flownally"}
+    with RawApi() as app, FaultyProxy("127.0.0.1", app.port) as relay:
+        inbox = {"forward_to": f"http://{relay.address}/hooks/flownally"}
         settings = {"webhooks": {"inbox": inbox}}
-        with receiving(tmp_path, app, shim, settings) as receiver:
+        with receiving(tmp_path, app, relay, settings) as receiver:
             yield receiver
 
 

@@ -39,7 +39,7 @@ from sidecar.credential.sources.base import Fetched
 from sidecar.rotation.secret_document import CreatedKey
 from sidecar.rotation.store import Read
 from tests.integration.test_leaks import KEY, assert_hidden
-from tests.support.fuzz_rig import KEY as WORLD_KEY, World
+from tests.support.fuzz_rig import KEY as FUZZ_KEY, FuzzRig
 
 SIGNING_KEY: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NEEDLES: Final = KeyMatcher([Secret(KEY)], "fln_live_")
@@ -72,12 +72,12 @@ def inspector() -> Inspector:
 
 def exchange() -> Any:
     """Make a call that is under way, with its connections."""
-    world = World()
-    wire = world.service()
+    rig = FuzzRig()
+    wire = rig.service()
     wire.feed(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhal")
-    world.settle()
-    (service,) = world.server.services
-    return [world.server, service, service._exchange, world.upstream[0]._protocol]
+    rig.settle()
+    (service,) = rig.server.services
+    return [rig.server, service, service._exchange, rig.upstream[0]._protocol]
 
 
 MAKERS: Final[list[Callable[[], Any]]] = [
@@ -128,9 +128,7 @@ def test_no_way_to_print_it_shows_the_key(way: Callable[[Any], object]) -> None:
     """Whatever object of ours it is."""
     for make in MAKERS:
         held = make()
-        assert_hidden(
-            {type(held).__name__: str(way(held))}, KEY, WORLD_KEY, SIGNING_KEY
-        )
+        assert_hidden({type(held).__name__: str(way(held))}, KEY, FUZZ_KEY, SIGNING_KEY)
 
 
 @pytest.mark.parametrize(

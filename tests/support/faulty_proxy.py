@@ -44,7 +44,7 @@ class Trouble:
 CALM: Final = Trouble()
 
 
-class Shim:
+class FaultyProxy:
     """
     The relay; a context manager.
 
@@ -62,7 +62,7 @@ class Shim:
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._accept, name="shim")
+        self._thread = threading.Thread(target=self._accept, name="relay")
 
     @property
     def address(self) -> str:

@@ -4,7 +4,7 @@ Helpers of the tests that run real processes and real sockets.
 The fixtures that use them are in `tests/support/fixtures.py` and reach every test:
 
 - `moto`: `AwsClient` of an emulated Secrets Manager, emptied after each test;
-- `aws_shim`: the same behind switches for faults (`tests/support/faulty_aws.py`);
+- `faulty_aws`: the same behind switches for faults (`tests/support/faulty_aws.py`);
 - `api`: an `EmulatedApi` (TLS) of this test alone, with its handle;
 - `issued`: a key of that API, stored in Secrets Manager under `SECRET_ID`;
 - `settings`: settings as a dict for a sidecar between those two;
