@@ -41,7 +41,7 @@ class WebhookApp:
         self.received = received
         """The id of each delivery that came, in order."""
 
-        class Handler(BaseHTTPRequestHandler):
+        class DemoApp(BaseHTTPRequestHandler):
             """One delivery."""
 
             def do_POST(self) -> None:
@@ -54,7 +54,7 @@ class WebhookApp:
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer((HOST, 0), Handler)
+        self._server = ThreadingHTTPServer((HOST, 0), DemoApp)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     @property
