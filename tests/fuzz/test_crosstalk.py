@@ -65,7 +65,7 @@ class Api:
         return method, target.removeprefix(b"/v1/")
 
     def idle(self) -> bool:
-        """Tell whether nobody waits for anything on this connection."""
+        """Return whether no call waits for anything on this connection."""
         asked = requests(bytes(self.wire.out))
         whole = all(one.whole for one in asked)
         return whole and len(asked) == self.answered and not self.unsent

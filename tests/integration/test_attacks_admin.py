@@ -19,7 +19,7 @@ def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackRig]:
 
 
 def test_half_heads_without_number_take_no_call_from_anybody(rig: AttackRig) -> None:
-    """Who comes too late is told so at once; those who stall are let go."""
+    """A connection over the limit is refused at once; one that stalls is closed."""
     admin = rig.process.address("admin")
     with contextlib.ExitStack() as stack:
         clients = [

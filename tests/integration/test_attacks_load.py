@@ -166,7 +166,7 @@ def test_a_service_that_does_not_read_is_let_go(rig: AttackRig) -> None:
 
 
 def test_a_flood_of_pipelined_calls_is_answered_in_order(rig: AttackRig) -> None:
-    """Nobody's memory holds more than a head's worth of them."""
+    """The sidecar never holds more of them in memory than the size of a head."""
 
     def count(conversation: Conversation) -> None:
         while (request := conversation.request()) is not None:

@@ -59,7 +59,7 @@ def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpstreamRig]:
     """One process for all rows."""
     directory = tmp_path_factory.mktemp("upstream")
     with RawApi() as api, socket.socket() as closed:
-        # Bound and not listening: nobody else can take it, and it refuses.
+        # Bound and not listening: no other process can take it, and it refuses.
         closed.bind(("127.0.0.1", 0))
         refusing = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
         others = {

@@ -49,7 +49,7 @@ def test_a_key_revoked_at_once_costs_no_call(
     probe: str | None,
     call: Call,
 ) -> None:
-    """Clients, metrics and API agree: 401s there were, and nobody saw one."""
+    """Clients, metrics and API agree: the API sent 401s, and no client saw one."""
     changes = {"upstreams": {UPSTREAM: {"credential": {"probe": probe}}}}
     process = sidecar_process(merge(settings, changes))
     process.wait_ready()

@@ -29,7 +29,7 @@ def _receiver(tmp_path: Path) -> Iterator[Receiver]:
 
 @pytest.mark.parametrize("listener", ["webhooks", "admin"])
 def test_descriptors_run_out_and_come_back(receiver: Receiver, listener: str) -> None:
-    """Nobody spins, nobody dies; when there are some again, all is well."""
+    """The process neither spins nor ends, and works again once there are some."""
     process = receiver.process
     receiver.judge(receiver.new_id(), Told(204, "delivered"))
     used = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))

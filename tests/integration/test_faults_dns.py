@@ -204,7 +204,7 @@ def test_connections_to_the_old_server_idle_out(rig: DnsRig) -> None:
 def test_a_busy_connection_follows_the_name_when_it_has_grown_old(
     rig: DnsRig,
 ) -> None:
-    """Also when the old server would keep it for ever, and no call is lost."""
+    """That holds though the old server would keep it open, and no call is lost."""
     rig.at_once(POOLED)
     rig.move(rig.new)
     with Traffic(
@@ -223,7 +223,7 @@ def moved(rig: DnsRig) -> bool:
 
 
 def test_a_name_that_leads_nowhere(rig: DnsRig) -> None:
-    """It costs only new connections; nobody is asked for what an old answer was."""
+    """Only new connections fail; an old answer is not used instead."""
     rig.at_once(1)
     rig.move(None)
     assert rig.call().status == 200

@@ -79,6 +79,7 @@ def test_an_api_that_is_stopped(tmp_path: Path) -> None:
             process.wait_ready()
             assert status_of(process.address()) == (200, "")
             api.send_signal(signal.SIGSTOP)
+            os.waitpid(api.pid, os.WUNTRACED)  # until it has stopped
             for _ in range(3):
                 assert status_of(process.address()) == (504, "upstream_timeout")
             assert process.admin("/readyz").status == PERFECT
@@ -97,7 +98,7 @@ def _rig(tmp_path: Path) -> Iterator[AttackRig]:
 
 
 def test_descriptors_run_out_and_come_back(rig: AttackRig) -> None:
-    """Nobody spins, nobody dies, and what was refused is told."""
+    """The process neither spins nor ends, and refusals are counted."""
     pid = rig.process.pid
     used = count(pid, "fd")
     few = used + 10
@@ -226,7 +227,7 @@ class Gate:
 
 
 def closed(address: str) -> bool:
-    """Tell whether nobody listens any more."""
+    """Return whether no process listens any more."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), 1).close()
@@ -271,7 +272,7 @@ def test_sigterm_in_a_call(
     "sent", [b"", GET[:20], GET], ids=["silent", "in-a-head", "between-calls"]
 )
 def test_sigterm_between_calls(rig: AttackRig, sent: bytes) -> None:
-    """Idle connections are closed at once; nobody is waited for."""
+    """Idle connections are closed at once, without waiting."""
     with RawClient(rig.address) as client:
         client.send(sent)
         if sent == GET:

@@ -26,7 +26,7 @@ FAILED: Final = b"HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n"
 
 
 def store_error(words: str) -> Told:
-    """Nobody can tell whether it was delivered."""
+    """It is unknown whether the delivery reached the app."""
     return Told(503, "store_error", words)
 
 
@@ -117,7 +117,7 @@ def test_what_a_repetition_mends(rig: TableRig, trouble: Trouble) -> None:
         pytest.param(Trouble(garbage=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), "not an answer of DynamoDB", False, id="empty-200"),
         pytest.param(Trouble(garbage=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), "not an answer of DynamoDB", False, id="no-json"),
         pytest.param(Trouble(garbage=b"HTTP/1.1 407 X\r\nContent-Length: 0\r\n\r\n"), "407", False, id="a-proxy"),
-        # What was lost is the answer: somebody has claimed it, and it was us.
+        # Only the answer was lost: the id is claimed, by this receiver.
         pytest.param(Trouble(back_bytes=0), "ConnectionClosedError", True, id="cut"),
         pytest.param(Trouble(back_bytes=0, then="reset"), "ConnectionClosedError", True, id="reset"),
         pytest.param(Trouble(back_bytes=9), "ConnectionClosedError", True, id="cut-in-status"),

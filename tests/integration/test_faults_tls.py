@@ -81,11 +81,11 @@ class TlsPeer:
         socket.socket.close(tls)
 
     def forge_notice(self, sock: socket.socket, context: ssl.SSLContext) -> None:
-        """Answer until the close, and announce it as somebody without the keys can."""
+        """Answer until the close, and forge its announcement without the keys."""
         self.forge(sock, context, b"\x15\x03\x03\0\x02\x01\0")
 
     def forge_record(self, sock: socket.socket, context: ssl.SSLContext) -> None:
-        """Go on with a record that whoever is on the way has made."""
+        """Continue with a record that an attacker on the path made."""
         self.forge(sock, context, b"\x17\x03\x03\0\x40" + b"x" * 64)
 
     def forge(
@@ -198,7 +198,7 @@ def other_name(directory: Path) -> Certificate:
 
 
 def other_authority(directory: Path) -> Certificate:
-    """Make one for this machine, by a CA that nobody trusts."""
+    """Make one for this machine, by a CA that the sidecar does not trust."""
     return make_certificate(directory)
 
 

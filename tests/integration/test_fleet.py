@@ -71,7 +71,7 @@ def current(fleet: Fleet) -> str:
 
 
 def test_a_planned_rotation_costs_no_call_and_draws_no_401(fleet: Fleet) -> None:
-    """All have moved before the old key is revoked: nobody ever sees a 401."""
+    """All use the new key before the old one is revoked: no client sees a 401."""
     before = fleet.api.world.by_status().get(401, 0)
     with fleet.services() as services:
         services.more(SOME_CALLS)
@@ -156,7 +156,7 @@ def test_a_rotation_while_secrets_manager_is_away_costs_no_call(
 def test_a_new_key_that_dies_while_secrets_manager_is_away_costs_no_call(
     fleet: Fleet,
 ) -> None:
-    """The key before is still known to all: they need nobody to go back to it."""
+    """Each still holds the previous key and returns to it without AWS."""
     second = fleet.api.issue()
     fingerprint = fleet.store(second)
     fleet.reload()

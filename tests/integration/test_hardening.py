@@ -45,7 +45,7 @@ from tests.support.webhook_fakes import (
 )
 
 UID: Final = 61_234
-"""Nobody's; tests run as root, and root is not who we defend against."""
+"""A uid without a user: tests run as root, which is outside the threat model."""
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
 # As root in a home that others cannot enter, the interpreter itself must be readable.
 AS_USER: Final = [
@@ -162,7 +162,7 @@ def succeeds(code: str) -> bool:
 def test_a_process_of_the_same_user_cannot_look_into_it(
     process: SidecarProcess, soft: int, attack: Any, request: pytest.FixtureRequest
 ) -> None:
-    """Memory, map, environment and descriptors belong to root; nobody may trace."""
+    """Memory, map, environment and descriptors belong to root; tracing is refused."""
     name = request.node.callspec.id
     assert not succeeds(attack(process.pid))
     if name != "stack":  # root's in any case
@@ -284,7 +284,7 @@ KEYS: Final = [f"fln_live_{name}" for name in ("0neOfManyKeysA1b2C3", "Tw0OfMany
 def test_an_old_key_is_found_at_most_in_the_redactor(
     moto: AwsClient, tmp_path: Path, remembered: float, left: int
 ) -> None:
-    """After two rotations nobody holds the first key; and at last it is nowhere."""
+    """After two rotations only the redactor holds the first key, for a while."""
     assert may_look()
     moto.put_secret(SECRET_ID, KEYS[0])
     credential = {"file": None, "secret_id": SECRET_ID, "refresh_seconds": 0.1}
@@ -321,7 +321,7 @@ def test_an_old_key_is_found_at_most_in_the_redactor(
 def test_an_old_webhook_secret_is_found_at_most_in_the_redactor(
     moto: AwsClient, tmp_path: Path, remembered: float, left: int
 ) -> None:
-    """When it is retired, nothing signed with it gets in, and nobody holds it."""
+    """A retired secret verifies nothing, and only the redactor holds it, for a while."""
     moto.put_secret(SECRET_ID, WEBHOOK)
     old, new = (one.removeprefix("whsec_") for one in (WEBHOOK, OTHER_WEBHOOK))
     with RawApi() as app:

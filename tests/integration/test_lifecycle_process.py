@@ -103,7 +103,7 @@ def test_a_drain_is_told_and_waits_for_the_last_call(
 
 
 def refused_now(address: str) -> None:
-    """Wait until nobody listens any more."""
+    """Wait until no process listens any more."""
     host, _, port = address.rpartition(":")
 
     def closed() -> bool:
@@ -242,7 +242,7 @@ STRANGERS: Final = (
     {"Sec-Fetch-Site": "none"},
     {"X-Forwarded-For": "10.0.0.1"},
 )
-"""A page, a browser's address bar, somebody behind a proxy."""
+"""A page, a browser's address bar, a caller behind a proxy."""
 
 
 def test_no_page_and_no_proxy_ends_a_sidecar(running: SidecarProcess) -> None:

@@ -208,7 +208,7 @@ def test_an_upload_arrives_whole(job: Job, how: str) -> None:
 
 
 def test_a_gzipped_answer_is_passed_on_as_it_is(job: Job) -> None:
-    """With the key in it, it cannot be mended: 502 and not a byte of it."""
+    """With the key in it, it cannot be repaired: 502 and not a byte of it."""
     seen = job.call("/gzip", headers={"Accept-Encoding": "gzip"})
 
     assert seen.headers["x-sidecar-error"] == "reflection_blocked"

@@ -104,7 +104,7 @@ def _rig(
         }
         plain = stack.enter_context(RawApi())
         plain.script = lambda conversation: conversation.send(OK)
-        # Nobody accepts: the kernel completes TCP, and that is all.
+        # No process accepts: the kernel completes TCP, and nothing follows.
         mute = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         bases = {
             "no-tls": f"https://127.0.0.1:{plain.port}/v1",

@@ -28,7 +28,7 @@ def test_every_metric_named_exists() -> None:
 
 
 def test_every_metric_of_ours_is_shown_or_alerted_on() -> None:
-    """What nobody looks at need not be exported."""
+    """A metric that no panel or alert uses is not exported."""
     ours = {name for name in exported() if name.startswith("sidecar_")}
 
     assert ours - used() == set()

@@ -104,7 +104,7 @@ Script = Callable[[Conversation], None]
 
 
 def always(*answers: bytes) -> Script:
-    """Answer each request with the next of these, the last one for ever."""
+    """Answer each request with the next of these, and then always with the last."""
 
     def script(conversation: Conversation) -> None:
         left = list(answers)
