@@ -6,20 +6,20 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar.admin.runner import MAX_CONNECTIONS
-from tests.support.attack_rig import Rig, attacked
+from tests.support.attack_rig import AttackRig, attacked
 from tests.support.processes import wait_until
 from tests.support.raw_http import RawClient
 
 
 @pytest.fixture(name="rig", scope="module")
-def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackRig]:
     """One sidecar."""
     with attacked(tmp_path_factory.mktemp("admin")) as rig:
         yield rig
 
 
-def test_half_heads_without_number_take_no_call_from_anybody(rig: Rig) -> None:
-    """Who comes too late is told so at once; those who stall are let go."""
+def test_half_heads_without_number_take_no_call_from_anybody(rig: AttackRig) -> None:
+    """A connection over the limit is refused at once; one that stalls is closed."""
     admin = rig.process.address("admin")
     with contextlib.ExitStack() as stack:
         clients = [
@@ -36,7 +36,7 @@ def test_half_heads_without_number_take_no_call_from_anybody(rig: Rig) -> None:
         wait_until(lambda: rig.process.admin("/livez").status == 200, "room", 30)
 
 
-def test_an_idle_connection_is_closed(rig: Rig) -> None:
+def test_an_idle_connection_is_closed(rig: AttackRig) -> None:
     """Between two scrapes nothing is kept."""
     with RawClient(rig.process.address("admin")) as client:
         client.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")

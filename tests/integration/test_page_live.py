@@ -24,7 +24,7 @@ async def test_an_emergency_shows_without_reload(
     settings: Settings,
     sidecar_process: "Callable[..., SidecarProcess]",
 ) -> None:
-    """Rotated, then burned, then mended: key, state, counts and events follow."""
+    """Rotated, then revoked, then replaced: key, state, counts and events follow."""
     quick = {"upstreams": {UPSTREAM: {"credential": {"refresh_seconds": 1}}}}
 
     def start() -> "SidecarProcess":
