@@ -224,8 +224,8 @@ async def test_an_answer_that_does_not_come_ends_in_time(
     """The loop goes on meanwhile."""
     short = replace(client.SOURCE, read_seconds=0.3)
     monkeypatch.setattr(secrets_manager, "SOURCE", short)
-    aws_shim.fail(AwsFault(hang=True))
-    source = make(aws_shim.endpoint)
+    faulty_aws.fail(AwsFault(hang=True))
+    source = make(faulty_aws.endpoint)
     ticks = 0
 
     async def tick() -> None:

@@ -229,10 +229,10 @@ class Crosstalk(RuleBasedStateMachine):
         """Let everybody go: nothing may be left."""
         for service in self.open:
             service.wire.cut()
-        self.world.settle()
-        assert self.world.stats.inflight == 0
-        assert not self.world.server.clients
-        assert self.world.server.pool.counts()["active"] == 0
+        self.rig.settle()
+        assert self.rig.stats.inflight == 0
+        assert not self.rig.server.clients
+        assert self.rig.server.pool.counts()["active"] == 0
 
 
 def told_in(fields: tuple[tuple[bytes, bytes], ...]) -> bytes:

@@ -161,7 +161,7 @@ def test_an_aws_that_never_answers_costs_no_call(rig: AwsRig) -> None:
 
     assert (asked.status, asked.json()) == (202, {"reload": "under way"})
     before.wait_told("credential_refresh_failed")
-    told(behind, before, UNREACHABLE, "did not answer in time")
-    behind.shim.fail()
-    assert behind.reload() == {UPSTREAM: "unchanged"}
-    mended(behind)
+    told(rig, before, UNREACHABLE, "did not answer in time")
+    rig.faulty_aws.fail()
+    assert rig.reload() == {UPSTREAM: "unchanged"}
+    mended(rig)

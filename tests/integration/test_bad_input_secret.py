@@ -171,21 +171,21 @@ def test_a_bad_value_never_replaces_a_key(
     rig: SecretRig, name: str, value: str | bytes, words: str
 ) -> None:
     """The rule is named in log and status; calls go on with the key before it."""
-    before = Witness(stored.process)
-    in_use = stored.status(name)["fingerprint"]
-    replace(stored.moto, name, value)
-    calls = stored.api.state.by_key().get(stored.keys[name].id, 0)
+    before = Witness(rig.process)
+    in_use = rig.status(name)["fingerprint"]
+    replace(rig.moto, name, value)
+    calls = rig.api.state.by_key().get(rig.keys[name].id, 0)
 
-    assert stored.reload()[name] == "invalid"
-    serves(stored.process.address(name))
-    assert stored.api.state.by_key()[stored.keys[name].id] == calls + 1
+    assert rig.reload()[name] == "invalid"
+    serves(rig.process.address(name))
+    assert rig.api.state.by_key()[rig.keys[name].id] == calls + 1
     labels = {"upstream": name, "result": "invalid"}
     assert before.grew("sidecar_credential_refreshes_total", **labels) == 1
     line = before.wait_told(REFRESH_FAILED)
     assert (line["upstream"], line["level"]) == (name, "warning")
     assert words in line["reason"]
     assert line["effect"] == "still serving the last good key"
-    told = stored.status(name)
+    told = rig.status(name)
     assert words in told["last_error"]
     assert told["remedy"]
     assert (told["state"], told["fingerprint"]) == ("rejected", in_use)
@@ -204,8 +204,8 @@ def test_one_newline_at_the_end_is_forgiven(rig: SecretRig) -> None:
     assert rig.reload()["plain"] == "changed"
     serves(rig.process.address("plain"))
 
-    assert stored.api.state.by_key()[issued.id] == 1
-    stored.keys["plain"] = issued
+    assert rig.api.state.by_key()[issued.id] == 1
+    rig.keys["plain"] = issued
 
 
 STARTS: Final = {

@@ -109,7 +109,7 @@ def test_a_source_that_is_late_costs_no_call_without_a_probe(
         moto.rotate(SECRET_ID, third.key)
         api.revoke(second.id)
         wait_until(lambda: api.state.counts[issued.id, 401] > burned, "a trial")
-        aws_shim.fail()
+        faulty_aws.fail()
         move_on(api, third, traffic)
 
     assert set(traffic.counts) == {"200"}

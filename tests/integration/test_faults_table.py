@@ -158,7 +158,7 @@ def test_nothing_is_delivered_unclaimed(
     ],
 )  # fmt: skip
 def test_a_table_that_goes_while_the_app_works(
-    rig: Rig, trouble: Trouble, answer: bytes, want: Expected, then: Expected
+    rig: TableRig, trouble: Trouble, answer: bytes, want: Expected, then: Expected
 ) -> None:
     """What the app said stands. It hears it again only if the lease says nothing else."""
     receiver, id_ = rig.receiver, rig.receiver.new_id()

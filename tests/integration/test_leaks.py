@@ -286,10 +286,10 @@ def test_no_failure_of_aws_shows_the_key(
             assert_hidden(shown(process), KEY, OLD_KEY)
 
 
-def asked(shim: AwsShim, times: int) -> None:
+def asked(faulty_aws: FaultyAws, times: int) -> None:
     """Wait until AWS has received this many more requests."""
-    target = shim.calls.total() + times
-    wait_until(lambda: shim.calls.total() >= target, "a refresh", 20)
+    target = faulty_aws.calls.total() + times
+    wait_until(lambda: faulty_aws.calls.total() >= target, "a refresh", 20)
 
 
 def cutovers(process: SidecarProcess) -> set[str]:

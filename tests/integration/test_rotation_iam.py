@@ -22,7 +22,7 @@ from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.options import RotationOptions
 from sidecar.rotation.workflow import Workflow
 from sidecar.settings.loading import load
-from tests.support.faulty_aws import AwsShim
+from tests.support.faulty_aws import FaultyAws
 from tests.support.processes import (
     SECRET_ID,
     SidecarProcess,

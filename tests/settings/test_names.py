@@ -30,10 +30,14 @@ def test_a_job_is_named_after_what_it_does(name: str, environment: str) -> None:
         pytest.param("backend", "production", "does not name the job", id="backend"),
         pytest.param("api", "production", "does not name the job", id="api"),
         pytest.param("test", "production", "does not name the job", id="test"),
-        pytest.param("production", "production", "does not name", id="only-environment"),
+        pytest.param(
+            "production", "production", "does not name", id="only-environment"
+        ),
         pytest.param("production-api", "production", "does not name", id="vague"),
         pytest.param("production-api-key", "production", "does not name", id="vaguer"),
-        pytest.param("production-test", "production", "does not name", id="test-in-prod"),
+        pytest.param(
+            "production-test", "production", "does not name", id="test-in-prod"
+        ),
         pytest.param("production-crm-test", "production", "another", id="crm-test"),
         pytest.param("production-staging-crm", "production", "another", id="mixed"),
         pytest.param("crm-sync", "production", "begin with", id="no-environment"),

@@ -29,7 +29,7 @@ from sidecar.rotation.options import (
     RotationOptions,
 )
 from sidecar.settings.tables import SecretSettings
-from tests.support.faulty_aws import AwsShim
+from tests.support.faulty_aws import FaultyAws
 from tests.support.processes import (
     SECRET_ID,
     UPSTREAM,
