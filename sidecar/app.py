@@ -26,9 +26,7 @@ import uvloop
 from aiohttp import web
 
 from sidecar import __version__
-from sidecar.admin.app import AdminHooks, admin_app
-from sidecar.admin.page import StatusPage
-from sidecar.admin.runner import AdminRunner
+from sidecar.admin.app import AdminHooks, AdminRunner, admin_app
 from sidecar.core.http.response_head import ResponseRules
 from sidecar.core.http.target import BaseUrl
 from sidecar.core.secrecy.masking import KeyMatcher
@@ -237,7 +235,6 @@ class Sidecar:
             reload=self._reload,
             quit=self._quit,
             redact=lambda text: self._redactor.masked(text)[0],
-            page=lambda document: StatusPage(document).handle,
         )
         runner = AdminRunner(admin_app(hooks))
         await runner.setup()

@@ -1,8 +1,8 @@
 """
 The admin port: health, metrics, status and two commands.
 
-It is handed functions, not objects: what it can ask of the process is in `AdminHooks`.
-No answer holds a secret: every text of `/status` passes the redactor once more.
+It receives functions, not objects: `AdminHooks` holds all that it can do to the process.
+No response holds a secret: every text of `/status` and of the page passes the redactor.
 """
 
 import asyncio
@@ -15,11 +15,18 @@ from aiohttp import web
 
 from sidecar.admin.guard import refusal
 from sidecar.admin.health import Health, HealthFacts, livez, readyz, startupz
+from sidecar.admin.page import PAGE_HEADERS, page
 from sidecar.errors import RefreshResult
+from sidecar.limited_server import ConnectionLimitedServer
 from sidecar.log import get_logger
 
+MAX_CONNECTIONS: Final = 256
+"""In a pod the port is open to the cluster: kubelet, Prometheus servers, some people."""
+IDLE_SECONDS: Final = 10.0
+"""The time for a request head, and between two requests on one connection."""
+SHUTDOWN_SECONDS: Final = 1.0
 RELOAD_SECONDS: Final = 4.0
-"""How long a reload is waited for: `sidecar reload` itself waits 5 s."""
+"""How long a reload may take before the response is 202; `sidecar reload` waits 5 s."""
 
 HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -30,22 +37,12 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""On every answer that does not set them itself."""
+"""On every response that does not set them itself."""
 
-_POINTER: Final = """\
-This is the admin port of a sidecar.
-
-GET  /livez /startupz /readyz   health, for probes
-GET  /metrics                   numbers, for Prometheus
-GET  /status                    the state of every key, as JSON
-POST /-/reload                  look for new keys now (from this machine only)
-POST /-/quit                    drain and end (from this machine only)
-"""
-
-_LOOKED: Final = frozenset({RefreshResult.UNCHANGED, RefreshResult.CHANGED})
+_REFRESHED: Final = frozenset({RefreshResult.UNCHANGED, RefreshResult.CHANGED})
+_CODES: Final = {403: "forbidden", 404: "not_found", 405: "method_refused"}
 
 _log = get_logger("sidecar.admin")
-
 
 Document = Mapping[str, Any]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -53,35 +50,41 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class AdminHooks:
-    """What the admin port may ask of the process."""
+    """The functions of the process that the admin port may call."""
 
     facts: Callable[[], HealthFacts]
-    """What the probes go by, now."""
+    """Return the present facts that the probes depend on."""
     status: Callable[[], Document]
-    """The document of `/status`, see `sidecar.admin.status`."""
+    """Return the document of `/status`, see `sidecar.admin.status`."""
     exposition: Callable[[str], Awaitable[tuple[bytes, str]]]
     """`Metrics.exposition`: the text of a scrape and its type, for an `Accept` header."""
     reload: Callable[[], Awaitable[Mapping[str, RefreshResult]]]
-    """Look at every source now: upstream -> how it ended. May be cancelled."""
+    """Refresh every source: upstream -> result. May be cancelled."""
     quit: Callable[[], None]
     """Begin to drain; returns at once."""
     redact: Callable[[str], str]
     """Mask secrets in a text."""
-    page: Callable[[Callable[[], Document]], Handler] | None = None
-    """Makes the handler of `/` out of what gives the (redacted) document."""
+
+
+class AdminRunner(web.AppRunner):
+    """Serves the application of the admin port, with bounds."""
+
+    def __init__(self, app: web.Application) -> None:
+        super().__init__(app, shutdown_timeout=SHUTDOWN_SECONDS)
+
+    async def _make_server(self) -> web.Server:
+        started = await super()._make_server()
+        return ConnectionLimitedServer(
+            started, MAX_CONNECTIONS, keepalive_timeout=IDLE_SECONDS
+        )
 
 
 def admin_app(hooks: AdminHooks) -> web.Application:
-    """
-    Make the application.
-
-    Serve it without an access log, and with `handle_signals=False`.
-    """
+    """Return the application that `AdminRunner` serves."""
     app = web.Application(middlewares=[_answer_in_json], client_max_size=1024)
     app.on_response_prepare.append(_add_headers)
     handlers = _Handlers(hooks)
-    page = hooks.page(handlers.document) if hooks.page else handlers.pointer
-    app.router.add_get("/", page)
+    app.router.add_get("/", handlers.page)
     app.router.add_get("/livez", handlers.livez)
     app.router.add_get("/startupz", handlers.startupz)
     app.router.add_get("/readyz", handlers.readyz)
@@ -98,12 +101,14 @@ class _Handlers:
     def __init__(self, hooks: AdminHooks) -> None:
         self._hooks = hooks
 
-    async def pointer(self, _: web.Request) -> web.Response:
-        """What there is."""
-        return web.Response(text=_POINTER)
+    async def page(self, _: web.Request) -> web.Response:
+        """The status page for people."""
+        return web.Response(
+            text=page(self.document()), content_type="text/html", headers=PAGE_HEADERS
+        )
 
     async def livez(self, _: web.Request) -> web.Response:
-        """200: the loop has just answered."""
+        """Always 200: the event loop has just answered."""
         return _health(livez())
 
     async def startupz(self, _: web.Request) -> web.Response:
@@ -111,35 +116,35 @@ class _Handlers:
         return _health(startupz(self._hooks.facts()))
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """200 while calls may come."""
+        """200 while calls may be sent here."""
         return _health(readyz(self._hooks.facts()))
 
     async def metrics(self, request: web.Request) -> web.Response:
-        """Numbers, in the format that the scraper prefers."""
+        """The metrics, in the format that the scraper prefers."""
         accept = ",".join(request.headers.getall("Accept", []))
         body, content_type = await self._hooks.exposition(accept)
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def status(self, _: web.Request) -> web.Response:
-        """The document, every text of it redacted."""
+        """The status document, redacted."""
         return _json(self.document())
 
     def document(self) -> Document:
-        """The document, now, as it may be shown."""
+        """Return the present status document, with every text redacted."""
         document: Document = _redacted(self._hooks.status(), self._hooks.redact)
         return document
 
     async def reload(self, request: web.Request) -> web.Response:
-        """Look for new keys: 200 when every source answered, 502 when one did not."""
+        """Refresh every source: 200 when all of them answered, 502 otherwise."""
         _check(request)
         try:
             async with asyncio.timeout(RELOAD_SECONDS):
                 results = await self._hooks.reload()
         except TimeoutError:
             return _json({"reload": "under way"}, 202)
-        ended = {name: result.value for name, result in results.items()}
-        fine = all(result in _LOOKED for result in results.values())
-        return _json({"reload": ended}, 200 if fine else 502)
+        found = {name: result.value for name, result in results.items()}
+        status = 200 if _REFRESHED.issuperset(results.values()) else 502
+        return _json({"reload": found}, status)
 
     async def quit(self, request: web.Request) -> web.Response:
         """Begin to drain."""
@@ -150,7 +155,7 @@ class _Handlers:
 
 
 def _check(request: web.Request) -> None:
-    """Refuse a command of a stranger."""
+    """Answer 403 to a command that may not come from there."""
     reason = refusal(request.remote, request.headers)
     if reason is not None:
         _log.warning("command_refused", path=request.path, reason=reason)
@@ -159,27 +164,27 @@ def _check(request: web.Request) -> None:
 
 @web.middleware
 async def _answer_in_json(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give every error a JSON body, and none of them a stack."""
+    """Give every error a JSON body, and none of them a stack trace."""
     try:
         return await handler(request)
     except web.HTTPException as answer:
-        code = {403: "forbidden", 404: "not_found", 405: "method_refused"}
-        response = _error(
-            answer.status, code.get(answer.status, "bad_request"), answer.reason
-        )
+        code = _CODES.get(answer.status, "bad_request")
+        response = _error(answer.status, code, answer.reason)
         if "Allow" in answer.headers:
             response.headers["Allow"] = answer.headers["Allow"]
         return response
     except Exception:  # noqa: BLE001 - the outermost handler: nothing else may answer
         _log.exception("admin_failed", path=request.path)
-        return _error(500, "internal", "A fault of the sidecar; its log tells more.")
+        return _error(
+            500, "internal", "An error inside the sidecar; its log has the details."
+        )
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Add what an answer did not set itself."""
+    """Add the headers that a response did not set itself."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    # aiohttp has set it already, with versions.
+    # aiohttp has set this one already, with versions.
     response.headers["Server"] = HEADERS["Server"]
 
 
@@ -188,7 +193,7 @@ def _health(health: Health) -> web.Response:
 
 
 def _error(status: int, code: str, message: str) -> web.Response:
-    """The same shape as the errors of the proxy."""
+    """Return an error in the same shape as the errors of the proxy."""
     return _json({"error": {"code": code, "message": message}}, status)
 
 
@@ -198,7 +203,7 @@ def _json(document: Any, status: int = 200) -> web.Response:
 
 
 def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
-    """Mask secrets in every text, and leave the structure as it is."""
+    """Mask secrets in every text; the structure stays the same."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, Mapping):

@@ -1,12 +1,12 @@
 """
-What the probes of Kubernetes are told.
+The responses to the probes of Kubernetes.
 
-Rule 1: liveness is only that somebody answers. A restart helps against a stuck loop,
-and against nothing else that we know.
-Rule 2: startup is a matter of the past: once every upstream has had a key, it stays so.
-In a pod it holds the app back until its first call can succeed.
-Rule 3: readiness is about us, never about the API: an outage there must not restart or
-unlist the pods that wait for its end.
+Rule 1: liveness only means that the event loop runs. A restart helps against a stuck loop,
+and against no other known fault.
+Rule 2: startup is complete once every upstream has had a key, and stays complete. In a pod
+it delays the application until its first call can succeed.
+Rule 3: readiness is about the sidecar, never about the API. An outage of the API must not
+restart pods or take them out of service.
 """
 
 from collections.abc import Sequence
@@ -15,52 +15,52 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class UpstreamHealth:
-    """What matters of one upstream."""
+    """What the probes depend on at one upstream."""
 
     name: str
     state: str
-    """Of its credential."""
+    """The state of its credential."""
     had_key: bool
-    """It has had a key since the process began."""
+    """It has had a key since the process started."""
     usable: bool
-    """It has a key now that calls may carry."""
+    """It has a key that calls may carry now."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthFacts:
-    """What matters of the process."""
+    """What the probes depend on."""
 
     upstreams: Sequence[UpstreamHealth] = ()
     draining: bool = False
     leaks: Sequence[str] = ()
-    """Paths of the log that the canary survived."""
+    """Paths of the log on which the canary was not redacted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The answer to a probe: fine, unless there are reasons."""
+    """The result of a probe: healthy unless there are reasons."""
 
     reasons: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether the answer is 200."""
+        """Whether the response is 200."""
         return not self.reasons
 
     def as_document(self) -> dict[str, object]:
-        """The same for JSON."""
+        """Return the result for JSON."""
         if self.ok:
             return {"status": "ok"}
         return {"status": "unavailable", "reasons": list(self.reasons)}
 
 
 def livez() -> Health:
-    """The loop answers: it has just done so."""
+    """Return a healthy result: the event loop runs this call."""
     return Health()
 
 
 def startupz(facts: HealthFacts) -> Health:
-    """Whether every upstream has had a key."""
+    """Return whether every upstream has had a key."""
     return Health(
         tuple(
             f"upstream {one.name} has had no key yet"
@@ -71,7 +71,7 @@ def startupz(facts: HealthFacts) -> Health:
 
 
 def readyz(facts: HealthFacts) -> Health:
-    """Whether calls may be sent here."""
+    """Return whether calls may be sent to this sidecar."""
     reasons = []
     if facts.draining:
         reasons.append("draining: the process is about to end")

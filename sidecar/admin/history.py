@@ -1,10 +1,9 @@
 """
-The last hour of one upstream: answers per minute, and what happened to its key.
+The last hour of one upstream: responses per minute, and the events of its key.
 
-Rule 1: nothing is pushed here. Whoever owns the clock takes a `Sample` of the running
-totals now and then; the history is what differs between two samples. So no other part
-has to know that somebody is watching.
-Rule 2: memory is bounded: `MINUTES` rows and `MAX_EVENTS` events, whatever happens.
+Rule 1: no other part reports here. `Watch` takes a `Sample` of the running totals every
+two seconds, and the history keeps what differs between two samples.
+Rule 2: memory is bounded: `MINUTES` rows and `MAX_EVENTS` events.
 Rule 3: an event holds names of enums and fingerprints only, never text from outside.
 """
 
@@ -17,7 +16,7 @@ from typing import Final
 MINUTES: Final = 60
 MAX_EVENTS: Final = 50
 CLASSES: Final = ("2xx", "401", "403", "other")
-"""The columns of the answers, as `UpstreamStats.answers` counts them."""
+"""The classes of responses, as `UpstreamStats.answers` counts them."""
 
 _NONE: Final[Mapping[str, int]] = MappingProxyType({})
 _SECONDS: Final = 60
@@ -28,42 +27,42 @@ class Sample:
     """The running totals of an upstream and the state of its key, at one moment."""
 
     answers: Mapping[str, int] = field(default_factory=dict)
-    """Answers of the API by class, since the start."""
+    """Responses of the API by class, since the start."""
     recovered: Mapping[str, int] = field(default_factory=dict)
-    """401s that the service never saw, by how."""
+    """401s that the service never received, by how they were recovered."""
     refused: Mapping[str, int] = field(default_factory=dict)
-    """Calls that the sidecar answered itself, by code."""
+    """Calls that the sidecar answered itself, by error code."""
     state: str = ""
     fingerprint: str | None = None
-    """Of the key in use."""
+    """The fingerprint of the key in use."""
     rejected: str | None = None
-    """The fingerprint of a new key that the API does not accept."""
+    """The fingerprint of a candidate that the API does not accept."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryEvent:
-    """Something worth telling; times are Unix seconds."""
+    """An event of the status page."""
 
     at: float
-    """When it was seen last."""
+    """When it last happened, in Unix seconds."""
     kind: str
     """`state`, `key`, `rejected`, `recovered` or `refused`."""
     detail: str
-    """The new state, fingerprint, way of recovery or code."""
+    """The new state, the fingerprint, the way of recovery or the error code."""
     before: str = ""
-    """The state or fingerprint before."""
+    """The state or the fingerprint before."""
     count: int = 1
-    """How often within the minute."""
+    """How often it happened within the minute."""
 
 
 @dataclass(slots=True)
 class History:
-    """What differed between samples."""
+    """Collects the differences between samples."""
 
     _rows: deque[tuple[int, dict[str, int]]] = field(
         default_factory=lambda: deque(maxlen=MINUTES)
     )
-    """(minute since 1970, answers by class), the newest last; quiet minutes have none."""
+    """(minute since 1970, responses by class), newest last; only minutes with some."""
     _events: deque[HistoryEvent] = field(
         default_factory=lambda: deque(maxlen=MAX_EVENTS)
     )
@@ -71,11 +70,11 @@ class History:
 
     def take(self, now: float, sample: Sample) -> None:
         """
-        Add what happened since the sample before.
+        Add what happened since the previous sample.
 
         Args:
-            now: Unix seconds; a clock that was set back adds to the newest minute.
-            sample: The totals. One lower than before counts as begun anew.
+            now: Unix seconds; after a clock was set back, the newest minute grows.
+            sample: The totals; one that is lower than before has started again at 0.
         """
         before = self._last or Sample()
         answers = _grown(before.answers, sample.answers)
@@ -83,17 +82,17 @@ class History:
             row = self._row(now)
             for name, count in answers.items():
                 row[name] = row.get(name, 0) + count
-        self._tell_of_the_key(now, before, sample)
+        self._add_key_events(now, before, sample)
         for kind, earlier, later in (
             ("recovered", before.recovered, sample.recovered),
             ("refused", before.refused, sample.refused),
         ):
             for name, count in _grown(earlier, later).items():
-                self._tell(HistoryEvent(now, kind, name, count=count))
+                self._add(HistoryEvent(now, kind, name, count=count))
         self._last = sample
 
     def minutes(self, now: float) -> tuple[Mapping[str, int], ...]:
-        """The last hour, oldest minute first, the present one last; quiet ones are 0."""
+        """Return the responses of the last `MINUTES` minutes by class, oldest first."""
         rows = dict(self._rows)
         newest = max([int(now // _SECONDS), *rows])
         return tuple(
@@ -102,11 +101,11 @@ class History:
         )
 
     def events(self) -> tuple[HistoryEvent, ...]:
-        """What happened, newest first."""
+        """Return the events, newest first."""
         return tuple(reversed(self._events))
 
     def as_document(self, now: float) -> dict[str, object]:
-        """Both, ready for JSON: a list per class, and the events as tables."""
+        """Return both for JSON: a list per class, and the events as objects."""
         minutes = self.minutes(now)
         return {
             "minutes": {name: [row[name] for row in minutes] for name in CLASSES},
@@ -119,18 +118,18 @@ class History:
             self._rows.append((minute, {}))
         return self._rows[-1][1]
 
-    def _tell_of_the_key(self, now: float, before: Sample, sample: Sample) -> None:
+    def _add_key_events(self, now: float, before: Sample, sample: Sample) -> None:
         if sample.fingerprint and sample.fingerprint != before.fingerprint:
-            self._tell(
+            self._add(
                 HistoryEvent(now, "key", sample.fingerprint, before.fingerprint or "")
             )
         if sample.state and sample.state != before.state:
-            self._tell(HistoryEvent(now, "state", sample.state, before.state))
+            self._add(HistoryEvent(now, "state", sample.state, before.state))
         if sample.rejected and sample.rejected != before.rejected:
-            self._tell(HistoryEvent(now, "rejected", sample.rejected))
+            self._add(HistoryEvent(now, "rejected", sample.rejected))
 
-    def _tell(self, event: HistoryEvent) -> None:
-        """Add an event, or count it into an equal one of the same minute."""
+    def _add(self, event: HistoryEvent) -> None:
+        """Add an event; calls of one kind within a minute are one event with a count."""
         for index in range(len(self._events) - 1, -1, -1):
             known = self._events[index]
             if int(known.at // _SECONDS) != int(event.at // _SECONDS):
@@ -145,10 +144,11 @@ class History:
 
 
 def _grown(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """By how much each total grew, without those that did not."""
+    """Return by how much each total grew, without those that did not grow."""
     grown = {}
     for name, total in after.items():
         earlier = before.get(name, 0)
-        if total != earlier:
-            grown[name] = total - earlier if total > earlier else total
-    return {name: count for name, count in grown.items() if count}
+        count = total - earlier if total >= earlier else total
+        if count:
+            grown[name] = count
+    return grown

@@ -1,139 +1,79 @@
 "use strict";
-/* Renews the page from /status. Text only ever becomes text (textContent), never markup.
-   The words come from sidecar/admin/texts.py, the shapes from render.py. */
+/* Fetches this page again every two seconds and copies what changed. Python renders all
+   texts and shapes (render.py). The fetched document runs no script of its own. */
 (() => {
-  const words = JSON.parse(document.getElementById("words").textContent);
-  const $ = (id) => document.getElementById(id);
-  const EVERY = 2000;
+  const EVERY_MS = 2000;
+  const TIMEOUT_MS = 5000;
+  const lost = document.getElementById("lost");
+  const pause = document.getElementById("pause");
   let paused = false;
-  let latest = Date.now();
 
-  const at = (thing, path) =>
-    path.reduce((t, key) => (t !== null && typeof t === "object" && Object.hasOwn(t, key) ? t[key] : null), thing);
-  const sum = (numbers) => numbers.reduce((a, b) => a + (b || 0), 0);
-  const count = (n) => (n === null ? words.never : Number(n).toLocaleString("en-US"));
-  const iso = (t) => new Date(t * 1000).toISOString().slice(0, 19) + "Z";
-  const state = (name) => (Object.hasOwn(words.states, name) ? words.states[name] : words.unknown);
+  // XMLHttpRequest parses a document by itself: the policy allows no string as markup.
+  const fetchPage = () =>
+    new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      request.open("GET", "");
+      request.responseType = "document";
+      request.timeout = TIMEOUT_MS;
+      request.onerror = request.ontimeout = reject;
+      request.onload = () => {
+        const page = request.status === 200 && request.response;
+        return page && page.querySelector("main") ? resolve(page) : reject();
+      };
+      request.send();
+    });
 
-  const told = (status) => status.state;
+  const code = (page) => Array.from(page.querySelectorAll("style, script"), (node) => node.textContent).join();
 
-  const duration = (seconds) => {
-    for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
-      if (seconds >= 2 * size) return `${Math.floor(seconds / size)} ${unit}`;
+  const copy = (fresh, shown) => {
+    if (fresh.nodeName !== shown.nodeName) {
+      shown.replaceWith(fresh);
+    } else if (fresh.nodeType === Node.TEXT_NODE) {
+      if (shown.data !== fresh.data) shown.data = fresh.data;
+    } else {
+      for (const { name } of [...shown.attributes]) if (!fresh.hasAttribute(name)) shown.removeAttribute(name);
+      for (const { name, value } of fresh.attributes) if (shown.getAttribute(name) !== value) shown.setAttribute(name, value);
+      const nodes = [...fresh.childNodes];
+      nodes.forEach((node, i) => (shown.childNodes[i] ? copy(node, shown.childNodes[i]) : shown.append(node)));
+      while (shown.childNodes.length > nodes.length) shown.lastChild.remove();
     }
-    return `${Math.floor(seconds)} s`;
-  };
-  const moment = (t, now) => {
-    if (t === null) return words.never;
-    if (t > now + 1) return `in ${duration(t - now)}`;
-    return now - t >= 1 ? `${duration(now - t)} ago` : "now";
-  };
-  const sentence = ({ kind, detail, before, count: n }) => {
-    if (kind === "state") {
-      detail = state(detail)[1];
-      before = before && state(before)[1];
-    }
-    for (const key of [`${kind}.${detail}`, before ? kind : `${kind}.first`, kind]) {
-      if (Object.hasOwn(words.events, key)) {
-        return words.events[key].replace("{count}", () => n).replace("{detail}", () => detail).replace("{before}", () => before);
-      }
-    }
-    return `${kind} ${detail}`;
-  };
-  const say = (node, text) => {
-    if (node.textContent !== text) node.textContent = text;
   };
 
-  const show = {
-    text: (node, value) => say(node, value === null ? words.never : String(value)),
-    count: (node, value) => say(node, count(value)),
-    sum: (node, value) => say(node, count(sum(value || []))),
-    moment: (node, value, now) => {
-      say(node, moment(value, now));
-      if (value !== null) node.dateTime = node.title = iso(value);
-    },
-    state: (node, status) => {
-      const [level, word, text] = state(told(status));
-      node.className = `state ${level}`;
-      say(node.children[0], word);
-      say(node.children[1], text);
-    },
-    trouble: (node, status) => {
-      const said = [status.last_error, status.remedy].filter(Boolean);
-      node.hidden = said.length === 0;
-      say(node, said.join(". "));
-    },
-    used: (node, { created, rotate_before: due }, now) => {
-      const life = due - created;
-      node.value = created === null || life <= 0 ? Number(now >= due) : (now - created) / life;
-      say(node, `${Math.round(100 * node.value)}%`);
-    },
-    bars: (node, counts) => {
-      const most = Math.max(...counts);
-      const full = node.viewBox.baseVal.height;
-      counts.forEach((n, i) => {
-        const height = n > 0 ? Math.max(3, Math.round((full * n) / most)) : 0;
-        node.children[i].setAttribute("height", height);
-        node.children[i].setAttribute("y", full - height);
-      });
-    },
-    events: (node, events, now) => {
-      const items = (events || []).map((event) => {
-        const item = document.createElement("li");
-        const time = document.createElement("time");
-        time.dateTime = iso(event.at);
-        time.textContent = moment(event.at, now);
-        item.append(time, ` ${sentence(event)}`);
-        return item;
-      });
-      if (items.length === 0) {
-        items.push(document.createElement("li"));
-        items[0].textContent = words.nothing;
-      }
-      node.replaceChildren(...items);
-    },
-  };
-
-  const renew = (status) => {
-    const names = JSON.stringify([Object.keys(status.upstreams || {}), Object.keys(status.webhooks || {})]);
-    if (names !== JSON.stringify(JSON.parse(document.querySelector("main").dataset.names))) {
-      location.reload(); // Another process with other settings answers here now.
+  const show = (page) => {
+    if (code(page) !== code(document)) {
+      location.reload(); // Another version of the sidecar answers now.
       return;
     }
-    for (const node of document.querySelectorAll("[data-path]")) {
-      show[node.dataset.as](node, at(status, JSON.parse(node.dataset.path)), status.now);
-    }
-    for (const node of document.querySelectorAll("[data-paths]")) {
-      say(node, count(sum(JSON.parse(node.dataset.paths).map((path) => at(status, path)))));
-    }
-    const levels = Object.values(status.upstreams || {}).map((upstream) => state(told(upstream))[0]);
-    const level = ["bad", "warn"].find((one) => levels.includes(one)) || "good";
-    $("overall").className = status.draining ? "warn" : level;
-    say($("overall"), words.overall[status.draining ? "draining" : level]);
-    $("asof").dateTime = iso(status.now);
-    say($("asof"), iso(status.now));
+    for (const part of ["header", "main", "#about"]) copy(page.querySelector(part), document.querySelector(part));
+    document.title = page.title;
+    document.body.className = "";
+    lost.hidden = true;
+  };
+
+  const showLost = () => {
+    if (!lost.hidden) return;
+    lost.textContent = `Not answering since ${new Date().toISOString().slice(0, 19)}Z. The values are as of ${document.getElementById("asof").textContent}.`;
+    lost.hidden = false;
+    document.title = "Not answering - sidecar";
+    document.body.className = "lost";
   };
 
   const poll = async () => {
     if (!paused && !document.hidden) {
       try {
-        const answer = await fetch("status", { cache: "no-store", signal: AbortSignal.timeout(5000) });
-        renew(await answer.json());
-        latest = Date.now();
-        $("lost").hidden = true;
+        const page = await fetchPage();
+        if (!paused) show(page);
       } catch {
-        $("lost").hidden = false;
-        say($("lost"), `The sidecar has not answered this page for ${duration((Date.now() - latest) / 1000)}; the values are old.`);
+        showLost();
       }
     }
-    setTimeout(poll, EVERY);
+    setTimeout(poll, EVERY_MS);
   };
 
-  $("pause").hidden = false;
-  $("pause").addEventListener("click", () => {
+  pause.hidden = false;
+  pause.addEventListener("click", () => {
     paused = !paused;
-    say($("pause"), paused ? "Go on" : "Pause");
+    pause.textContent = paused ? "Continue" : "Pause";
   });
-  document.addEventListener("visibilitychange", () => { latest = Date.now(); });
-  setTimeout(poll, EVERY);
+  setTimeout(poll, EVERY_MS);
 })();

@@ -1,81 +1,26 @@
 """
-The document behind `/status`: what people ask first when something is wrong.
+The document of `/status`: the state of every key and of the process.
 
-Rule 1: nothing in it is secret. Keys are named by fingerprints, errors by our own texts.
-Rule 2: times are Unix seconds, as in the metrics; what is not known is null, never 0.
+Rule 1: it holds no secret. Keys appear as fingerprints, errors as the sidecar's own texts.
+Rule 2: times are Unix seconds, as in the metrics; an unknown value is null, never 0.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from sidecar.admin.health import HealthFacts, readyz
+from sidecar.credential.reporter import CredentialStatus
 
 Document = dict[str, object]
 
 DAY_SECONDS: Final = 86_400
 
 
-class KeyStatus(Protocol):
-    """What a keeper tells of one key (`credential.reporter.CredentialStatus`)."""
-
-    @property
-    def state(self) -> str:
-        """The state of the credential."""
-
-    @property
-    def source(self) -> str:
-        """The kind of its source."""
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Of the key in use."""
-
-    @property
-    def since(self) -> float | None:
-        """When it came into use, in Unix seconds as all times here."""
-
-    @property
-    def created(self) -> float | None:
-        """When the source made it."""
-
-    @property
-    def rotate_before(self) -> float | None:
-        """When it should have been replaced."""
-
-    @property
-    def refreshed(self) -> float | None:
-        """When the source last answered."""
-
-    @property
-    def next_refresh(self) -> float | None:
-        """When it will be asked again."""
-
-    @property
-    def last_error(self) -> str | None:
-        """What is wrong."""
-
-    @property
-    def remedy(self) -> str | None:
-        """What to do about it."""
-
-    @property
-    def candidate(self) -> str | None:
-        """The fingerprint of a key that is not proven yet."""
-
-    @property
-    def candidate_rejected(self) -> bool:
-        """Whether the API refused that key."""
-
-    @property
-    def previous(self) -> str | None:
-        """The fingerprint of the key to fall back to."""
-
-
 @dataclass(frozen=True, slots=True)
 class JobFacts:
-    """The `[job]` of the settings."""
+    """The `[job]` table of the settings."""
 
     name: str
     environment: str
@@ -85,17 +30,17 @@ class JobFacts:
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
-    """The numbers of one upstream since the process began."""
+    """The counts of one upstream since the process started."""
 
     answers: Mapping[str, int] = field(default_factory=dict)
-    """Answers of the API by class: 2xx, 401, 403, other."""
+    """Responses of the API by class: 2xx, 401, 403, other."""
     recovered: Mapping[str, int] = field(default_factory=dict)
-    """401s that the service never saw, by how."""
+    """401s that the service never received, by how they were recovered."""
     refused: Mapping[str, int] = field(default_factory=dict)
-    """Calls that the sidecar answered itself, by code."""
+    """Calls that the sidecar answered itself, by error code."""
     inflight: int = 0
     by_key: Mapping[str, int] = field(default_factory=dict)
-    """Fingerprint of a key -> calls that it answered, the oldest key first."""
+    """Fingerprint of a key -> calls that carried it, the oldest key first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +50,22 @@ class UpstreamFacts:
     name: str
     base_url: str
     listen: str
-    key: KeyStatus
+    key: CredentialStatus
     calls: CallFacts
     history: Mapping[str, object] = field(default_factory=dict)
-    """`History.as_document`: the last hour by minutes, and its events."""
+    """`History.as_document`: the last hour by minutes, and the events."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessFacts:
-    """The process itself."""
+    """The versions, the start and the hardening of the process."""
 
     version: str
     python: str
     started: float
     """Unix seconds."""
     posture: Mapping[str, bool | int] = field(default_factory=dict)
-    """How well it guards its memory, see `sidecar.hardening`."""
+    """The result of `sidecar.hardening`."""
 
 
 def status_document(
@@ -133,15 +78,15 @@ def status_document(
     webhooks: Mapping[str, Mapping[str, int]] | None = None,
 ) -> Document:
     """
-    Build the document.
+    Return the document of `/status`.
 
     Args:
-        job: What the settings say.
-        process: What runs.
-        upstreams: In the order of the settings.
-        facts: What the probes go by.
+        job: The job as in the settings.
+        process: The process that runs.
+        upstreams: The upstreams in the order of the settings.
+        facts: What the probes depend on.
         now: Unix seconds.
-        webhooks: Endpoint -> result -> deliveries since the process began.
+        webhooks: Endpoint -> result -> deliveries since the process started.
     """
     health = readyz(facts)
     return {
@@ -164,7 +109,6 @@ def status_document(
 
 
 def _upstream(facts: UpstreamFacts, now: float) -> Document:
-    """One upstream."""
     key, calls = facts.key, facts.calls
     return {
         "base_url": facts.base_url,
@@ -194,17 +138,17 @@ def _upstream(facts: UpstreamFacts, now: float) -> Document:
 
 
 def _moment(seconds: float | None) -> float | None:
-    """A time to the millisecond; null for one that JSON cannot hold."""
+    """Return a time to the millisecond; None for one that JSON cannot hold."""
     if seconds is None or not math.isfinite(seconds):
         return None
     return round(seconds, 3)
 
 
 def _counted(counts: Mapping[str, int]) -> dict[str, int]:
-    """Counts by name, without those that are 0."""
+    """Return the counts without those that are 0."""
     return {str(name): number for name, number in counts.items() if number}
 
 
 def _days(created: float | None, now: float) -> float | None:
-    """The age of a key; a source's clock may be ahead of ours."""
+    """Return the age of a key; the source's clock may be ahead of this one."""
     return None if created is None else round(max(now - created, 0) / DAY_SECONDS, 1)

@@ -1,9 +1,7 @@
 """
-What the status page says: every word that depends on the state of things.
+The texts of the status page, and how bad each state is.
 
-The page's script gets these tables as JSON, so that a sentence is the same whether it
-was rendered here or renewed in the browser. `{count}`, `{detail}` and `{before}` are
-filled in as text, never as markup.
+States, codes and counts have the names that the metrics, `/status` and the docs give them.
 """
 
 from typing import Final
@@ -13,88 +11,87 @@ WARN: Final = "warn"
 BAD: Final = "bad"
 
 STATES: Final = {
-    "fresh": (GOOD, "Working", "The key is current, and calls go out with it."),
+    "fresh": (GOOD, "Fresh", "The key is current, and calls carry it."),
     "stale": (
         WARN,
-        "Working, but blind",
+        "Stale",
         (
-            "The secret could not be looked at, so the last good key serves on."
-            " A rotation would go unseen."
+            "The secret could not be refreshed. Calls carry the last good key, but a"
+            " rotation would not be noticed."
         ),
     ),
     "rolled_back": (
         WARN,
-        "On the previous key",
+        "Rolled back",
         (
-            "The API refuses the current key; the previous one works."
-            " Store a good key before that one is revoked."
+            "The API answers 401 to the current key, so calls carry the previous one."
+            " Store a good key before the previous one is revoked."
         ),
     ),
     "rejected": (
         WARN,
-        "Newest key refused",
+        "Rejected",
         (
-            "The API, or our rules for keys, refuse the newest key; an older one serves"
-            " on. Do not revoke that one; store a good new key."
+            "The newest key is not accepted by the API or breaks a rule for keys. Calls"
+            " carry the older key: do not revoke it, and store a good new key."
         ),
     ),
     "refused": (
         BAD,
-        "No key works",
+        "Refused",
         (
-            "The API answers 401 to every key, and the service receives these 401s."
-            " Create a key and store it in the secret."
+            "No key works: the service receives the API's own 401. Create a key and store"
+            " it in the secret."
         ),
     ),
     "missing": (
         BAD,
-        "No key yet",
+        "Missing",
         (
-            "The secret could not be read since the start. Calls wait a little for a key,"
-            " then get 503."
+            "The secret has not been read since the start. Calls wait a few seconds for a"
+            " key, then get 503."
         ),
     ),
     "expired": (
         BAD,
-        "Key too old",
+        "Expired",
         (
-            "The secret could not be looked at for longer than max_stale_seconds, so calls"
-            " get 503."
+            "The key may no longer be used, because it was not refreshed in time. Calls get"
+            " 503."
         ),
     ),
 }
-"""State -> how bad it is, in a word or two, in a sentence."""
+"""State -> severity, name, explanation."""
 
 UNKNOWN: Final = (WARN, "Unknown", "This page does not know the state.")
 
 OVERALL: Final = {
     GOOD: "All keys work",
-    WARN: "Something needs a look",
+    WARN: "Attention needed",
     BAD: "Calls are failing",
-    "draining": "Stopping: calls in flight are finishing",
+    "draining": "Draining: calls in flight are finishing",
 }
 
 EVENTS: Final = {
-    "state": "{detail} (before: {before})",
-    "state.first": "Started: {detail}",
-    "key": "Key {detail} took over from {before}",
+    "state": "State changed from {before} to {detail}",
+    "state.first": "State at the start: {detail}",
+    "key": "Key {detail} replaced {before}",
     "key.first": "Key {detail} came into use",
-    "rejected": "New key {detail} is refused by the API; the old one serves on",
-    "recovered.replay": "401 recovered: {count} x repeated with the current key",
-    "recovered.rollback": "401 recovered: {count} x repeated with the previous key",
-    "refused": "Refused by the sidecar: {count} x {detail}",
+    "rejected": "New key {detail} is not accepted by the API; the older key stays in use",
+    "recovered": "401s recovered ({detail}): {count}",
+    "recovered.replay": "401s recovered by a replay with the current key: {count}",
+    "recovered.rollback": "401s recovered by a replay with the previous key: {count}",
+    "refused": "Calls refused with {detail}: {count}",
 }
+"""Kind of a `HistoryEvent` (with its detail, or `first`) -> sentence."""
 
 ANSWERS: Final = {
     "2xx": "2xx",
-    "401": "401 not proven",
+    "401": "401 not accepted",
     "403": "403 not allowed",
     "other": "other",
 }
-"""Class of answers -> its name; the order on the page."""
-
-RECOVERED: Final = ("replay", "rollback")
-"""The ways in which a 401 is recovered."""
+"""Class of responses -> its name; in the order of the page."""
 
 DELIVERIES: Final = {
     "delivered": ("delivered",),
@@ -103,39 +100,26 @@ DELIVERIES: Final = {
     "not delivered": ("app_error", "app_unreachable", "store_error"),
     "refused": ("stale", "malformed", "too_large"),
 }
-"""Column of the webhooks' table -> the results that it adds up."""
+"""Column of the webhook table -> the results that it adds up."""
 
-NOTHING: Final = "Nothing yet."
-NEVER: Final = "\u2013"
-
-TABLES: Final = {
-    "states": STATES,
-    "unknown": UNKNOWN,
-    "overall": OVERALL,
-    "events": EVENTS,
-    "nothing": NOTHING,
-    "never": NEVER,
-}
-"""What the script gets."""
+SOURCES: Final = {"secrets_manager": "Secrets Manager", "file": "File"}
+NO_EVENTS: Final = "No events in this process"
+NO_VALUE: Final = "\u2013"
 
 
 def event(kind: str, detail: str, before: str, count: int) -> str:
-    """One event as a sentence."""
+    """Return one event of the history as a sentence."""
     if kind == "state":
-        detail = STATES.get(detail, UNKNOWN)[1]
-        before = STATES.get(before, UNKNOWN)[1] if before else ""
+        detail = STATES.get(detail, UNKNOWN)[1].lower()
+        before = STATES.get(before, UNKNOWN)[1].lower() if before else ""
     for key in (f"{kind}.{detail}", kind if before else f"{kind}.first", kind):
         if key in EVENTS:
-            values = {"{count}": str(count), "{detail}": detail, "{before}": before}
-            text = EVENTS[key]
-            for name, value in values.items():
-                text = text.replace(name, value)
-            return text
+            return EVENTS[key].format(detail=detail, before=before, count=count)
     return f"{kind} {detail}"
 
 
 def duration(seconds: float) -> str:
-    """A length of time in its largest unit."""
+    """Return a length of time in the largest unit that it fills twice."""
     seconds = abs(seconds)
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
@@ -144,9 +128,9 @@ def duration(seconds: float) -> str:
 
 
 def moment(at: float | None, now: float) -> str:
-    """A point in time as seen from now."""
+    """Return a time, both in Unix seconds, relative to now."""
     if at is None:
-        return NEVER
+        return NO_VALUE
     if at > now + 1:
         return f"in {duration(at - now)}"
     return f"{duration(now - at)} ago" if now - at >= 1 else "now"

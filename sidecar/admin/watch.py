@@ -1,7 +1,7 @@
 """
-Keeps the last hour of every upstream, by looking at its totals every two seconds.
+Keeps the last hour of every upstream, by sampling its running totals.
 
-A look costs some microseconds; nothing on the hot path knows of it.
+A sample costs some microseconds, and the hot path has no part in it.
 """
 
 import asyncio
@@ -11,34 +11,40 @@ from typing import Final
 from sidecar.admin.history import History, Sample
 
 EVERY_SECONDS: Final = 2.0
-"""The events of the status page are told to this precision."""
+"""The time between two samples, which is the precision of the events."""
 
 
 class Watch:
-    """The histories of some upstreams."""
+    """
+    The histories of the upstreams.
+
+    Args:
+        samplers: Upstream -> function that returns its present totals.
+        now: Returns the time in Unix seconds.
+    """
 
     def __init__(
-        self, looks: Mapping[str, Callable[[], Sample]], now: Callable[[], float]
+        self, samplers: Mapping[str, Callable[[], Sample]], now: Callable[[], float]
     ) -> None:
-        self._looks = dict(looks)
+        self._samplers = dict(samplers)
         self._now = now
-        self._histories = {name: History() for name in looks}
+        self._histories = {name: History() for name in samplers}
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Sample every upstream every `EVERY_SECONDS`, until cancelled."""
         while True:
-            self.look()
+            self.sample()
             await asyncio.sleep(EVERY_SECONDS)
 
-    def look(self) -> None:
-        """Look once at every upstream."""
+    def sample(self) -> None:
+        """Sample every upstream once."""
         now = self._now()
-        for name, look in self._looks.items():
-            self._histories[name].take(now, look())
+        for name, sampler in self._samplers.items():
+            self._histories[name].take(now, sampler())
 
     def document(self, name: str) -> Mapping[str, object]:
-        """The last hour of an upstream up to this moment, for `/status`."""
+        """Return the last hour of an upstream up to now, for `/status`."""
         now = self._now()
         history = self._histories[name]
-        history.take(now, self._looks[name]())
+        history.take(now, self._samplers[name]())
         return history.as_document(now)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from sidecar.admin import app as admin
 from sidecar.admin.app import HEADERS, AdminHooks, admin_app
 from sidecar.admin.health import HealthFacts, UpstreamHealth
+from sidecar.admin.page import POLICY
 from sidecar.core.secrecy.redaction import Redactor
 from sidecar.core.secrecy.secret import MASK, Secret
 from sidecar.errors import RefreshResult
@@ -41,11 +42,10 @@ class Process:
     reloads: int = 0
     quits: int = 0
     broken: bool = False
-    page: Callable[[Callable[[], Mapping[str, Any]]], Any] | None = None
     answers: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        """Sources answer at once, and the redactor knows `KEY`."""
+        """Let sources answer at once, and teach the redactor `KEY`."""
         self.answers.set()
         self.metrics = Metrics("1.2.3")
         self.metrics.upstream("flownally")
@@ -53,13 +53,13 @@ class Process:
         self.redactor.learn(Secret(KEY))
 
     def status(self) -> Mapping[str, Any]:
-        """Give the document, or fail."""
+        """Return the document, or fail."""
         if self.broken:
             raise RuntimeError(KEY)
         return self.document
 
     async def reload(self) -> Mapping[str, RefreshResult]:
-        """Look at the sources."""
+        """Refresh the sources."""
         self.reloads += 1
         await self.answers.wait()
         return self.results
@@ -78,7 +78,6 @@ class Process:
                 reload=self.reload,
                 quit=self.quit,
                 redact=self.redactor.redact,
-                page=self.page,
             )
         )
 
@@ -134,7 +133,7 @@ async def test_probes_answer_by_the_facts(
 
 
 async def test_probes_follow_the_facts(process: Process, client: Client) -> None:
-    """Nothing is remembered between two questions."""
+    """No result is kept between two probes."""
     process.facts = MISSING
     before = await client.get("/readyz")
     process.facts = FINE
@@ -172,7 +171,7 @@ async def test_metrics_come_in_the_format_that_is_asked_for(
 
 
 async def test_status_is_the_document(process: Process, client: Client) -> None:
-    """As it is at that moment."""
+    """The response is the present document as JSON."""
     process.document = {"job": {"name": "production-crm-sync"}, "n": [1, None, True]}
 
     response = await client.get("/status")
@@ -183,7 +182,7 @@ async def test_status_is_the_document(process: Process, client: Client) -> None:
 
 
 async def test_no_answer_shows_a_secret(process: Process, client: Client) -> None:
-    """Whatever got into an error text, a name or the metrics' labels."""
+    """Neither in an error text nor in a name or a label of the metrics."""
     process.document = {
         "upstreams": {
             KEY: {"last_error": f"refused {KEY}", "list": (KEY, "Bearer abc")}
@@ -201,33 +200,38 @@ async def test_no_answer_shows_a_secret(process: Process, client: Client) -> Non
         assert KEY not in await (await client.get(path)).text()
 
 
-async def test_a_page_is_made_of_the_redacted_document(process: Process) -> None:
-    """The page for people sees no more than `/status` shows."""
+async def test_the_page_shows_the_redacted_document(
+    process: Process, client: Client
+) -> None:
+    """The page for people shows no more than `/status` does."""
+    process.document = {"upstreams": {"crm": {"last_error": f"refused {KEY}"}}}
 
-    def page(document: Callable[[], Mapping[str, Any]]) -> Any:
-        async def handle(_: web.Request) -> web.Response:
-            own = {"Content-Security-Policy": "default-src 'self'"}
-            return web.Response(text=str(document()["error"]), headers=own)
+    response = await client.get("/")
 
-        return handle
-
-    process.page = page
-    process.document = {"error": KEY}
-    async with TestClient(await serve(process.app())) as client:
-        response = await client.get("/")
-        text = await response.text()
-
-    assert text == MASK
-    assert response.headers["Content-Security-Policy"] == "default-src 'self'"
-    assert response.headers["X-Frame-Options"] == "DENY"
+    text = await response.text()
+    assert response.content_type == "text/html"
+    assert f"refused {MASK}" in text
+    assert KEY not in text
 
 
-async def test_without_a_page_there_is_a_pointer(client: Client) -> None:
-    """Somebody who opens the port learns what there is."""
+async def test_the_page_has_its_own_policy_beside_the_common_headers(
+    client: Client,
+) -> None:
+    """The style and the script are allowed by their hash; all else is as everywhere."""
+    headers = (await client.get("/")).headers
+
+    assert headers["Content-Security-Policy"] == POLICY
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    for name in HEADERS.keys() - {"Content-Security-Policy"}:
+        assert headers[name] == HEADERS[name]
+
+
+async def test_the_page_names_the_machine_readable_paths(client: Client) -> None:
+    """A person who opens the port learns where the same facts are for programs."""
     text = await (await client.get("/")).text()
 
-    for path in ("/livez", "/startupz", "/readyz", "/metrics", "/status", "/-/reload"):
-        assert path in text
+    assert "/status" in text
+    assert "/metrics" in text
 
 
 @pytest.mark.parametrize(
@@ -242,7 +246,7 @@ async def test_without_a_page_there_is_a_pointer(client: Client) -> None:
         ),
     ],
 )
-async def test_reload_tells_how_every_look_ended(
+async def test_reload_returns_the_result_of_every_refresh(
     process: Process, client: Client, results: dict[str, RefreshResult], status: int
 ) -> None:
     """200 only when every source answered."""
@@ -255,10 +259,10 @@ async def test_reload_tells_how_every_look_ended(
     assert process.reloads == 1
 
 
-async def test_a_slow_reload_goes_on_without_us(
+async def test_a_slow_reload_is_answered_before_it_ends(
     process: Process, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller has a deadline of its own."""
+    """The response comes before the caller's own deadline."""
     monkeypatch.setattr(admin, "RELOAD_SECONDS", 0.01)
     process.answers.clear()
 
@@ -269,7 +273,7 @@ async def test_a_slow_reload_goes_on_without_us(
 
 
 async def test_quit_begins_to_drain(process: Process, client: Client) -> None:
-    """The answer comes first."""
+    """The response is sent before the drain starts."""
     response = await client.post("/-/quit")
 
     assert response.status == 202
@@ -281,7 +285,7 @@ async def test_quit_begins_to_drain(process: Process, client: Client) -> None:
 async def test_commands_are_posts(
     process: Process, client: Client, path: str, method: str
 ) -> None:
-    """A link or an image must not stop a process."""
+    """A link or an image cannot stop a process."""
     response = await client.request(method, path)
 
     assert response.status == 405
@@ -303,7 +307,7 @@ async def test_commands_are_posts(
 async def test_commands_through_browsers_and_proxies_are_refused(
     process: Process, client: Client, path: str, headers: dict[str, str]
 ) -> None:
-    """Cross-site requests and exposed ports."""
+    """A cross-site request or a published port cannot steer the process."""
     response = await client.post(path, headers=headers)
 
     assert response.status == 403
@@ -315,7 +319,7 @@ async def test_commands_through_browsers_and_proxies_are_refused(
 async def test_commands_of_other_machines_are_refused(
     process: Process, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a pod the port is open to the cluster; its commands are not."""
+    """In a pod the cluster can reach the port, but not its commands."""
     monkeypatch.setattr(web.BaseRequest, "remote", "10.1.2.3")
     async with TestClient(await serve(process.app())) as client:
         response = await client.post(path)
@@ -338,7 +342,7 @@ async def test_unknown_paths_are_404_in_json(client: Client, path: str) -> None:
 async def test_a_fault_shows_no_stack(
     process: Process, client: Client, logs: Log
 ) -> None:
-    """The answer names the log; the log names the type and the place."""
+    """The response refers to the log; the log names the type and the place."""
     process.broken = True
 
     response = await client.get("/status")
@@ -350,15 +354,15 @@ async def test_a_fault_shows_no_stack(
 
 
 async def test_a_refused_command_is_logged(client: Client, logs: Log) -> None:
-    """Somebody tried."""
+    """The log line names the reason."""
     await client.post("/-/quit", headers={"Origin": "http://evil.example"})
 
     assert logs.line["event"] == "command_refused"
     assert "Origin" in logs.line["reason"]
 
 
-async def test_questions_are_not_logged(client: Client, logs: Log) -> None:
-    """Probes come every few seconds."""
+async def test_reads_are_not_logged(client: Client, logs: Log) -> None:
+    """Probes come every few seconds and would fill the log."""
     configure("debug", "json", logs.redactor, logs.stream)
     for path in ("/livez", "/readyz", "/metrics", "/status", "/nowhere"):
         await client.get(path)
@@ -366,9 +370,9 @@ async def test_questions_are_not_logged(client: Client, logs: Log) -> None:
     assert logs.text == ""
 
 
-@pytest.mark.parametrize("path", ["/", "/livez", "/metrics", "/status", "/nowhere"])
+@pytest.mark.parametrize("path", ["/livez", "/metrics", "/status", "/nowhere"])
 async def test_every_answer_has_the_security_headers(client: Client, path: str) -> None:
-    """Also errors; and the server does not tell its version."""
+    """Errors have them, too; `Server` holds no version."""
     response = await client.get(path)
 
     assert {name: response.headers.get(name) for name in HEADERS} == HEADERS
@@ -376,7 +380,7 @@ async def test_every_answer_has_the_security_headers(client: Client, path: str) 
 
 @pytest.mark.parametrize("path", ["/livez", "/metrics", "/status"])
 async def test_head_is_answered_without_a_body(client: Client, path: str) -> None:
-    """Some load balancers ask so."""
+    """Some load balancers probe with HEAD."""
     response = await client.head(path)
 
     assert response.status == 200

@@ -1,4 +1,4 @@
-"""Who may steer the process."""
+"""Who may send commands to the process."""
 
 import pytest
 from multidict import CIMultiDict
@@ -32,26 +32,26 @@ from sidecar.admin.guard import REFUSED_FIELDS, is_loopback, refusal
 def test_only_loopback_addresses_are_this_machine(
     peer: str | None, loopback: bool
 ) -> None:
-    """The address is the kernel's, never a header's; anything odd is a stranger."""
+    """The address comes from the kernel, never from a header."""
     assert is_loopback(peer) is loopback
 
 
 def test_a_command_of_this_machine_may_pass() -> None:
-    """`sidecar reload` sends no more than this."""
+    """`sidecar reload` sends only these fields."""
     assert refusal("127.0.0.1", CIMultiDict(Host="127.0.0.1:8701")) is None
 
 
 def test_a_command_of_another_machine_is_refused() -> None:
-    """The reason tells from where commands are taken."""
+    """The reason names where commands are accepted from."""
     reason = refusal("10.1.2.3", {})
 
-    assert reason == "Commands are taken from this machine only."
+    assert reason == "Commands are accepted from this machine only"
 
 
 @pytest.mark.parametrize("name", REFUSED_FIELDS)
 @pytest.mark.parametrize("value", ["null", "http://127.0.0.1:8701", ""])
 def test_browsers_and_proxies_are_refused_on_any_machine(name: str, value: str) -> None:
-    """The presence counts, whatever the value and the spelling."""
+    """The field is enough, whatever its value and its case."""
     for spelling in (name, name.lower(), name.upper()):
         reason = refusal("127.0.0.1", CIMultiDict({spelling: value}))
 

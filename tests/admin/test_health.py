@@ -1,4 +1,4 @@
-"""What the probes are told."""
+"""The results of the probes."""
 
 import itertools
 
@@ -21,12 +21,12 @@ def upstream(
     had_key: bool = True,
     usable: bool = True,
 ) -> UpstreamHealth:
-    """One upstream, in good health unless told otherwise."""
+    """Return an upstream, healthy by default."""
     return UpstreamHealth(name, state, had_key, usable)
 
 
-def test_liveness_is_that_somebody_answers() -> None:
-    """Nothing that a restart does not help against makes it red."""
+def test_liveness_is_that_the_loop_runs() -> None:
+    """It never fails for a reason that a restart does not cure."""
     assert livez().ok
 
 
@@ -54,7 +54,7 @@ def test_liveness_is_that_somebody_answers() -> None:
 def test_startup_is_over_when_every_upstream_has_had_a_key(
     facts: HealthFacts, reasons: tuple[str, ...]
 ) -> None:
-    """Once over, it stays over."""
+    """It stays complete afterwards."""
     assert startupz(facts).reasons == reasons
 
 
@@ -73,7 +73,7 @@ def test_startup_is_over_when_every_upstream_has_had_a_key(
         pytest.param(
             HealthFacts([upstream("a", "missing", usable=False), upstream("b"), upstream("c", "rejected", usable=False)]),
             ("upstream a has no usable key: missing", "upstream c has no usable key: rejected"),
-            id="every-reason-is-told",
+            id="every-reason-is-named",
         ),
         pytest.param(
             HealthFacts([upstream()], draining=True),
@@ -87,10 +87,10 @@ def test_startup_is_over_when_every_upstream_has_had_a_key(
         ),
     ],
 )  # fmt: skip
-def test_ready_is_a_usable_key_everywhere_and_no_end_in_sight(
+def test_ready_needs_a_usable_key_everywhere_and_no_drain(
     facts: HealthFacts, reasons: tuple[str, ...]
 ) -> None:
-    """The reasons say what is missing."""
+    """Each reason names what is missing."""
     assert readyz(facts).reasons == reasons
 
 
@@ -98,17 +98,17 @@ def test_ready_is_a_usable_key_everywhere_and_no_end_in_sight(
     ("draining", "leaks", "usable"),
     list(itertools.product((True, False), ((), ("event",)), (True, False))),
 )
-def test_ready_only_when_nothing_speaks_against_it(
+def test_ready_only_when_there_is_no_reason_against_it(
     draining: bool, leaks: tuple[str, ...], usable: bool
 ) -> None:
-    """Every combination."""
+    """All combinations of drain, leak and key."""
     facts = HealthFacts([upstream(usable=usable)], draining, leaks)
 
     assert readyz(facts).ok == (usable and not draining and not leaks)
 
 
 def test_a_document_has_reasons_only_when_there_are_some() -> None:
-    """A probe's log shows why."""
+    """The kubelet's event shows the reasons."""
     assert Health().as_document() == {"status": "ok"}
     assert Health(("a", "b")).as_document() == {
         "status": "unavailable",

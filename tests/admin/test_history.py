@@ -1,4 +1,4 @@
-"""The last hour: differences between samples, bounded, and told once."""
+"""The last hour: differences between samples, bounded, each kept once."""
 
 import json
 
@@ -19,12 +19,12 @@ CODES = ("bad_target", "tripwire", "upstream_busy")
 
 
 def answers(good: int = 0, unproven: int = 0) -> Sample:
-    """A sample that only knows answers."""
+    """Return a sample that holds responses only."""
     return Sample(answers={"2xx": good, "401": unproven, "403": 0, "other": 0})
 
 
 def test_what_grew_between_two_samples_belongs_to_the_minute() -> None:
-    """Totals come in, differences come out."""
+    """The history keeps the differences of totals."""
     history = History()
     history.take(NOON, answers(10))
     history.take(NOON + 30, answers(15, 2))
@@ -39,7 +39,7 @@ def test_what_grew_between_two_samples_belongs_to_the_minute() -> None:
 
 
 def test_an_hour_later_it_is_forgotten() -> None:
-    """Only the last sixty minutes are told."""
+    """The history holds the last sixty minutes."""
     history = History()
     history.take(NOON, answers(10))
 
@@ -48,7 +48,7 @@ def test_an_hour_later_it_is_forgotten() -> None:
 
 
 def test_a_clock_set_back_adds_to_the_newest_minute() -> None:
-    """Nothing is lost and no minute comes twice."""
+    """No response is lost and no minute comes twice."""
     history = History()
     history.take(NOON, answers(1))
     history.take(NOON - 600, answers(3))
@@ -57,7 +57,7 @@ def test_a_clock_set_back_adds_to_the_newest_minute() -> None:
 
 
 def test_a_total_that_fell_counts_as_begun_anew() -> None:
-    """No minute is ever negative."""
+    """No minute is negative."""
     history = History()
     history.take(NOON, answers(10))
     history.take(NOON + 60, answers(4))
@@ -100,10 +100,10 @@ def test_a_total_that_fell_counts_as_begun_anew() -> None:
         ),
     ],
 )
-def test_a_difference_is_told_once(
+def test_a_difference_is_one_event(
     before: Sample, after: Sample, event: HistoryEvent
 ) -> None:
-    """And never again while nothing changes."""
+    """No event follows while nothing changes."""
     history = History()
     history.take(NOON - 60, before)
     history.take(NOON, after)
@@ -113,7 +113,7 @@ def test_a_difference_is_told_once(
 
 
 def test_a_flood_within_a_minute_is_one_event() -> None:
-    """A count grows instead of the list."""
+    """The count grows, not the list."""
     history = History()
     for number in range(1, 50):
         history.take(NOON + number, Sample(refused={"bad_target": number}))
@@ -123,8 +123,8 @@ def test_a_flood_within_a_minute_is_one_event() -> None:
     )
 
 
-def test_a_key_that_comes_back_within_a_minute_is_told_again() -> None:
-    """Rollback and restoration are two events, however fast."""
+def test_a_state_that_comes_back_within_a_minute_is_a_new_event() -> None:
+    """A rollback and its end are two events, however fast."""
     history = History()
     for second, state in enumerate(("fresh", "rolled_back", "fresh")):
         history.take(NOON + second, Sample(state=state))
@@ -146,7 +146,7 @@ def test_a_key_that_comes_back_within_a_minute_is_told_again() -> None:
         max_size=200,
     )
 )
-def test_whatever_comes_it_stays_bounded_and_never_negative(
+def test_any_samples_leave_it_bounded_and_never_negative(
     samples: list[tuple[float, dict[str, int], dict[str, int]]],
 ) -> None:
     """Sixty minutes, fifty events, no negative count."""
@@ -170,12 +170,12 @@ def test_no_answer_is_lost_or_counted_twice(growth: list[int]) -> None:
         total += more
         history.take(NOON + minute * 60, answers(total))
 
-    told = history.minutes(NOON + (len(growth) - 1) * 60)
-    assert sum(minute["2xx"] for minute in told) == total
+    minutes = history.minutes(NOON + (len(growth) - 1) * 60)
+    assert sum(minute["2xx"] for minute in minutes) == total
 
 
 def test_the_document_is_ready_for_json() -> None:
-    """What `/status` says: sixty numbers per class, and the events."""
+    """It holds sixty numbers per class, and the events."""
     history = History()
     history.take(NOON, Sample(answers={"2xx": 3}, state="fresh"))
 

@@ -1,4 +1,4 @@
-"""The page as text: words for every state, no markup out of data, no secret."""
+"""The page as text: every state has its text, and no data becomes markup."""
 
 import html
 import re
@@ -36,14 +36,14 @@ class Tags(HTMLParser):
 
 
 def plain(document: dict[str, Any]) -> str:
-    """What is read on the page."""
+    """Return the visible text of the page."""
     body = re.sub(r"<(style|script).*?</\1>", "", page(document), flags=re.DOTALL)
     return html.unescape(re.sub(r"<[^>]+>", " ", body))
 
 
 @pytest.mark.parametrize("state", list(State))
-def test_every_state_has_words(state: State) -> None:
-    """Nobody has to know our names for states."""
+def test_every_state_is_explained(state: State) -> None:
+    """The page shows its name, its explanation and its severity."""
     document = healthy()
     document["upstreams"]["flownally"]["state"] = str(state)
 
@@ -53,67 +53,68 @@ def test_every_state_has_words(state: State) -> None:
     assert overall(document) == (level, texts.OVERALL[level])
 
 
-def test_the_words_are_those_of_the_lifecycle() -> None:
-    """No state was added or renamed without its words."""
+def test_the_states_are_those_of_the_key_life() -> None:
+    """No state is added or renamed without its text."""
     assert set(texts.STATES) == {str(state) for state in State}
 
 
-def test_a_refused_key_is_worse_when_calls_feel_it() -> None:
-    """The newest key may be refused while an older one serves: that is no outage."""
+def test_refused_is_an_outage_and_rejected_is_not() -> None:
+    """While `rejected`, an older key serves the calls."""
     document = refused(healthy())
     assert overall(document)[1] == "Calls are failing"
+    assert "No key works: the service receives the API's own 401" in plain(document)
 
     document["upstreams"]["flownally"]["state"] = "rejected"
 
-    assert overall(document)[1] == "Something needs a look"
-    assert "Newest key refused" in plain(document)
+    assert overall(document)[1] == "Attention needed"
+    assert "The newest key is not accepted" in plain(document)
 
 
 def test_the_worst_upstream_makes_the_headline() -> None:
-    """One good key does not hide a bad one."""
+    """A working key does not hide one that fails."""
     document = healthy()
     document["upstreams"]["other"] = refused(healthy())["upstreams"]["flownally"]
 
     assert overall(document) == (texts.BAD, "Calls are failing")
-    assert overall(document | {"draining": True})[1].startswith("Stopping")
+    assert overall(document | {"draining": True})[1].startswith("Draining")
 
 
-def test_a_rotation_is_told_in_sentences() -> None:
-    """Which key came, which one went, and that nobody noticed."""
+def test_a_rotation_is_a_list_of_sentences() -> None:
+    """They name the new key, the old key and the 401s that were recovered."""
     text = plain(rotated(healthy()))
 
-    assert "Key c0ffee42 took over from 1f0c5a7e" in text
-    assert "401 recovered: 17 x repeated with the current key" in text
+    assert "Key c0ffee42 replaced 1f0c5a7e" in text
+    assert "401s recovered by a replay with the current key: 17" in text
 
 
 @pytest.mark.parametrize(
     ("event", "sentence"),
     [
-        (("state", "stale", "fresh", 1), "Working, but blind (before: Working)"),
-        (("state", "fresh", "", 1), "Started: Working"),
+        (("state", "stale", "fresh", 1), "State changed from fresh to stale"),
+        (("state", "fresh", "", 1), "State at the start: fresh"),
         (("key", "aaaa", "", 1), "Key aaaa came into use"),
-        (("rejected", "bbbb", "", 1), "New key bbbb is refused"),
-        (("recovered", "rollback", "", 2), "2 x repeated with the previous key"),
-        (("refused", "tripwire", "", 1), "1 x tripwire"),
-        (("refused", "{count}", "", 7), "7 x {count}"),
+        (("rejected", "bbbb", "", 1), "New key bbbb is not accepted"),
+        (("recovered", "rollback", "", 2), "replay with the previous key: 2"),
+        (("refused", "tripwire", "", 1), "tripwire: 1"),
+        (("refused", "{count}", "", 7), "{count}: 7"),
         (("news", "to us", "", 1), "news to us"),
     ],
 )
 def test_events_are_sentences(event: tuple[str, str, str, int], sentence: str) -> None:
-    """Also those that this version does not know."""
+    """An unknown kind is shown as it is."""
     assert sentence in texts.event(*event)
 
 
 @pytest.mark.parametrize("code", list(Code))
 def test_a_refusal_names_its_reason(code: Code) -> None:
-    """The code is the one of the metric and of the answer."""
+    """The code is that of the metric and of `X-Sidecar-Error`."""
     assert code.value in texts.event("refused", code.value, "", 3)
 
 
 @pytest.mark.parametrize(
     ("at", "text"),
     [
-        (None, texts.NEVER),
+        (None, texts.NO_VALUE),
         (NOW, "now"),
         (NOW + 0.5, "now"),
         (NOW - 59, "59 s ago"),
@@ -123,8 +124,8 @@ def test_a_refusal_names_its_reason(code: Code) -> None:
         (NOW + 78 * DAY, "in 78 d"),
     ],
 )
-def test_moments_are_told_from_now(at: float | None, text: str) -> None:
-    """In the largest unit that fits."""
+def test_moments_are_relative_to_now(at: float | None, text: str) -> None:
+    """The unit is the largest that fits."""
     assert texts.moment(at, NOW) == text
 
 
@@ -142,22 +143,33 @@ def test_moments_are_told_from_now(at: float | None, text: str) -> None:
 def test_the_age_is_a_share_of_the_schedule(
     created: float | None, due: float, share: float
 ) -> None:
-    """Never below 0, never above 1."""
+    """It stays between 0 and 1."""
     assert used(created, due, NOW) == share
+
+
+def test_the_bars_are_those_of_the_minutes() -> None:
+    """Each minute with a response has one bar, scaled to the highest one."""
+    document = healthy()
+    status = document["upstreams"]["flownally"]
+    status["minutes"]["401"] = [0] * 57 + [1, 0, 4]
+
+    text = page(document)
+
+    assert '<path d="M285 28v-7h4v7zM295 28v-28h4v28z"/>' in text
 
 
 @pytest.mark.parametrize(
     ("count", "most", "height"), [(0, 0, 0), (0, 9, 0), (1, 10_000, 3), (9, 9, 28)]
 )
 def test_a_single_call_can_be_seen(count: int, most: int, height: int) -> None:
-    """One 401 among thousands still has a bar."""
+    """One 401 among thousands has a bar of its own."""
     assert bar(count, most) == height
 
 
 def test_an_empty_document_is_a_page_too() -> None:
-    """Before anything is known, and whatever a newer version leaves out."""
+    """Missing parts are left out or shown as unknown."""
     assert "All keys work" in plain({})
-    assert texts.NOTHING in plain({"upstreams": {"x": {}}})
+    assert texts.NO_EVENTS in plain({"upstreams": {"x": {}}})
 
 
 @given(HOSTILE, HOSTILE, HOSTILE)
@@ -169,6 +181,7 @@ def test_no_text_becomes_markup(name: str, error: str, detail: str) -> None:
     document["upstreams"][name] = status | {
         "last_error": error or "x",
         "fingerprint": error,
+        "candidate": error,
         "source": detail,
         "events": [status["events"][0] | {"detail": detail}],
     }
@@ -181,7 +194,7 @@ def test_no_text_becomes_markup(name: str, error: str, detail: str) -> None:
 
 
 def test_the_page_asks_for_nothing_from_outside() -> None:
-    """No address, no import, no inline handler or style attribute."""
+    """It has no address, no import, no inline handler and no style attribute."""
     text = page(healthy())
 
     assert not re.search(r"https?://|@import|url\(|<link|<img", text)
@@ -190,7 +203,7 @@ def test_the_page_asks_for_nothing_from_outside() -> None:
 
 
 def test_the_policy_is_strict() -> None:
-    """Only the two inline blocks by their hash, and our own origin to ask."""
+    """It allows the two inline blocks by hash, and requests to the own origin."""
     rules = dict(rule.split(" ", 1) for rule in POLICY.split("; "))
 
     assert rules["default-src"] == "'none'"

@@ -1,7 +1,7 @@
 """The document behind `/status`."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, strategies as st
@@ -16,29 +16,22 @@ from sidecar.admin.status import (
     status_document,
 )
 from sidecar.core.keylife.messages import State
+from sidecar.credential.reporter import CredentialStatus
 
 NOW = 1_700_000_000.0
 
 
-@dataclass(frozen=True)
-class Key:
-    """What a keeper tells."""
-
-    state: str = State.FRESH
-    source: str = "secrets_manager"
-    fingerprint: str | None = "0a1b2c3d"
-    since: float | None = NOW - 60
-    created: float | None = NOW - 10 * 86_400
-    rotate_before: float | None = NOW + 80 * 86_400
-    refreshed: float | None = NOW - 30
-    next_refresh: float | None = NOW + 270
-    last_error: str | None = None
-    remedy: str | None = None
-    candidate: str | None = None
-    candidate_rejected: bool = False
-    previous: str | None = "ffffffff"
-
-
+KEY = CredentialStatus(
+    State.FRESH,
+    "secrets_manager",
+    fingerprint="0a1b2c3d",
+    since=NOW - 60,
+    created=NOW - 10 * 86_400,
+    rotate_before=NOW + 80 * 86_400,
+    refreshed=NOW - 30,
+    next_refresh=NOW + 270,
+    previous="ffffffff",
+)
 JOB = JobFacts("production-crm-sync", "production", "crm-platform", 90)
 PROCESS = ProcessFacts("0.1.0", "3.11.7", NOW - 3600, {"dumpable": False})
 CALLS = CallFacts(
@@ -50,8 +43,10 @@ CALLS = CallFacts(
 )
 
 
-def document(key: Key, facts: HealthFacts | None = None, now: float = NOW) -> Document:
-    """The document of a sidecar with one upstream."""
+def document(
+    key: CredentialStatus, facts: HealthFacts | None = None, now: float = NOW
+) -> Document:
+    """Return the document of a sidecar with one upstream."""
     one = UpstreamFacts(
         "flownally", "https://api.flownally.com/v1", "127.0.0.1:8700", key, CALLS
     )
@@ -59,8 +54,8 @@ def document(key: Key, facts: HealthFacts | None = None, now: float = NOW) -> Do
     return status_document(JOB, PROCESS, [one], facts or healthy, now)
 
 
-def upstream(key: Key, now: float = NOW) -> Document:
-    """The part about the upstream."""
+def upstream(key: CredentialStatus, now: float = NOW) -> Document:
+    """Return the part about the upstream."""
     upstreams = document(key, now=now)["upstreams"]
     assert isinstance(upstreams, dict)
     part = upstreams["flownally"]
@@ -68,9 +63,9 @@ def upstream(key: Key, now: float = NOW) -> Document:
     return part
 
 
-def test_the_document_tells_who_runs_for_whom() -> None:
-    """Job, versions, health."""
-    whole = document(Key())
+def test_the_document_names_the_job_and_the_versions() -> None:
+    """Health is beside them."""
+    whole = document(KEY)
     whole.pop("upstreams")
 
     assert whole == {
@@ -91,9 +86,9 @@ def test_the_document_tells_who_runs_for_whom() -> None:
     }
 
 
-def test_an_upstream_tells_of_its_key_and_its_calls() -> None:
-    """State, fingerprint, times, errors, counts."""
-    assert upstream(Key()) == {
+def test_an_upstream_has_its_key_and_its_calls() -> None:
+    """It has the state, the fingerprint, times, errors and counts."""
+    assert upstream(KEY) == {
         "base_url": "https://api.flownally.com/v1",
         "listen": "127.0.0.1:8700",
         "source": "secrets_manager",
@@ -120,10 +115,11 @@ def test_an_upstream_tells_of_its_key_and_its_calls() -> None:
 
 
 def test_what_is_not_known_is_null() -> None:
-    """Before the first key nothing is known; a 0 would read as 1970."""
+    """Before the first key, times are null: a 0 would mean 1970."""
     part = upstream(
-        Key(
+        CredentialStatus(
             state=State.MISSING,
+            source="secrets_manager",
             fingerprint=None,
             since=None,
             created=None,
@@ -147,8 +143,8 @@ def test_what_is_not_known_is_null() -> None:
 def test_a_key_that_is_too_old_is_overdue(
     rotate_before: float | None, overdue: bool
 ) -> None:
-    """Past its time, not at it."""
-    assert upstream(Key(rotate_before=rotate_before))["overdue"] is overdue
+    """It is overdue after that time, not at it."""
+    assert upstream(replace(KEY, rotate_before=rotate_before))["overdue"] is overdue
 
 
 @pytest.mark.parametrize(
@@ -156,22 +152,24 @@ def test_a_key_that_is_too_old_is_overdue(
     [(NOW, 0.0), (NOW - 86_400 * 1.26, 1.3), (NOW + 5000, 0.0), (None, None)],
 )
 def test_the_age_is_in_days(created: float | None, days: float | None) -> None:
-    """The source's clock may be ahead of ours."""
-    assert upstream(Key(created=created))["age_days"] == days
+    """The source's clock may be ahead of this one."""
+    assert upstream(replace(KEY, created=created))["age_days"] == days
 
 
-def test_what_is_wrong_is_told_with_its_remedy() -> None:
-    """Both come from the keeper."""
-    part = upstream(Key(last_error="access denied", remedy="allow it", candidate="1"))
+def test_an_error_comes_with_its_remedy() -> None:
+    """Both come from the credential manager."""
+    part = upstream(
+        replace(KEY, last_error="access denied", remedy="allow it", candidate="1")
+    )
 
     assert (part["last_error"], part["remedy"]) == ("access denied", "allow it")
     assert part["candidate"] == "1"
 
 
 def test_the_last_hour_is_beside_the_totals() -> None:
-    """What `History.as_document` gives is part of its upstream."""
+    """The document of the history is part of its upstream."""
     history = {"minutes": {"2xx": [1]}, "events": []}
-    one = UpstreamFacts("crm", "https://h/", "127.0.0.1:1", Key(), CALLS, history)
+    one = UpstreamFacts("crm", "https://h/", "127.0.0.1:1", KEY, CALLS, history)
 
     whole = status_document(JOB, PROCESS, [one], HealthFacts(), NOW)
 
@@ -181,8 +179,8 @@ def test_the_last_hour_is_beside_the_totals() -> None:
     assert upstreams["crm"]["events"] == []
 
 
-def test_deliveries_are_told_by_endpoint_and_result() -> None:
-    """Results that never came are left out."""
+def test_deliveries_are_counted_by_endpoint_and_result() -> None:
+    """Results with a count of 0 are left out."""
     counts = {"inbox": {"delivered": 2, "stale": 0}, "other": {}}
 
     whole = status_document(JOB, PROCESS, [], HealthFacts(), NOW, webhooks=counts)
@@ -190,9 +188,9 @@ def test_deliveries_are_told_by_endpoint_and_result() -> None:
     assert whole["webhooks"] == {"inbox": {"delivered": 2}, "other": {}}
 
 
-def test_the_document_tells_why_it_is_not_ready() -> None:
-    """The same reasons as on `/readyz`."""
-    whole = document(Key(), HealthFacts(draining=True))
+def test_the_document_names_why_it_is_not_ready() -> None:
+    """The reasons are those of `/readyz`."""
+    whole = document(KEY, HealthFacts(draining=True))
 
     assert (whole["ready"], whole["draining"]) == (False, True)
     assert whole["reasons"] == ["draining: the process is about to end"]
@@ -200,8 +198,8 @@ def test_the_document_tells_why_it_is_not_ready() -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.none() | st.floats())
 def test_any_clock_makes_a_document(now: float, moment: float | None) -> None:
-    """A clock can say anything; the answer must still be one."""
-    key = replace(Key(), since=moment, refreshed=moment, next_refresh=moment)
+    """An infinite or wrong time still gives valid JSON."""
+    key = replace(KEY, since=moment, refreshed=moment, next_refresh=moment)
 
     text = json.dumps(document(key, now=now), allow_nan=False)
 

@@ -1,4 +1,4 @@
-"""The watch: it looks by itself, and once more whenever it is asked."""
+"""The watch samples by itself, and once more for each document."""
 
 import asyncio
 
@@ -10,10 +10,10 @@ NOW = 1_800_000_000.0
 
 
 def test_a_document_is_up_to_the_moment() -> None:
-    """What happened since the last look is in it."""
+    """It includes what happened since the last sample."""
     total = {"2xx": 1}
     seen = Watch({"api": lambda: Sample(answers=dict(total))}, lambda: NOW)
-    seen.look()
+    seen.sample()
     total["2xx"] = 5
 
     minutes = seen.document("api")["minutes"]
@@ -22,22 +22,22 @@ def test_a_document_is_up_to_the_moment() -> None:
     assert minutes["2xx"][-1] == 5
 
 
-async def test_it_looks_by_itself_until_it_is_cancelled() -> None:
-    """A state that came and went between two visits of a person is told."""
+async def test_it_samples_by_itself_until_it_is_cancelled() -> None:
+    """A state between two visits of a person is in the events."""
     states = iter(["fresh", "stale", "fresh", "fresh"])
-    looked = asyncio.Event()
+    exhausted = asyncio.Event()
 
-    def look() -> Sample:
+    def sampler() -> Sample:
         state = next(states, "")
         if not state:
-            looked.set()
+            exhausted.set()
         return Sample(state=state or "fresh")
 
-    seen = Watch({"api": look}, lambda: NOW)
+    seen = Watch({"api": sampler}, lambda: NOW)
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         task = group.create_task(seen.run())
-        while not looked.is_set():
-            seen.look()
+        while not exhausted.is_set():
+            seen.sample()
             await asyncio.sleep(0)
         task.cancel()
 

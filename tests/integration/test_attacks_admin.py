@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.admin.runner import MAX_CONNECTIONS
+from sidecar.admin.app import MAX_CONNECTIONS
 from tests.support.attack_rig import AttackRig, attacked
 from tests.support.processes import wait_until
 from tests.support.raw_http import RawClient
@@ -18,8 +18,8 @@ def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackRig]:
         yield rig
 
 
-def test_half_heads_without_number_take_no_call_from_anybody(rig: AttackRig) -> None:
-    """A connection over the limit is refused at once; one that stalls is closed."""
+def test_many_incomplete_heads_do_not_harm_calls(rig: AttackRig) -> None:
+    """Further clients get 503 at once; clients that stall are disconnected."""
     admin = rig.process.address("admin")
     with contextlib.ExitStack() as stack:
         clients = [
@@ -37,7 +37,7 @@ def test_half_heads_without_number_take_no_call_from_anybody(rig: AttackRig) -> 
 
 
 def test_an_idle_connection_is_closed(rig: AttackRig) -> None:
-    """Between two scrapes nothing is kept."""
+    """The connection ends between two scrapes."""
     with RawClient(rig.process.address("admin")) as client:
         client.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
         assert client.answer().status == 200

@@ -1,4 +1,4 @@
-"""The page of a real sidecar process: a rotation happens before the reader's eyes."""
+"""The page of a real sidecar process during an emergency rotation."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ async def test_an_emergency_shows_without_reload(
     settings: Settings,
     sidecar_process: "Callable[..., SidecarProcess]",
 ) -> None:
-    """Rotated, then revoked, then replaced: key, state, counts and events follow."""
+    """Key, state, counts and events follow a rotation, a revocation and a new key."""
     quick = {"upstreams": {UPSTREAM: {"credential": {"refresh_seconds": 1}}}}
 
     def start() -> "SidecarProcess":
@@ -52,8 +52,8 @@ async def test_an_emergency_shows_without_reload(
         assert await statuses("/contacts", "/status/403", "/a/../b") == [200, 403, 400]
 
         await tab.see("dl", version[:8])
-        await tab.see("ol", f"Key {version[:8]} took over from {first}")
-        await tab.see("ol", "Refused by the sidecar: 1 x bad_target")
+        await tab.see("ol", f"Key {version[:8]} replaced {first}")
+        await tab.see("ol", "Calls refused with bad_target: 1")
         await tab.see(".c403 td:last-child", "1")
 
         api.revoke(second.id)

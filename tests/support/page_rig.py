@@ -1,4 +1,4 @@
-"""The status page on a port of loopback, with a document that a test can change."""
+"""The status page on a loopback port, with a document that a test can change."""
 
 import os
 from collections.abc import AsyncIterator
@@ -7,33 +7,43 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sidecar.admin.page import StatusPage
+from sidecar.admin.page import PAGE_HEADERS, page
 from tests.support.browser import Tab
 from tests.support.status_documents import healthy
 
 
 class Served:
-    """The page with a document that a test can change."""
+    """The page, its document and its faults."""
 
     def __init__(self) -> None:
         self.document = healthy()
         self.url = ""
-        self.up = True
+        self.fault = ""
+        """`error` answers 503, `reset` closes the connection without a response."""
+        self.script = ""
+        """Another version of the sidecar has this at the end of its script."""
 
-    async def status(self, _: web.Request) -> web.Response:
-        """Answer as `/status` does, or not."""
-        if not self.up:
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer with the page, or fail."""
+        if self.fault == "error":
             raise web.HTTPServiceUnavailable
-        return web.json_response(self.document)
+        if self.fault == "reset":
+            assert request.transport is not None
+            request.transport.abort()
+        text = page(self.document).replace("</script>", f"{self.script}</script>")
+        return web.Response(
+            text=text,
+            content_type="text/html",
+            headers={} if self.script else PAGE_HEADERS,
+        )
 
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[Served]:
-    """The page, and `/status` beside it."""
+    """Serve the page on a free port."""
     served = Served()
     app = web.Application()
-    app.router.add_get("/", StatusPage(lambda: served.document).handle)
-    app.router.add_get("/status", served.status)
+    app.router.add_get("/", served.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -45,7 +55,7 @@ async def serving() -> AsyncIterator[Served]:
 
 
 async def keep(tab: Tab, name: str) -> None:
-    """Save a picture where a developer asked for one."""
+    """Save a screenshot if `SIDECAR_SCREENSHOTS` names a folder."""
     folder = os.environ.get("SIDECAR_SCREENSHOTS")
     if folder:
         await tab.screenshot(Path(folder) / f"{name}.png")

@@ -59,12 +59,12 @@ HEALTHY: Final[dict[str, Any]] = {
 
 
 def healthy() -> dict[str, Any]:
-    """A document of a sidecar that is well, to be changed at will."""
+    """Return the document of a healthy sidecar, which a test may change."""
     return copy.deepcopy(HEALTHY)
 
 
 def rotated(document: dict[str, Any]) -> dict[str, Any]:
-    """The same a little later, after an emergency rotation."""
+    """Change a document to that of a minute later, after an emergency rotation."""
     document["now"] = NOW + 60
     status = document["upstreams"]["flownally"]
     status |= {
@@ -96,7 +96,7 @@ def rotated(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def refused(document: dict[str, Any]) -> dict[str, Any]:
-    """A key that was revoked with no successor."""
+    """Change a document to that of a key that was revoked with no successor."""
     status = document["upstreams"]["flownally"]
     status |= {
         "state": "refused",
@@ -104,4 +104,37 @@ def refused(document: dict[str, Any]) -> dict[str, Any]:
         "remedy": "create a key and store it in the secret",
     }
     status["minutes"]["401"] = [0] * 50 + [40] * 10
+    return document
+
+
+def in_state(state: str) -> dict[str, Any]:
+    """Return the part of an upstream whose key is in this state."""
+    status: dict[str, Any] = healthy()["upstreams"]["flownally"]
+    status["state"] = state
+    if state == "refused":
+        refused({"upstreams": {"flownally": status}})
+    elif state in {"rejected", "rolled_back"}:
+        status |= {
+            "candidate": "c0ffee42",
+            "candidate_rejected": True,
+            "last_error": "the API answers 401 to the newest key",
+            "remedy": "store a good key; do not revoke the one in use",
+        }
+    elif state in {"stale", "missing", "expired"}:
+        status |= {
+            "last_error": "Secrets Manager answered AccessDeniedException",
+            "remedy": "allow secretsmanager:GetSecretValue on the secret",
+        }
+    if state == "missing":
+        unknown = ("fingerprint", "since", "created", "rotate_before", "refreshed")
+        status |= dict.fromkeys((*unknown, "previous")) | {"minutes": {}, "events": []}
+    return status
+
+
+def five() -> dict[str, Any]:
+    """Return the document of a sidecar with five upstreams in different states."""
+    document = healthy()
+    states = ("fresh", "stale", "rejected", "rolled_back", "refused")
+    names = ("flownally", "billing", "crm-contacts", "invoices", "shipping-labels-eu")
+    document["upstreams"] = dict(zip(names, map(in_state, states), strict=True))
     return document
