@@ -106,7 +106,8 @@ def _facts(status: StatusDocument, now: float) -> Iterable[tuple[str, str]]:
     yield "Rotate before", _moment(due, now) + _life(status.get("created"), due, now)
     yield "Last refresh", _moment(status.get("refreshed"), now)
     yield "Next refresh", _moment(status.get("next_refresh"), now)
-    yield "Candidate", f"<code>{_value(status.get('candidate'))}</code>"
+    rejected = " rejected" if status.get("candidate_rejected") else ""
+    yield "Candidate", f"<code>{_value(status.get('candidate'))}</code>{rejected}"
     yield "Calls in flight", _value(status.get("inflight"))
     yield "401s recovered", _value(sum((status.get("recovered") or {}).values()))
 

@@ -1,5 +1,5 @@
 """
-Every number that the sidecar exports, in a registry of its own.
+All metrics of the sidecar, in a registry of their own.
 
 The app makes one `Metrics` and gives each part its own: `upstream()` to a proxy,
 `credential()` to a credential manager, `webhook()` to a receiver. Names, types and labels
@@ -21,7 +21,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from sidecar.metrics.collector import CallsCollector
+from sidecar.metrics.collector import CallsCollector, ProcessNumbers
 from sidecar.metrics.hot import (
     ANY_OPERATION,
     METHODS,
@@ -43,7 +43,6 @@ from sidecar.metrics.instruments import (
     WebhookInstruments,
     WebhookMetrics,
 )
-from sidecar.metrics.process import ProcessNumbers
 
 __all__ = [
     "ANY_OPERATION",
@@ -62,7 +61,7 @@ __all__ = [
 
 
 class Metrics:
-    """The registry and everything in it."""
+    """The registry and its metrics."""
 
     def __init__(self, version: str) -> None:
         # For the whole process: a `_created` series per child doubles a scrape, and
@@ -94,27 +93,26 @@ class Metrics:
         self.registry.register(self._process)
 
     def upstream(self, name: str, operations: Sequence[str] = ()) -> UpstreamStats:
-        """The numbers of one upstream; `operations` are the labels in the settings."""
-        stats = self._upstreams.get(name)
-        if stats is None:
-            stats = self._upstreams[name] = UpstreamStats(operations)
-        return stats
+        """Return the numbers of an upstream; `operations` are labels of the settings."""
+        if name not in self._upstreams:
+            self._upstreams[name] = UpstreamStats(operations)
+        return self._upstreams[name]
 
     def credential(self, upstream: str) -> CredentialMetrics:
-        """The numbers about the key of one upstream; the state is `missing` at first."""
+        """Return the metrics of an upstream's key; its first state is `missing`."""
         return CredentialMetrics(self._credentials, upstream)
 
     def webhook(self, endpoint: str) -> WebhookMetrics:
-        """The numbers of one webhook endpoint, the same object for the same endpoint."""
+        """Return the metrics of a webhook endpoint, always the same object."""
         if endpoint not in self._endpoints:
             self._endpoints[endpoint] = WebhookMetrics(self._webhooks, endpoint)
         return self._endpoints[endpoint]
 
     def aws(self, service: str, operation: str, result: str) -> None:
         """
-        Count one request to AWS; safe from the thread that boto3 runs in.
+        Count a request to AWS. The thread that boto3 runs in may call this.
 
-        A name outside the closed sets is counted as `other`.
+        Names outside the closed sets count as `other`.
         """
         self._aws.labels(
             service if service in AWS_SERVICES else AWS_OTHER,
@@ -123,14 +121,14 @@ class Metrics:
         ).inc()
 
     def log_redacted(self, count: int) -> None:
-        """Count secrets that the redactor masked in a line of the log."""
+        """Count secrets that the redactor masked in the log."""
         self._log_redactions += count
 
     async def exposition(self, accept: str) -> tuple[bytes, str]:
         """
-        The text for a scrape and its content type, as the `Accept` header asks.
+        Return the text of a scrape and its content type, for an `Accept` header.
 
-        Gives way to calls between two families: some hundred series take milliseconds.
+        Some hundred series take milliseconds, so calls may run between two families.
         """
         await asyncio.to_thread(self._process.refresh)
         encode, content_type = choose_encoder(accept)
@@ -143,17 +141,17 @@ class Metrics:
         return b"".join(pieces), content_type
 
 
-# OpenMetrics 1.0: the exposition ends with EOF, and only once.
+# An exposition has one EOF, at its end (OpenMetrics 1.0).
 _END: Final = b"# EOF\n"
 _OPENMETRICS: Final = "application/openmetrics-text"
 
 
 class _Only(Collector):
-    """One family, as encoders want it."""
+    """Holds one family: the encoders of prometheus-client take a registry."""
 
     def __init__(self, family: Metric) -> None:
         self._family = family
 
     def collect(self) -> Iterable[Metric]:
-        """The family."""
+        """Return the family."""
         return (self._family,)

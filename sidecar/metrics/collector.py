@@ -1,8 +1,13 @@
-"""Turns the plain numbers of the hot path into Prometheus families, at scrape time."""
+"""
+The collectors: they make Prometheus families at scrape time.
+
+`CallsCollector` reads the plain numbers of the hot path, `ProcessNumbers` reads `/proc`.
+"""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -21,9 +26,9 @@ from sidecar.metrics.hot import (
 
 class CallsCollector(Collector):
     """
-    Exports what the hot path counted.
+    Exports the numbers of the hot path.
 
-    `created` is never given to a family, so there are no `_created` series.
+    No family gets a `created` time, so there are no `_created` series.
     """
 
     def __init__(
@@ -35,18 +40,18 @@ class CallsCollector(Collector):
         self._log_redactions = log_redactions
 
     def describe(self) -> list[Metric]:
-        """Name the families without reading a number; used at registration."""
+        """Return the families without samples, for the registration."""
         return [*_operations({}), *_upstreams({}), _redactions(0, {})]
 
     def collect(self) -> Iterator[Metric]:
-        """Read every number once."""
+        """Return the families with all samples."""
         yield from _operations(self._upstreams)
         yield from _upstreams(self._upstreams)
         yield _redactions(self._log_redactions(), self._upstreams)
 
 
 def _operations(upstreams: Mapping[str, UpstreamStats]) -> list[Metric]:
-    """The families that have an `operation` label."""
+    """Return the families that have an `operation` label."""
     requests = CounterMetricFamily(
         "sidecar_requests",
         "Calls of the service, by the origin of the response.",
@@ -60,7 +65,7 @@ def _operations(upstreams: Mapping[str, UpstreamStats]) -> list[Metric]:
     )
     seconds = HistogramMetricFamily(
         "sidecar_request_seconds",
-        "Whole calls, from the head of the request to the end of the answer.",
+        "Duration of a call, from the request head to the end of the response.",
         labels=["upstream", "operation"],
     )
     for name, upstream in upstreams.items():
@@ -75,7 +80,7 @@ def _operations(upstreams: Mapping[str, UpstreamStats]) -> list[Metric]:
 
 
 def _upstreams(upstreams: Mapping[str, UpstreamStats]) -> list[Metric]:
-    """The families that are counted per upstream."""
+    """Return the other families that have an `upstream` label."""
     recovered = CounterMetricFamily(
         "sidecar_recovered_401",
         "401 responses that the service never received, because the call was replayed.",
@@ -83,22 +88,22 @@ def _upstreams(upstreams: Mapping[str, UpstreamStats]) -> list[Metric]:
     )
     overhead = HistogramMetricFamily(
         "sidecar_overhead_seconds",
-        "The sidecar's own part of a call.",
+        "The part of a call's duration that the sidecar adds.",
         labels=["upstream"],
     )
     inflight = GaugeMetricFamily(
         "sidecar_inflight_requests",
-        "Calls begun and not yet answered whole.",
+        "Calls whose response is not complete.",
         labels=["upstream"],
     )
     connections = GaugeMetricFamily(
         "sidecar_upstream_connections",
-        "Connections to the API.",
+        "Connections to the API, by state.",
         labels=["upstream", "state"],
     )
     rejections = CounterMetricFamily(
         "sidecar_rejections",
-        "Calls that the sidecar answered itself, by the code of its answer.",
+        "Calls that the sidecar answered with an error, by error code.",
         labels=["upstream", "reason"],
     )
     for name, upstream in upstreams.items():
@@ -115,9 +120,11 @@ def _upstreams(upstreams: Mapping[str, UpstreamStats]) -> list[Metric]:
 
 
 def _redactions(log: int, upstreams: Mapping[str, UpstreamStats]) -> Metric:
-    """Secrets masked before they left, in lines of the log and answers of the API."""
+    """Return the count of secrets masked in the log and in responses of the API."""
     family = CounterMetricFamily(
-        "sidecar_redactions", "Secrets masked before they left.", labels=["sink"]
+        "sidecar_redactions",
+        "Secrets masked, by where they were found.",
+        labels=["sink"],
     )
     family.add_metric(["log"], log)
     family.add_metric(["response"], sum(one.redactions for one in upstreams.values()))
@@ -131,3 +138,31 @@ def _add(family: HistogramMetricFamily, labels: list[str], buckets: Buckets) -> 
         for le, number in buckets.cumulated()
     ]
     family.add_metric(labels, pairs, buckets.total)
+
+
+class ProcessNumbers(Collector):
+    """
+    Exports CPU, memory and descriptors of the process, as prometheus-client names them.
+
+    `refresh` reads the files, `collect` does not: a scrape runs `refresh` in a thread, so
+    the event loop does not wait for a file.
+    """
+
+    def __init__(self) -> None:
+        self._families: list[Metric] = []
+        self._source: Collector | None = None
+
+    def refresh(self) -> None:
+        """Read the files of `/proc`; other systems than Linux have none."""
+        if self._source is None:
+            # It registers itself when it is created, and the registration collects.
+            self._source = ProcessCollector(registry=CollectorRegistry())
+        self._families = list(self._source.collect())
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: no family is known before the first `refresh`."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the families of the last `refresh`."""
+        return self._families

@@ -26,10 +26,10 @@ METHODS: Final[Mapping[bytes, str]] = {
 """Method as on the wire -> label: `METHODS.get(method, OTHER_METHOD)`."""
 
 OTHER_CODE: Final = 0
-"""Stands for a status code outside 100 to 599; exported as `other`."""
+"""Replaces a status code outside 100 to 599; exported as `other`."""
 
 KEYS: Final = 8
-"""Keys whose calls are counted: the present one and what a year of rotations leaves."""
+"""Keys whose calls are counted: the present one and those of a year of rotations."""
 
 CONNECTION_STATES: Final = ("idle", "active", "connecting")
 
@@ -37,16 +37,16 @@ REQUEST_BOUNDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
-"""Seconds of a whole call: from a fast API in the same zone to our own 60 s limit."""
+"""Seconds of a whole call: from a fast API in the same zone to the 60 s limit."""
 
 OVERHEAD_BOUNDS: Final = (
     *(0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.00075),
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 1.0, 5.0),
 )
-"""Seconds of our own part: 50 us is a good call, 5 s the wait for a first key."""
+"""Seconds that the sidecar adds: 50 us is a good call, 5 s the wait for a first key."""
 
-# One operation can meet seven methods and some dozens of codes; an API that answers
-# with ever new codes must not grow our memory (precedent: Envoy's stat limits).
+# An operation has at most seven methods and some dozens of codes. An API that invents
+# codes must not fill the memory (precedent: Envoy's stat limits).
 _MAX_SERIES_PER_OPERATION: Final = 512
 
 
@@ -69,7 +69,7 @@ class Buckets:
         self.total += seconds
 
     def cumulated(self) -> list[tuple[float, int]]:
-        """Pairs of upper bound and observations at or below it, ending with +Inf."""
+        """Return pairs of upper bound and observations up to it; the last is +Inf."""
         pairs = []
         running = 0
         for bound, count in zip((*self.bounds, float("inf")), self.counts, strict=True):
@@ -79,7 +79,7 @@ class Buckets:
 
 
 class OperationStats:
-    """What happened to the calls of one operation of one upstream."""
+    """The numbers of one operation of one upstream."""
 
     __slots__ = ("auth_failures", "overhead", "requests", "seconds")
 
@@ -87,10 +87,10 @@ class OperationStats:
         self.requests: dict[tuple[str, int, str], int] = {}
         """(method label, status code, origin) -> calls."""
         self.auth_failures = {401: 0, 403: 0}
-        """The API's own 401s and 403s, as the service saw them."""
+        """The API's own 401s and 403s that the service received."""
         self.seconds = Buckets(REQUEST_BOUNDS)
         self.overhead = overhead
-        """Shared by every operation of the upstream."""
+        """The operations of an upstream share it."""
 
     def answered(
         self,
@@ -105,10 +105,10 @@ class OperationStats:
 
         Args:
             method: A label out of `METHODS`, or `OTHER_METHOD`.
-            code: The status code that the service saw.
-            origin: `UPSTREAM` when the answer is the API's, `SIDECAR` when it is ours.
+            code: The status code that the service received.
+            origin: `UPSTREAM` for a response of the API, `SIDECAR` for one of the sidecar.
             seconds: The duration of the whole call.
-            overhead: Our own part of it; None for a call that we answered ourselves.
+            overhead: The sidecar's part of it; None if the sidecar made the response.
         """
         try:
             self.requests[method, code, origin] += 1
@@ -116,7 +116,7 @@ class OperationStats:
             self._first(method, code, origin)
         if code in self.auth_failures and origin == UPSTREAM:
             self.auth_failures[code] += 1
-        # Buckets.observe, in place: a call of a function is a tenth of our budget.
+        # Buckets.observe, inlined: a function call costs a tenth of the budget of a call.
         buckets = self.seconds
         buckets.counts[bisect_left(REQUEST_BOUNDS, seconds)] += 1
         buckets.total += seconds
@@ -126,7 +126,7 @@ class OperationStats:
             buckets.total += overhead
 
     def _first(self, method: str, code: int, origin: str) -> None:
-        """Begin a series, or fold a strange one into a known one."""
+        """Start a series, or count an unknown code or method as `other`."""
         if not 100 <= code <= 599 or len(self.requests) >= _MAX_SERIES_PER_OPERATION:  # noqa: PLR2004 - the range of RFC 9110, 15
             code = OTHER_CODE
         if method.encode() not in METHODS:
@@ -136,7 +136,7 @@ class OperationStats:
 
 
 class UpstreamStats:
-    """What happened at one upstream."""
+    """The numbers of one upstream."""
 
     __slots__ = (
         *("by_key", "connections", "inflight", "operations", "overhead", "recovered"),
@@ -145,7 +145,7 @@ class UpstreamStats:
 
     def __init__(self, operations: Sequence[str]) -> None:
         self.inflight = 0
-        """Calls that the service has begun and that are not yet answered whole."""
+        """Calls whose response is not complete."""
         self.overhead = Buckets(OVERHEAD_BOUNDS)
         self.operations = {
             label: OperationStats(self.overhead)
@@ -153,27 +153,27 @@ class UpstreamStats:
         }
         self.rejections: dict[Code, int] = dict.fromkeys(Code, 0)
         self.recovered = {"replay": 0, "rollback": 0}
-        """401s that the service never saw."""
+        """401s that the service never received, by how they were recovered."""
         self.redactions = 0
-        """Keys overwritten in answers of the API."""
+        """Keys masked in responses of the API."""
         self.by_key: dict[str, int] = {}
-        """Fingerprint of a key -> calls that it answered, of the last `KEYS` keys."""
+        """Fingerprint of a key -> calls that carried it, for the last `KEYS` keys."""
         self.connections: Callable[[], Mapping[str, int]] = dict
         """State of `CONNECTION_STATES` -> connections to the API; set by the pool."""
 
     def operation(self, label: str) -> OperationStats:
-        """The numbers of one operation; of `*` when the label is not in the settings."""
+        """Return the numbers of an operation, or of `*` for a label not in the settings."""
         return self.operations.get(label) or self.operations[ANY_OPERATION]
 
     def count_key(self, fingerprint: str) -> None:
-        """Begin to count the calls of a key, and forget the oldest of too many."""
+        """Start to count the calls of a key; the oldest of more than `KEYS` is dropped."""
         if fingerprint not in self.by_key:
             if len(self.by_key) >= KEYS:
                 del self.by_key[next(iter(self.by_key))]
             self.by_key[fingerprint] = 0
 
     def answers(self) -> dict[str, int]:
-        """The API's answers in the classes that the status page shows."""
+        """Return the API's responses by the classes of the status page."""
         counts = {"2xx": 0, "401": 0, "403": 0, "other": 0}
         for stats in self.operations.values():
             for (_, code, origin), number in stats.requests.items():
@@ -183,7 +183,7 @@ class UpstreamStats:
 
 
 def _answer_class(code: int) -> str:
-    """Which of the four columns a status code belongs to."""
+    """Return the class of a status code."""
     if code in (401, 403):
         return str(code)
     return "2xx" if 200 <= code <= 299 else "other"  # noqa: PLR2004 - the range of RFC 9110, 15.3

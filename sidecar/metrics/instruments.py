@@ -1,4 +1,4 @@
-"""Numbers that change a few times a minute at most: prometheus-client instruments."""
+"""Metrics that change at most a few times a minute: prometheus-client instruments."""
 
 from typing import Final
 
@@ -31,7 +31,7 @@ _AGE_BOUNDS: Final = (0.5, 1, 5, 30, 60, 300, 1800, 7200, 36000, 86400, 345600)
 
 
 class CredentialInstruments:
-    """The families about keys, shared by every upstream."""
+    """The families about keys, for all upstreams."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
@@ -43,20 +43,24 @@ class CredentialInstruments:
             )
 
         self.info = gauge(
-            "info", "1 for the key in use; an old key has no series.", *_INFO_LABELS
+            "info",
+            "1 for the key in use; the series of an old key is removed.",
+            *_INFO_LABELS,
         )
-        self.state = gauge("state", "1 for the state the credential is in.", "state")
+        self.state = gauge(
+            "state", "1 for the present state of the credential.", "state"
+        )
         self.since = gauge(
-            "since_timestamp_seconds", "When the key in use was taken into use."
+            "since_timestamp_seconds", "When the key in use came into use."
         )
         self.created = gauge(
-            "created_timestamp_seconds", "When the source made the key in use."
+            "created_timestamp_seconds", "When the source created the key in use."
         )
         self.refreshed = gauge(
             "refreshed_timestamp_seconds", "When the source last answered a refresh."
         )
         self.rotate_before = gauge(
-            "rotate_before_timestamp_seconds", "When the key in use becomes too old."
+            "rotate_before_timestamp_seconds", "When the key in use should be replaced."
         )
         self.unexpected_events = Counter(
             "sidecar_credential_unexpected_events",
@@ -78,7 +82,7 @@ class CredentialInstruments:
         )
         self.cutover_seconds = Histogram(
             "sidecar_credential_cutover_seconds",
-            "From the making of a new key to its use.",
+            "From the creation of a new key to its use.",
             ("upstream",),
             buckets=_CUTOVER_BOUNDS,
             registry=registry,
@@ -89,7 +93,7 @@ _INFO_LABELS: Final = ("source", "fingerprint")
 
 
 class CredentialMetrics:
-    """The numbers about the key of one upstream. Timestamps are Unix seconds."""
+    """The metrics of one upstream's key. Timestamps are Unix seconds."""
 
     def __init__(self, instruments: CredentialInstruments, upstream: str) -> None:
         self._all = instruments
@@ -114,7 +118,7 @@ class CredentialMetrics:
         self._all.unexpected_events.labels(self._upstream).inc()
 
     def info(self, source: str, fingerprint: str) -> None:
-        """Name the key in use and forget the series of the one before."""
+        """Set the key in use, and remove the series of the previous one."""
         if self._info == (source, fingerprint):
             return
         if self._info is not None:
@@ -127,7 +131,7 @@ class CredentialMetrics:
         self._all.since.labels(self._upstream).set(timestamp)
 
     def created(self, timestamp: float | None) -> None:
-        """Set when the source made the key in use; None when it is not known."""
+        """Set when the source created the key in use; None if unknown."""
         self._set(self._all.created, timestamp)
 
     def refreshed(self, timestamp: float) -> None:
@@ -135,7 +139,7 @@ class CredentialMetrics:
         self._all.refreshed.labels(self._upstream).set(timestamp)
 
     def rotate_before(self, timestamp: float | None) -> None:
-        """Set when the key in use becomes too old; None when no schedule is set."""
+        """Set when the key in use should be replaced; None without a schedule."""
         self._set(self._all.rotate_before, timestamp)
 
     def refresh(self, result: RefreshResult) -> None:
@@ -143,22 +147,20 @@ class CredentialMetrics:
         self._all.refreshes.labels(self._upstream, result.value).inc()
 
     def cutover(self, result: str, seconds: float | None = None) -> None:
-        """Count a change of keys; `seconds` from the key's making to its use."""
+        """Count a cutover; `seconds` from the key's creation to its use."""
         self._all.cutovers.labels(self._upstream, Cutover(result).value).inc()
         if seconds is not None:
             self._all.cutover_seconds.labels(self._upstream).observe(max(seconds, 0.0))
 
     def _set(self, gauge: Gauge, value: float | None) -> None:
         """Set a gauge that has a series only while its value is known."""
-        gauge.labels(self._upstream)
+        gauge.labels(self._upstream).set(value or 0.0)
         if value is None:
             gauge.remove(self._upstream)
-        else:
-            gauge.labels(self._upstream).set(value)
 
 
 class WebhookInstruments:
-    """The families about webhooks, shared by every endpoint."""
+    """The families about webhooks, for all endpoints."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.results = Counter(
@@ -169,14 +171,14 @@ class WebhookInstruments:
         )
         self.seconds = Histogram(
             "sidecar_webhook_seconds",
-            "From the head of a delivery to our answer.",
+            "From the request head of a delivery to the response.",
             ("endpoint",),
             buckets=_DELIVERY_BOUNDS,
             registry=registry,
         )
         self.age = Histogram(
             "sidecar_webhook_age_seconds",
-            "From the sender's timestamp to our receipt.",
+            "From the sender's timestamp to the receipt.",
             ("endpoint",),
             buckets=_AGE_BOUNDS,
             registry=registry,
@@ -184,7 +186,7 @@ class WebhookInstruments:
 
 
 class WebhookMetrics:
-    """The numbers of one webhook endpoint."""
+    """The metrics of one webhook endpoint."""
 
     def __init__(self, instruments: WebhookInstruments, endpoint: str) -> None:
         self._results = {
@@ -196,14 +198,14 @@ class WebhookMetrics:
         """The same numbers for the status page."""
 
     def result(self, name: str) -> None:
-        """Count a delivery under one of `WEBHOOK_RESULTS`."""
+        """Count a delivery with one of `WEBHOOK_RESULTS`."""
         self._results[name].inc()
         self.counts[name] += 1
 
     def seconds(self, seconds: float) -> None:
-        """Observe how long a delivery took here."""
+        """Observe the duration of a delivery."""
         self._seconds.observe(seconds)
 
     def age(self, seconds: float) -> None:
-        """Observe how old a delivery was; a sender's clock may be ahead of ours."""
+        """Observe the age of a delivery; the sender's clock may be ahead of this one."""
         self._age.observe(max(seconds, 0.0))

@@ -107,6 +107,21 @@ async def test_nothing_leaves_its_card(served: Served, tab: Tab, width: int) -> 
     assert await tab.js(OUTSIDE) == []
 
 
+async def test_a_picture_shows_the_page_up_to_its_right_edge(
+    served: Served, tab: Tab, tmp_path: Path
+) -> None:
+    """A page that scrolls is pictured in the full width of the screen."""
+    served.document = five()
+    await tab.look_like(width=900, height=600)
+    await tab.go(served.url)
+    await tab.screenshot(tmp_path / "page.png")
+
+    width = int.from_bytes((tmp_path / "page.png").read_bytes()[16:20])
+    assert width == 900
+    edge = "document.querySelector('main').getBoundingClientRect().right"
+    assert await tab.js(edge) == 900 - 16
+
+
 @pytest.mark.parametrize("width", [800, 885, 1440])
 async def test_one_card_fills_the_page(served: Served, tab: Tab, width: int) -> None:
     """With one upstream, the header and the card end at the same edge."""

@@ -1,8 +1,8 @@
 """
-A real headless Chromium, driven by its own protocol over aiohttp's WebSocket.
+A real headless Chromium, driven by its DevTools protocol over aiohttp's WebSocket.
 
-Enough for one page at a time: go somewhere, evaluate, emulate, look at it. No driver
-package is needed, and what a test sees is what the browser itself reports.
+It drives one page at a time: navigate, evaluate, emulate a screen, take a screenshot. No
+driver package is needed.
 """
 
 import asyncio
@@ -38,11 +38,11 @@ _NUMBERS: Final = itertools.count(1)
 Seen = TypeVar("Seen")
 
 
-async def eventually(look: Callable[[], Awaitable[Seen | None]]) -> Seen:
-    """Look until there is something to see; fail after a bounded wait."""
+async def eventually(check: Callable[[], Awaitable[Seen | None]]) -> Seen:
+    """Wait until a check returns a true value, and return it; fail after a limit."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
-            seen = await look()
+            seen = await check()
             if seen:
                 return seen
             await asyncio.sleep(0.05)
@@ -53,7 +53,7 @@ class Tab:
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
-        # Never the number of an earlier page: its answers may still be on their way.
+        # Numbers are unique across pages: answers to an earlier page may still arrive.
         self._numbers = _NUMBERS
         self._session = ""
         self._target = ""
@@ -63,7 +63,7 @@ class Tab:
         """Every URL that the page asked for."""
 
     async def open(self) -> None:
-        """Make the page and listen to it."""
+        """Open the page and subscribe to its events."""
         target = await self.send("Target.createTarget", url="about:blank")
         self._target = target["targetId"]
         attached = await self.send(
@@ -74,7 +74,7 @@ class Tab:
             await self.send(f"{domain}.enable")
 
     async def close(self) -> None:
-        """Leave nothing of the page behind."""
+        """Close the page."""
         self._session = ""
         await self.send("Target.closeTarget", targetId=self._target)
 
@@ -93,7 +93,7 @@ class Tab:
             self._note(answer)
 
     def _note(self, event: dict[str, Any]) -> None:
-        """Keep what a test may want to know later."""
+        """Record an event that a test may check."""
         if event.get("sessionId", "") != self._session:
             return
         params = event.get("params", {})
@@ -110,7 +110,7 @@ class Tab:
                 pass
 
     async def go(self, url: str) -> None:
-        """Go to an address and wait for the page to be there."""
+        """Go to an address and wait until the page is loaded."""
         await self.send("Page.navigate", url=url)
         await eventually(
             lambda: self.js(
@@ -119,7 +119,7 @@ class Tab:
         )
 
     async def js(self, expression: str) -> Any:
-        """The value of an expression in the page."""
+        """Return the value of an expression in the page."""
         result = await self.send(
             "Runtime.evaluate",
             expression=expression,
@@ -130,7 +130,7 @@ class Tab:
         return result["result"].get("value")
 
     async def text(self, selector: str) -> str:
-        """The visible text of the first element that matches."""
+        """Return the visible text of the first element that matches."""
         found = await self.js(
             f"document.querySelector({json.dumps(selector)}).innerText"
         )
@@ -149,7 +149,10 @@ class Tab:
     async def look_like(
         self, *, width: int = 1000, height: int = 900, scheme: str = "light"
     ) -> None:
-        """Take on a size and a colour scheme."""
+        """Emulate a screen size and a colour scheme."""
+        # A picture beyond the viewport has no scroll bar. If the page had one, it would be
+        # laid out wider than the picture, which would cut off its right edge.
+        await self.send("Emulation.setScrollbarsHidden", hidden=True)
         await self.send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -163,7 +166,7 @@ class Tab:
         )
 
     async def without_scripts(self) -> None:
-        """Turn JavaScript off, as a careful reader may."""
+        """Turn JavaScript off."""
         await self.send("Emulation.setScriptExecutionDisabled", value=True)
 
     async def press(self, key: str) -> None:
@@ -179,13 +182,13 @@ class Tab:
             )
 
     async def screenshot(self, file: Path) -> None:
-        """Save what the page looks like, from top to end."""
+        """Save a picture of the whole page."""
         shot = await self.send("Page.captureScreenshot", captureBeyondViewport=True)
         data = base64.b64decode(shot["data"])
         await asyncio.to_thread(file.write_bytes, data)
 
     async def accessible(self) -> list[tuple[str, str]]:
-        """What a screen reader finds: (role, name)."""
+        """Return the (role, name) of each element that a screen reader finds."""
         tree = await self.send("Accessibility.getFullAXTree")
         return [
             (node["role"]["value"], node.get("name", {}).get("value", ""))
@@ -196,7 +199,7 @@ class Tab:
 
 @asynccontextmanager
 async def browser() -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    """A fresh browser; skip where Chromium is not installed."""
+    """Start a browser; skip the test where Chromium is not installed."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
@@ -223,7 +226,7 @@ async def browser() -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
 
 @asynccontextmanager
 async def new_tab(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[Tab]:
-    """A fresh page of a browser."""
+    """Open a new page of a browser."""
     tab = Tab(socket)
     await tab.open()
     try:
@@ -233,11 +236,11 @@ async def new_tab(socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[Tab]
 
 
 async def _address(profile: Path) -> str:
-    """Where the browser listens; it writes that into its profile."""
+    """Return where the browser listens; it writes that into its profile."""
     file = profile / "DevToolsActivePort"
 
-    async def look() -> str | None:
+    async def read() -> str | None:
         lines = file.read_text().splitlines() if file.exists() else []
         return f"ws://127.0.0.1:{lines[0]}{lines[1]}" if len(lines) > 1 else None
 
-    return await eventually(look)
+    return await eventually(read)
