@@ -1,9 +1,9 @@
 """
 Makes the pictures of the README: `python -m tests.support.preview [FOLDER]`.
 
-A real sidecar lives through a rotation, a run of 403s and a burned key, while a real
-Prometheus looks on. The panels are drawn from its answers to the dashboard's own queries
-(there is no Grafana here); the status page is shot in Chromium.
+A real sidecar has a rotation, a series of 403s and a refused key, while a real Prometheus
+scrapes it. The panels are drawn from the results of the dashboard's own queries, without
+Grafana; Chromium shows the status page.
 """
 
 import asyncio
