@@ -213,7 +213,7 @@ class Sidecar:
         }
         for name, address in self._report.addresses.items():
             self._log.info("listening", name=name, address=address)
-        # What exists now stays: it need not be looked at again by any collection, and
+        # What exists now stays: no collection needs to visit it again, and
         # its pages stay shared and clean.
         gc.collect()
         gc.freeze()

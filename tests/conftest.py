@@ -1,6 +1,8 @@
 """
-What holds for every test: no blocking call in a loop, a process left as it was, no skip
-where CI asks so.
+Rules for every test.
+
+Code of the sidecar never blocks the event loop, a test leaves the process as it was, and
+no test is skipped where `TESTS_REQUIRE_TOOLS=1` is set.
 """
 
 import gc
@@ -19,7 +21,7 @@ from sidecar.hardening import read_status
 pytest_plugins = ["tests.support.fixtures"]
 
 REQUIRE_TOOLS: Final = os.environ.get("TESTS_REQUIRE_TOOLS") == "1"
-"""Set in CI: a skipped test is a failure, because every tool must be there."""
+"""Set in CI: a skipped test is a failure, because every tool is installed there."""
 
 settings.register_profile(
     "ci",
@@ -31,8 +33,8 @@ settings.register_profile(
 settings.register_profile("deep", deadline=None, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-# A shell that begins the suite in the background has it ignore SIGINT, and what is ignored
-# is handed on: the processes of the tests would not end by Ctrl-C.
+# A shell that starts the suite in the background makes it ignore SIGINT. Child processes
+# inherit that, so the processes of the tests would not end by Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -51,7 +53,7 @@ def _no_blocking_in_a_loop(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _process_is_not_hardened() -> Iterator[None]:
-    """Fail the test that hardens this process: the others' files would be unreadable."""
+    """Fail a test that hardens this process: later tests could not read its `/proc`."""
     yield
     assert read_status().dumpable
 
@@ -64,7 +66,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the session for a skip where every tool must be there."""
+    """Fail the session for a skipped test where every tool must be installed."""
     if REQUIRE_TOOLS and _skipped(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -72,7 +74,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Say so."""
+    """Report skipped tests where none is allowed."""
     skipped = _skipped(config)
     if REQUIRE_TOOLS and skipped:
         message = f"{skipped} skipped, but TESTS_REQUIRE_TOOLS=1 allows none"
@@ -99,6 +101,6 @@ def _encodable(value: Any) -> Any:
 
 
 def _skipped(config: pytest.Config) -> int:
-    """Count the skipped tests and modules so far."""
+    """Count the skipped tests and modules, those of all workers included."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     return 0 if reporter is None else len(reporter.stats.get("skipped", []))

@@ -1,4 +1,4 @@
-"""What a rotation is told: small frozen objects, made from the settings elsewhere."""
+"""The options of a rotation, made from the settings by `assemble`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -61,5 +61,5 @@ class RotationOptions:
     """What the secret's tags are to say: service, owner, environment..."""
 
     def naming(self, secret_arn: str) -> KeyNaming:
-        """Tell how this job's keys are named."""
+        """Return how the keys of this job are named."""
         return KeyNaming(self.job, secret_arn)

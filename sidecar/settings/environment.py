@@ -2,8 +2,8 @@
 Settings from the environment: `SIDECAR_A__B__C` is `c` in the table `[a.b]`.
 
 A variable with our prefix that is no setting is an error, because a misspelt one would
-be ignored and the default used. The environment source of pydantic-settings ignores it
-at the top level, stops at the first value that is not JSON, and has no list by lines.
+be ignored and the default used. pydantic-settings, for one, ignores it at the top level,
+stops at the first value that is not JSON, and knows no list by lines.
 """
 
 import difflib

@@ -41,7 +41,7 @@ def check_job_name(name: str, environment: str) -> None:
     """
     parts = name.split("-")
     if environment == "production" and set(parts) <= VAGUE | NOT_PRODUCTION:
-        refuse("tells nothing about the job: one key for one job, named after it")
+        refuse("does not name the job: one key for one job, named after it")
     if not JOB_NAME.fullmatch(name) or len(name) > MAX_NAME:
         refuse(f"must be words of a-z, 0-9 joined by -, at most {MAX_NAME} characters")
     if parts[0] != environment:

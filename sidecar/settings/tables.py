@@ -169,7 +169,7 @@ def _only_on_a_socket(
 ) -> None:
     listen = upstream.get("listen")
     if uids is not None and isinstance(listen, Address) and not listen.path:
-        refuse("needs a Unix socket (listen = unix:/path): TCP does not tell who calls")
+        refuse("needs a Unix socket (listen = unix:/path): TCP has no user ids")
     if uids is not None and any(uid < 0 for uid in uids):
         refuse("user ids are not negative")
 

@@ -5,8 +5,8 @@ An API key needs a `CredentialManager`, because only the API's answer shows whet
 works. A webhook secret does not: every delivery is verified with all valid secrets, so a
 rotation needs no choice between them.
 
-Rule 1: what was last known good stays in use while the source is away or holds rubbish.
-Rule 2: a retired secret goes with the look that no longer finds it.
+Rule 1: the last good secrets stay in use while the source fails or holds a bad value.
+Rule 2: a retired secret is dropped by the refresh that no longer finds it.
 Rule 3: the redactor knows a secret before it is used.
 """
 

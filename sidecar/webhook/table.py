@@ -155,7 +155,7 @@ class DynamoTable:
 
     def _failed(self, operation: str, error: Exception | None) -> StoreFailed:
         """Count a failure; the message has a code or a class, never text of AWS."""
-        code = "not an answer of DynamoDB"
+        code = "not a DynamoDB response"
         result, remedy = RefreshResult.UNREACHABLE, ""
         if error is not None:
             code = code_of(error)

@@ -1,7 +1,6 @@
 """`sidecar rotate`: what it says, and how it exits."""
 
 import argparse
-import contextlib
 import sys
 from pathlib import Path
 
@@ -311,10 +310,12 @@ def test_a_wait_is_a_countdown_on_a_terminal(
     assert out == f"{clear}  2 s left{clear}  1 s left{clear}next\n"
 
 
-def test_only_one_of_two_ways_to_begin() -> None:
+def test_only_one_of_two_ways_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
     """`--if-due` and `--finish` contradict each other."""
     parser = argparse.ArgumentParser()
     rotate.configure(parser)
 
-    with pytest.raises(SystemExit), contextlib.redirect_stderr(None):
+    with pytest.raises(SystemExit):
         parser.parse_args(["--if-due", "--finish"])
+
+    assert "not allowed with argument --if-due" in capsys.readouterr().err

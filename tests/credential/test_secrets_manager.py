@@ -21,7 +21,7 @@ from sidecar.credential.sources import secrets_manager
 from sidecar.credential.sources.secrets_manager import SecretsManagerSource
 from sidecar.emulator.aws import AwsClient, environment
 from sidecar.errors import RefreshResult, SourceFailed
-from tests.support.faulty_aws import AwsFault, AwsShim
+from tests.support.faulty_aws import AwsFault, FaultyAws
 
 NAME = "prod/flownally/crm-sync"
 DENIED, THROTTLED = RefreshResult.DENIED, RefreshResult.THROTTLED
@@ -142,7 +142,7 @@ FAILURES = [
     [pytest.param(*row, id=f"{row[0]}-{row[1]}") for row in FAILURES],
 )
 async def test_an_error_of_aws_is_told_in_our_words(
-    aws_shim: AwsShim,
+    faulty_aws: FaultyAws,
     make: Make,
     calls: list[tuple[str, str, str]],
     code: str,
@@ -151,15 +151,15 @@ async def test_an_error_of_aws_is_told_in_our_words(
     told: str,
 ) -> None:
     """By its code, after one try, without its text."""
-    aws_shim.fail(AwsFault(error=code, status=status))
+    faulty_aws.fail(AwsFault(error=code, status=status))
     with pytest.raises(SourceFailed) as caught:
-        await make(aws_shim.endpoint).describe()
+        await make(faulty_aws.endpoint).describe()
 
     assert caught.value.result is result
     assert told in caught.value.reason
     assert caught.value.remedy
     assert "as the test asked for" not in str(caught.value)
-    assert aws_shim.calls["DescribeSecret"] == 1
+    assert faulty_aws.calls["DescribeSecret"] == 1
     assert calls == [("secretsmanager", "DescribeSecret", result)]
 
 
@@ -167,11 +167,11 @@ async def test_an_error_of_aws_is_told_in_our_words(
     ("off", "side"), [(3600.0, "3600 s ahead of"), (-3600.0, "3600 s behind")]
 )
 async def test_a_clock_that_is_wrong_is_named(
-    aws_shim: AwsShim, make: Make, off: float, side: str
+    faulty_aws: FaultyAws, make: Make, off: float, side: str
 ) -> None:
     """AWS refuses the signature; its Date header says why."""
-    aws_shim.fail(AwsFault(error="InvalidSignatureException"))
-    source = make(aws_shim.endpoint, now=lambda: round(time.time()) + off)
+    faulty_aws.fail(AwsFault(error="InvalidSignatureException"))
+    source = make(faulty_aws.endpoint, now=lambda: round(time.time()) + off)
     with pytest.raises(SourceFailed) as caught:
         await source.describe()
 
@@ -196,11 +196,11 @@ BODIES = [
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("question", ["describe", "fetch"])
 async def test_garbage_with_a_good_status_is_a_failure(
-    aws_shim: AwsShim, make: Make, body: bytes, question: str
+    faulty_aws: FaultyAws, make: Make, body: bytes, question: str
 ) -> None:
     """Botocore takes some of it for an answer without members."""
-    aws_shim.fail(AwsFault(body=body))
-    source = make(aws_shim.endpoint)
+    faulty_aws.fail(AwsFault(body=body))
+    source = make(faulty_aws.endpoint)
     with pytest.raises(SourceFailed) as caught:
         await (source.fetch("AWSCURRENT") if question == "fetch" else source.describe())
 
@@ -208,24 +208,24 @@ async def test_garbage_with_a_good_status_is_a_failure(
 
 
 async def test_an_answer_that_is_cut_is_a_failure(
-    aws_shim: AwsShim, make: Make
+    faulty_aws: FaultyAws, make: Make
 ) -> None:
     """Head and half a body."""
-    aws_shim.fail(AwsFault(cut=True))
+    faulty_aws.fail(AwsFault(cut=True))
     with pytest.raises(SourceFailed) as caught:
-        await make(aws_shim.endpoint).describe()
+        await make(faulty_aws.endpoint).describe()
 
     assert caught.value.result is UNREACHABLE
 
 
 async def test_an_answer_that_does_not_come_ends_in_time(
-    aws_shim: AwsShim, make: Make, monkeypatch: pytest.MonkeyPatch
+    faulty_aws: FaultyAws, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop goes on meanwhile."""
     short = replace(client.SOURCE, read_seconds=0.3)
     monkeypatch.setattr(secrets_manager, "SOURCE", short)
-    aws_shim.fail(AwsFault(hang=True))
-    source = make(aws_shim.endpoint)
+    faulty_aws.fail(AwsFault(hang=True))
+    source = make(faulty_aws.endpoint)
     ticks = 0
 
     async def tick() -> None:
@@ -338,12 +338,12 @@ async def test_a_secret_that_is_to_be_deleted_is_not_found(
 
 
 async def test_a_secret_without_a_value_is_not_found(
-    aws_shim: AwsShim, make: Make
+    faulty_aws: FaultyAws, make: Make
 ) -> None:
     """It was made, but no key was stored yet."""
-    aws_shim.fail(AwsFault(body=b'{"ARN": "arn:x", "Name": "x"}'))
+    faulty_aws.fail(AwsFault(body=b'{"ARN": "arn:x", "Name": "x"}'))
     with pytest.raises(SourceFailed) as caught:
-        await make(aws_shim.endpoint).describe()
+        await make(faulty_aws.endpoint).describe()
 
     assert caught.value.result is NOT_FOUND
     assert "AWSCURRENT" in caught.value.reason
@@ -367,7 +367,7 @@ async def test_without_credentials_the_next_call_begins_anew(
 
 
 async def test_credentials_in_a_file_are_read_again_when_they_expired(
-    aws_shim: AwsShim, make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    faulty_aws: FaultyAws, make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Something outside renews them."""
     file = tmp_path / "credentials"
@@ -375,12 +375,12 @@ async def test_credentials_in_a_file_are_read_again_when_they_expired(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.fspath(file))
-    source = make(aws_shim.endpoint)
-    aws_shim.fail(AwsFault(error="ExpiredTokenException"))
+    source = make(faulty_aws.endpoint)
+    faulty_aws.fail(AwsFault(error="ExpiredTokenException"))
     with pytest.raises(SourceFailed):
         await source.describe()
     file.write_text("[default]\naws_access_key_id=NEW\naws_secret_access_key=x\n")
-    aws_shim.fail(AwsFault(body=b'{"VersionIdsToStages": {"v": ["AWSCURRENT"]}}'))
+    faulty_aws.fail(AwsFault(body=b'{"VersionIdsToStages": {"v": ["AWSCURRENT"]}}'))
     await source.describe()
 
     assert source._client is not None

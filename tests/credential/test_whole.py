@@ -23,7 +23,7 @@ from sidecar.credential.sources.secrets_manager import SecretsManagerSource
 from sidecar.emulator.aws import AwsClient, environment
 from sidecar.errors import RefreshResult
 from sidecar.settings.tables import CredentialSettings
-from tests.support.faulty_aws import AwsFault, AwsShim
+from tests.support.faulty_aws import AwsFault, FaultyAws
 from tests.support.simulation import FakeMetrics
 from tests.support.waiting import until
 
@@ -130,7 +130,7 @@ FAULTS = [
 )
 @pytest.mark.parametrize("begun", [True, False], ids=["serving", "starting"])
 async def test_whatever_aws_answers_is_counted_reported_and_survived(
-    aws_shim: AwsShim,
+    faulty_aws: FaultyAws,
     moto: AwsClient,
     caplog: pytest.LogCaptureFixture,
     fault: AwsFault,
@@ -143,15 +143,15 @@ async def test_whatever_aws_answers_is_counted_reported_and_survived(
     moto.put_secret(NAME, "key-1")
     metrics = FakeMetrics()
     if not begun:
-        aws_shim.fail(fault)
-    async with managed(secrets(aws_shim.endpoint), metrics) as manager:
+        faulty_aws.fail(fault)
+    async with managed(secrets(faulty_aws.endpoint), metrics) as manager:
         if begun:
             await manager.wait(10)
-            aws_shim.fail(fault)
+            faulty_aws.fail(fault)
         await manager.refresh()
         status = manager.status
         current = manager.current
-        aws_shim.fail()
+        faulty_aws.fail()
         await manager.wait(10)
         await manager.refresh()
 

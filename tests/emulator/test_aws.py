@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sidecar.emulator.aws import AwsClient, OneAtATime, environment
-from tests.support.faulty_aws import AwsFault, AwsShim
+from tests.support.faulty_aws import AwsFault, FaultyAws
 
 
 def value(aws: AwsClient, stage: str) -> str:
@@ -23,13 +23,13 @@ def value(aws: AwsClient, stage: str) -> str:
 
 
 @pytest.fixture(name="behind")
-def _behind(moto: AwsClient, aws_shim: AwsShim) -> AwsClient:
+def _behind(moto: AwsClient, faulty_aws: FaultyAws) -> AwsClient:
     """A client that goes through the switchboard; it does not try again."""
     moto.put_secret("s", "one", {"owner": "crm-platform"})
-    client = AwsClient(aws_shim.endpoint)
+    client = AwsClient(faulty_aws.endpoint)
     config = Config(retries={"total_max_attempts": 1}, read_timeout=1, proxies={})
     client.secrets = client._session.client(
-        "secretsmanager", endpoint_url=aws_shim.endpoint, config=config
+        "secretsmanager", endpoint_url=faulty_aws.endpoint, config=config
     )
     return client
 
@@ -107,10 +107,12 @@ def test_a_persons_own_aws_settings_stay_out() -> None:
     assert env["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
 
 
-def test_the_switchboard_passes_calls_on(behind: AwsClient, aws_shim: AwsShim) -> None:
+def test_the_switchboard_passes_calls_on(
+    behind: AwsClient, faulty_aws: FaultyAws
+) -> None:
     """Without a fault nothing shows, but the count."""
     assert value(behind, "AWSCURRENT") == "one"
-    assert aws_shim.calls == {"GetSecretValue": 1}
+    assert faulty_aws.calls == {"GetSecretValue": 1}
 
 
 @pytest.mark.parametrize(
@@ -126,34 +128,34 @@ def test_the_switchboard_passes_calls_on(behind: AwsClient, aws_shim: AwsShim) -
     ],
 )
 def test_a_fault_meets_the_calls_until_it_is_cleared(
-    behind: AwsClient, aws_shim: AwsShim, fault: AwsFault, raised: Any
+    behind: AwsClient, faulty_aws: FaultyAws, fault: AwsFault, raised: Any
 ) -> None:
     """Another operation goes on; without the fault this one does too."""
-    aws_shim.fail(
+    faulty_aws.fail(
         AwsFault(**{**vars(fault), "operation": "GetSecretValue"}),
     )
     behind.secrets.describe_secret(SecretId="s")
     with pytest.raises(raised):
         value(behind, "AWSCURRENT")
-    aws_shim.fail()
+    faulty_aws.fail()
 
     assert value(behind, "AWSCURRENT") == "one"
 
 
-def test_an_answer_can_be_made_up(behind: AwsClient, aws_shim: AwsShim) -> None:
+def test_an_answer_can_be_made_up(behind: AwsClient, faulty_aws: FaultyAws) -> None:
     """A success without a secret in it."""
-    aws_shim.fail(AwsFault(body=b"{}"))
+    faulty_aws.fail(AwsFault(body=b"{}"))
 
     assert "SecretString" not in behind.secrets.get_secret_value(SecretId="s")
 
 
 def test_the_switchboard_can_refuse_connections(
-    behind: AwsClient, aws_shim: AwsShim
+    behind: AwsClient, faulty_aws: FaultyAws
 ) -> None:
     """Closed and opened again, on the same port."""
-    aws_shim.refuse()
+    faulty_aws.refuse()
     with pytest.raises(BotoCoreError):
         value(behind, "AWSCURRENT")
-    aws_shim.listen()
+    faulty_aws.listen()
 
     assert value(behind, "AWSCURRENT") == "one"

@@ -5,7 +5,7 @@ from typing import Final
 from hypothesis import example, given, strategies as st
 
 from tests.support.fuzz_oracle import Message, answers
-from tests.support.fuzz_rig import KEY, NEXT_KEY, World
+from tests.support.fuzz_rig import KEY, NEXT_KEY, FuzzRig
 from tests.support.fuzz_strategies import CUTS, answer, spiced, split
 
 REQUEST: Final = b"%b /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
@@ -15,22 +15,22 @@ RAW_KEY: Final = KEY.encode()
 
 def run(
     method: bytes, pieces: list[bytes], end: str, *, replays: bool = False
-) -> tuple[bytes, bool, World]:
+) -> tuple[bytes, bool, FuzzRig]:
     """Make a call, answer it so, and return what the service saw."""
-    world = World()
-    world.keys.replays = replays
-    wire = world.service()
+    rig = FuzzRig()
+    rig.keys.replays = replays
+    wire = rig.service()
     wire.feed(REQUEST % method)
-    world.settle()
-    (upstream,) = world.upstream
+    rig.settle()
+    (upstream,) = rig.upstream
     for piece in pieces:
         upstream.feed(piece)
     if end == "closes":
         upstream.end()
     elif end == "resets":
         upstream.cut()
-    world.settle()
-    return bytes(wire.out), wire.ended, world
+    rig.settle()
+    return bytes(wire.out), wire.ended, rig
 
 
 def masked(body: bytes) -> bytes:
@@ -53,7 +53,7 @@ def test_a_whole_answer_is_one_that_another_parser_reads(
     method: bytes, raw: bytes, cuts: list[int], end: str, replays: bool
 ) -> None:
     """What the service takes for whole is whole, and says what the API said."""
-    shown, ended, world = run(method, split(raw, cuts), end, replays=replays)
+    shown, ended, rig = run(method, split(raw, cuts), end, replays=replays)
     assert RAW_KEY not in shown
     assert NEXT_KEY.encode() not in shown
     if not shown:
@@ -64,7 +64,7 @@ def test_a_whole_answer_is_one_that_another_parser_reads(
     if seen.values(b"x-sidecar-error"):
         assert seen.start in {b"502", b"504"}
         assert seen.whole
-    elif seen.whole and len(world.upstream) == 1:
+    elif seen.whole and len(rig.upstream) == 1:
         told = answers(raw, [method], ended=end == "closes")
         assert told, "no answer at all was taken for one"
         agree(told[0], seen)
@@ -101,20 +101,20 @@ def test_the_pieces_do_not_matter(
 @given(st.lists(spiced(answer()), min_size=1, max_size=3), CUTS)
 def test_what_is_remembered_changes_nothing(raws: list[bytes], cuts: list[int]) -> None:
     """An answer is read as if no other had been read before."""
-    world = World()
+    rig = FuzzRig()
     shown = b""
     for raw in raws:
-        wire = world.service()
+        wire = rig.service()
         wire.feed(REQUEST % b"GET")
-        world.settle()
-        upstream = next(one for one in reversed(world.upstream) if not one.closed)
+        rig.settle()
+        upstream = next(one for one in reversed(rig.upstream) if not one.closed)
         for piece in split(raw, cuts):
             upstream.feed(piece)
         upstream.cut()
-        world.settle()
+        rig.settle()
         shown = bytes(wire.out)
         wire.cut()
-        world.settle()
+        rig.settle()
     fresh, _, _ = run(b"GET", split(raws[-1], cuts), "resets")
 
     assert shown == fresh

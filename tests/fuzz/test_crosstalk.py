@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from tests.support.fuzz_oracle import answers, requests
-from tests.support.fuzz_rig import KEY, Wire, World
+from tests.support.fuzz_rig import KEY, FuzzRig, Wire
 from tests.support.fuzz_strategies import CUTS, chunked, split
 
 TAG: Final = re.compile(rb"tag-(\d+)-(\d+)-")
@@ -65,7 +65,7 @@ class Api:
         return method, target.removeprefix(b"/v1/")
 
     def idle(self) -> bool:
-        """Tell whether nobody waits for anything on this connection."""
+        """Return whether no call waits for anything on this connection."""
         asked = requests(bytes(self.wire.out))
         whole = all(one.whole for one in asked)
         return whole and len(asked) == self.answered and not self.unsent
@@ -78,14 +78,14 @@ class Crosstalk(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(max_upstream_connections=3)
+        self.rig = FuzzRig(max_upstream_connections=3)
         self.open: list[Service] = []
         self.apis: list[Api] = []
 
     @rule(target=services)
     def connect(self) -> Service:
         """Let a service connect."""
-        service = Service(len(self.open), self.world.service())
+        service = Service(len(self.open), self.rig.service())
         self.open.append(service)
         return service
 
@@ -106,7 +106,7 @@ class Crosstalk(RuleBasedStateMachine):
         """Let it send some of what it has to."""
         for _ in range(min(pieces, len(service.unsent))):
             service.wire.feed(service.unsent.popleft())
-        self.world.settle()
+        self.rig.settle()
 
     @rule(service=consumes(services), how=st.sampled_from(["cut", "end"]))
     def leave(self, service: Service, how: str) -> None:
@@ -116,7 +116,7 @@ class Crosstalk(RuleBasedStateMachine):
             service.wire.cut()
         else:
             service.wire.end()
-        self.world.settle()
+        self.rig.settle()
 
     @rule(
         number=st.integers(0, 5),
@@ -161,7 +161,7 @@ class Crosstalk(RuleBasedStateMachine):
         if api is not None:
             for _ in range(min(pieces, len(api.unsent))):
                 api.wire.feed(api.unsent.popleft())
-            self.world.settle()
+            self.rig.settle()
 
     @rule(
         number=st.integers(0, 5),
@@ -182,22 +182,22 @@ class Crosstalk(RuleBasedStateMachine):
             while api.unsent:
                 api.wire.feed(api.unsent.popleft())
             api.wire.end()
-        self.world.settle()
+        self.rig.settle()
 
     @rule(replays=st.booleans())
     def judge(self, replays: bool) -> None:
         """Let the keeper have a newer key, or none."""
-        self.world.keys.replays = replays
+        self.rig.keys.replays = replays
 
     @rule(seconds=st.sampled_from([0.5, 3, 61, 80]))
     def wait(self, seconds: float) -> None:
         """Let time pass."""
-        self.world.wait(seconds)
+        self.rig.wait(seconds)
 
     def api(self, number: int) -> Api | None:
         """Return one of the connections to the API that are open."""
         known = len(self.apis)
-        self.apis += (Api(wire) for wire in self.world.upstream[known:])
+        self.apis += (Api(wire) for wire in self.rig.upstream[known:])
         alive = [one for one in self.apis if not one.wire.closed]
         return alive[number % len(alive)] if alive else None
 
@@ -218,10 +218,10 @@ class Crosstalk(RuleBasedStateMachine):
     @invariant()
     def the_api_is_asked_by_the_book(self) -> None:
         """No more connections than allowed, and each request is a good one."""
-        counts = self.world.server.pool.counts()
+        counts = self.rig.server.pool.counts()
         assert sum(counts.values()) <= 3
         assert counts["active"] >= 0
-        for wire in self.world.upstream:
+        for wire in self.rig.upstream:
             for message in requests(bytes(wire.out)):
                 assert len(message.values(b"authorization")) == 1
 
@@ -229,10 +229,10 @@ class Crosstalk(RuleBasedStateMachine):
         """Let everybody go: nothing may be left."""
         for service in self.open:
             service.wire.cut()
-        self.world.settle()
-        assert self.world.stats.inflight == 0
-        assert not self.world.server.clients
-        assert self.world.server.pool.counts()["active"] == 0
+        self.rig.settle()
+        assert self.rig.stats.inflight == 0
+        assert not self.rig.server.clients
+        assert self.rig.server.pool.counts()["active"] == 0
 
 
 def told_in(fields: tuple[tuple[bytes, bytes], ...]) -> bytes:

@@ -6,7 +6,7 @@ from typing import Final
 from hypothesis import example, given, strategies as st
 
 from tests.support.fuzz_oracle import Message, answers, requests
-from tests.support.fuzz_rig import BASE, KEY, World
+from tests.support.fuzz_rig import BASE, KEY, FuzzRig
 from tests.support.fuzz_strategies import CUTS, STREAM, split
 
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -18,15 +18,15 @@ NEVER: Final = frozenset(
 
 def run(pieces: Sequence[bytes]) -> tuple[list[Message], bytes, bool]:
     """Feed the service's bytes; answer each request that left; return all of it."""
-    world = World()
-    wire = world.service()
+    rig = FuzzRig()
+    wire = rig.service()
     answered: dict[int, int] = {}
     for piece in (*pieces, b""):
         wire.feed(piece)
-        world.settle()
+        rig.settle()
         while True:
             progress = False
-            for number, upstream in enumerate(world.upstream):
+            for number, upstream in enumerate(rig.upstream):
                 whole = sum(m.whole for m in requests(bytes(upstream.out)))
                 if whole > answered.get(number, 0) and not upstream.closed:
                     answered[number] = answered.get(number, 0) + 1
@@ -34,8 +34,8 @@ def run(pieces: Sequence[bytes]) -> tuple[list[Message], bytes, bool]:
                     progress = True
             if not progress:
                 break
-    left = [m for upstream in world.upstream for m in requests(bytes(upstream.out))]
-    for upstream in world.upstream:
+    left = [m for upstream in rig.upstream for m in requests(bytes(upstream.out))]
+    for upstream in rig.upstream:
         judge(bytes(upstream.out))
     return left, bytes(wire.out), wire.ended
 
@@ -126,21 +126,20 @@ def test_what_is_remembered_changes_nothing(
     streams: list[bytes], cuts: list[int]
 ) -> None:
     """A process that has read other heads before reads the next one as a fresh one."""
-    world = World()
+    rig = FuzzRig()
     for stream in streams[:-1]:
-        wire = world.service()
+        wire = rig.service()
         wire.feed(stream)
         wire.cut()
-        world.settle()
-    before = {id(upstream): len(upstream.out) for upstream in world.upstream}
-    wire = world.service()
+        rig.settle()
+    before = {id(upstream): len(upstream.out) for upstream in rig.upstream}
+    wire = rig.service()
     for piece in split(streams[-1], cuts):
         wire.feed(piece)
     used = b"".join(
-        bytes(upstream.out[before.get(id(upstream), 0) :])
-        for upstream in world.upstream
+        bytes(upstream.out[before.get(id(upstream), 0) :]) for upstream in rig.upstream
     )
-    fresh = World()
+    fresh = FuzzRig()
     other = fresh.service()
     for piece in split(streams[-1], cuts):
         other.feed(piece)

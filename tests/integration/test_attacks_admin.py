@@ -6,19 +6,19 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar.admin.app import MAX_CONNECTIONS
-from tests.support.attack_rig import Rig, attacked
+from tests.support.attack_rig import AttackRig, attacked
 from tests.support.processes import wait_until
 from tests.support.raw_http import RawClient
 
 
 @pytest.fixture(name="rig", scope="module")
-def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackRig]:
     """One sidecar."""
     with attacked(tmp_path_factory.mktemp("admin")) as rig:
         yield rig
 
 
-def test_many_incomplete_heads_do_not_harm_calls(rig: Rig) -> None:
+def test_many_incomplete_heads_do_not_harm_calls(rig: AttackRig) -> None:
     """Further clients get 503 at once; clients that stall are disconnected."""
     admin = rig.process.address("admin")
     with contextlib.ExitStack() as stack:
@@ -36,7 +36,7 @@ def test_many_incomplete_heads_do_not_harm_calls(rig: Rig) -> None:
         wait_until(lambda: rig.process.admin("/livez").status == 200, "room", 30)
 
 
-def test_an_idle_connection_is_closed(rig: Rig) -> None:
+def test_an_idle_connection_is_closed(rig: AttackRig) -> None:
     """The connection ends between two scrapes."""
     with RawClient(rig.process.address("admin")) as client:
         client.send(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")

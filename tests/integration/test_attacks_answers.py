@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.attack_rig import HOST, Rig, attacked
+from tests.support.attack_rig import HOST, AttackRig, attacked
 from tests.support.processes import wait_until
 from tests.support.raw_http import KEY, RawClient, Seen, always, once, settled
 
@@ -69,7 +69,7 @@ def sized(fields: bytes, body: bytes = b"ok") -> bytes:
 
 
 @pytest.fixture(name="rig", scope="module")
-def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackRig]:
     """One sidecar for all rows."""
     with attacked(tmp_path_factory.mktemp("answers")) as rig:
         yield rig
@@ -183,7 +183,7 @@ REFLECTED = [
     ("raw", "want", "why"), [*FRAMING, *HEADS, *CUT, *REFRAMED, *REFLECTED]
 )
 def test_an_answer_is_whole_or_refused_or_visibly_cut(
-    rig: Rig, raw: bytes, want: Becomes, why: str
+    rig: AttackRig, raw: bytes, want: Becomes, why: str
 ) -> None:
     """Whatever the API sends, no byte of it is taken for something else."""
     rig.api.hang_up()
@@ -209,7 +209,7 @@ def test_an_answer_is_whole_or_refused_or_visibly_cut(
     rig.healthy()
 
 
-def test_bytes_behind_an_answer_reach_no_call(rig: Rig) -> None:
+def test_bytes_behind_an_answer_reach_no_call(rig: AttackRig) -> None:
     """A connection that brings more than it was asked for is never used again."""
     rig.api.hang_up()
     rig.api.forget()
@@ -224,7 +224,7 @@ def test_bytes_behind_an_answer_reach_no_call(rig: Rig) -> None:
     rig.healthy()
 
 
-def test_bytes_that_come_between_calls_reach_no_call(rig: Rig) -> None:
+def test_bytes_that_come_between_calls_reach_no_call(rig: AttackRig) -> None:
     """An answer that was sent before its call is dropped with its connection."""
     rig.api.hang_up()
     rig.api.script = always(sized(b""))
@@ -241,7 +241,7 @@ def test_bytes_that_come_between_calls_reach_no_call(rig: Rig) -> None:
     assert seen.body == b"ok"
 
 
-def test_answers_of_two_calls_are_never_exchanged(rig: Rig) -> None:
+def test_answers_of_two_calls_are_never_exchanged(rig: AttackRig) -> None:
     """Each of many calls at once gets what was answered to it."""
     rig.api.hang_up()
 

@@ -14,9 +14,9 @@ import pytest
 from sidecar.errors import Code
 from tests.support.attack_rig import (
     HOST,
+    AttackRig,
     Forwarded,
     Refused,
-    Rig,
     Row,
     attacked,
 )
@@ -50,7 +50,7 @@ def kept(name: str, lines: bytes, *left: bytes, **options: Any) -> Any:
 
 
 @pytest.fixture(name="rig", scope="module")
-def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackRig]:
     """One sidecar with every guard at its default."""
     with attacked(tmp_path_factory.mktemp("fields")) as rig:
         yield rig
@@ -141,7 +141,7 @@ HELD = [
 
 
 @pytest.mark.parametrize("row", [*HOSTS, *GUARDS, *HELD])
-def test_a_caller_that_is_no_local_service_is_refused(rig: Rig, row: Row) -> None:
+def test_a_caller_that_is_no_local_service_is_refused(rig: AttackRig, row: Row) -> None:
     """What betrays a page, a proxy or a leak is refused before anything leaves."""
     rig.judge(row)
 
@@ -179,7 +179,7 @@ KEPT = [
 
 
 @pytest.mark.parametrize("row", KEPT)
-def test_one_credential_leaves_and_it_is_ours(rig: Rig, row: Row) -> None:
+def test_one_credential_leaves_and_it_is_ours(rig: AttackRig, row: Row) -> None:
     """End-to-end fields go on in order; hop-by-hop, credentials and cookies do not."""
     rig.judge(row)
 
@@ -188,13 +188,13 @@ def test_one_credential_leaves_and_it_is_ours(rig: Rig, row: Row) -> None:
     "value",
     [b"localhost", b"LOCALHOST:8700", b"127.0.0.1", b"127.9.9.9:1", b"[::1]", b"[::1]:8700"],
 )  # fmt: skip
-def test_this_machine_is_welcome_by_every_name(rig: Rig, value: bytes) -> None:
+def test_this_machine_is_welcome_by_every_name(rig: AttackRig, value: bytes) -> None:
     """The names of loopback are accepted, and the API never hears of them."""
     data = START + b"Host: %b\r\n\r\n" % value
     rig.judge(Row("", data, Forwarded(LINE)))
 
 
-def test_a_key_across_two_pieces_of_a_body_is_found(rig: Rig) -> None:
+def test_a_key_across_two_pieces_of_a_body_is_found(rig: AttackRig) -> None:
     """The tripwire looks across the borders of what is read."""
     head = b"POST /a HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\n\r\n" % HOST
     half = len(RAW_KEY) // 2
@@ -207,7 +207,7 @@ def test_a_key_across_two_pieces_of_a_body_is_found(rig: Rig) -> None:
     rig.judge(Row("cut in two", head + data, TRIPWIRE))
 
 
-def test_an_escaped_key_is_found(rig: Rig) -> None:
+def test_an_escaped_key_is_found(rig: AttackRig) -> None:
     """Percent escapes do not hide it."""
     escaped = "".join(f"%{byte:02x}" for byte in RAW_KEY).encode()
     data = b"GET /a?k=%b HTTP/1.1\r\n%b\r\n" % (escaped, HOST)

@@ -15,9 +15,9 @@ from tests.support.attack_rig import (
     END,
     HOST,
     SMUGGLED,
+    AttackRig,
     Forwarded,
     Refused,
-    Rig,
     Row,
     attacked,
 )
@@ -46,7 +46,7 @@ def framed(name: str, why: str, fields: bytes, want: Refused = BAD) -> Any:
 
 
 @pytest.fixture(name="rig", scope="module")
-def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackRig]:
     """One sidecar for all rows, so that none may leave it worse than it was."""
     with attacked(tmp_path_factory.mktemp("framing")) as rig:
         yield rig
@@ -189,7 +189,9 @@ VERSIONS = [
 
 
 @pytest.mark.parametrize("row", [*LENGTHS, *CODINGS, *CHUNKS, *LINES, *VERSIONS])
-def test_a_message_that_can_be_read_in_two_ways_is_refused(rig: Rig, row: Row) -> None:
+def test_a_message_that_can_be_read_in_two_ways_is_refused(
+    rig: AttackRig, row: Row
+) -> None:
     """Nothing of it leaves, the connection ends, and the next call is well."""
     rig.judge(row)
 
@@ -252,7 +254,7 @@ FORWARDED = [
 
 @pytest.mark.parametrize(("data", "want"), FORWARDED)
 def test_a_body_leaves_in_our_own_framing(
-    rig: Rig, data: bytes, want: Forwarded
+    rig: AttackRig, data: bytes, want: Forwarded
 ) -> None:
     """What frames the body is made anew from what was read, never copied."""
     rig.judge(Row("", data, want))

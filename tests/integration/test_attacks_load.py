@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from sidecar.errors import STATUS, Code
-from tests.support.attack_rig import HOST, Rig, attacked, limits
+from tests.support.attack_rig import HOST, AttackRig, attacked, limits
 from tests.support.processes import merge, wait_until
 from tests.support.raw_http import (
     OK,
@@ -34,7 +34,7 @@ MEBI: Final = 1 << 20
 
 
 @pytest.fixture(name="rig", scope="module")
-def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackRig]:
     """One sidecar whose clocks run fast."""
     fast = limits(
         header_seconds=0.5,
@@ -55,7 +55,7 @@ def quiet(conversation: Conversation) -> None:
         pass
 
 
-def refused(rig: Rig, client: RawClient, code: Code) -> None:
+def refused(rig: AttackRig, client: RawClient, code: Code) -> None:
     """Hold the answer on a connection to a refusal, and the connection to its end."""
     seen = client.answer()
     assert (seen.status, seen.code) == (STATUS[code], code)
@@ -76,7 +76,7 @@ def refused(rig: Rig, client: RawClient, code: Code) -> None:
         pytest.param(GET, Code.UPSTREAM_TIMEOUT, id="the-api"),
     ],
 )
-def test_who_stalls_is_told_and_let_go(rig: Rig, data: bytes, code: Code) -> None:
+def test_who_stalls_is_told_and_let_go(rig: AttackRig, data: bytes, code: Code) -> None:
     """Slowloris: whatever phase a call stalls in, it ends with the right code."""
     rig.api.hang_up()
     rig.api.script = quiet
@@ -85,7 +85,7 @@ def test_who_stalls_is_told_and_let_go(rig: Rig, data: bytes, code: Code) -> Non
         refused(rig, client, code)
 
 
-def test_dripping_bytes_buy_no_time_for_a_head(rig: Rig) -> None:
+def test_dripping_bytes_buy_no_time_for_a_head(rig: AttackRig) -> None:
     """The clock of a head does not start again with each byte."""
     with RawClient(rig.address) as client:
         stop = threading.Event()
@@ -105,7 +105,7 @@ def test_dripping_bytes_buy_no_time_for_a_head(rig: Rig) -> None:
             thread.join()
 
 
-def test_an_idle_connection_is_closed(rig: Rig) -> None:
+def test_an_idle_connection_is_closed(rig: AttackRig) -> None:
     """Before a first call and between two."""
     with RawClient(rig.address) as fresh, RawClient(rig.address) as used:
         rig.api.script = always(OK)
@@ -116,7 +116,7 @@ def test_an_idle_connection_is_closed(rig: Rig) -> None:
     rig.healthy()
 
 
-def test_an_answer_that_stalls_is_cut(rig: Rig) -> None:
+def test_an_answer_that_stalls_is_cut(rig: AttackRig) -> None:
     """The service sees that it is not whole."""
     rig.api.hang_up()
 
@@ -134,10 +134,10 @@ def test_an_answer_that_stalls_is_cut(rig: Rig) -> None:
     rig.healthy()
 
 
-def test_a_service_that_does_not_read_is_let_go(rig: Rig) -> None:
+def test_a_service_that_does_not_read_is_let_go(rig: AttackRig) -> None:
     """Neither memory nor the API's connection is held for it."""
     rig.api.hang_up()
-    before = rig.process.memory_bytes()
+    before = rig.process.anonymous_bytes()
     sent = threading.Event()
 
     def pour(conversation: Conversation) -> None:
@@ -156,7 +156,7 @@ def test_a_service_that_does_not_read_is_let_go(rig: Rig) -> None:
             client.send(GET)
         assert sent.wait(10)
         rig.at_rest()
-        grown = rig.process.memory_bytes() - before
+        grown = rig.process.anonymous_bytes() - before
     finally:
         for client in clients:
             client.sock.close()
@@ -165,8 +165,8 @@ def test_a_service_that_does_not_read_is_let_go(rig: Rig) -> None:
     rig.healthy()
 
 
-def test_a_flood_of_pipelined_calls_is_answered_in_order(rig: Rig) -> None:
-    """Nobody's memory holds more than a head's worth of them."""
+def test_a_flood_of_pipelined_calls_is_answered_in_order(rig: AttackRig) -> None:
+    """The sidecar never holds more of them in memory than the size of a head."""
 
     def count(conversation: Conversation) -> None:
         while (request := conversation.request()) is not None:
@@ -192,7 +192,7 @@ def test_a_flood_of_pipelined_calls_is_answered_in_order(rig: Rig) -> None:
     rig.healthy()
 
 
-def test_a_head_without_end_is_refused(rig: Rig) -> None:
+def test_a_head_without_end_is_refused(rig: AttackRig) -> None:
     """At the limit, not at the end of memory."""
     with RawClient(rig.address) as client:
         client.send(b"GET / HTTP/1.1\r\n%bA: " % HOST + b"a" * 100_000)
@@ -200,7 +200,7 @@ def test_a_head_without_end_is_refused(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
-def test_a_body_over_the_limit_is_refused(rig: Rig, framing: str) -> None:
+def test_a_body_over_the_limit_is_refused(rig: AttackRig, framing: str) -> None:
     """By its length at once, by count as soon as it is over."""
     rig.api.hang_up()
     rig.api.script = quiet
@@ -219,7 +219,7 @@ def test_a_body_over_the_limit_is_refused(rig: Rig, framing: str) -> None:
 
 
 @pytest.mark.parametrize("data", [GET, POST, CHUNKED], ids=["get", "post", "chunked"])
-def test_one_byte_at_a_time_is_the_same_call(rig: Rig, data: bytes) -> None:
+def test_one_byte_at_a_time_is_the_same_call(rig: AttackRig, data: bytes) -> None:
     """What leaves does not depend on how it came."""
     rig.api.hang_up()  # an upload that was cut before may still be in its buffers
     rig.at_rest()
@@ -257,7 +257,7 @@ def dechunked(request: bytes) -> bytes:
 @pytest.mark.parametrize("data", [POST, CHUNKED], ids=["post", "chunked"])
 @pytest.mark.parametrize("how", ["close", "reset", "half"])
 def test_leaving_at_any_byte_leaves_nothing_behind(
-    rig: Rig, data: bytes, how: str
+    rig: AttackRig, data: bytes, how: str
 ) -> None:
     """An early end is never taken for the end of the request."""
     rig.api.hang_up()
@@ -278,10 +278,10 @@ def test_leaving_at_any_byte_leaves_nothing_behind(
     rig.healthy()
 
 
-def test_ten_thousand_connections_opened_and_left(rig: Rig) -> None:
+def test_ten_thousand_connections_opened_and_left(rig: AttackRig) -> None:
     """Some say nothing, some half a head, some a whole call: all are forgotten."""
     rig.api.script = always(OK)
-    before = rig.process.memory_bytes()
+    before = rig.process.anonymous_bytes()
     said = (b"", GET[:20], GET, POST[:-2])
     clients: list[RawClient] = []
     for number in range(10_000):
@@ -297,7 +297,7 @@ def test_ten_thousand_connections_opened_and_left(rig: Rig) -> None:
     rig.api.hang_up()  # idle connections to the API are kept, and are not meant here
 
     wait_until(lambda: open_files(rig) < 60, "descriptors given back")
-    assert rig.process.memory_bytes() - before < 16 * MEBI
+    assert rig.process.anonymous_bytes() - before < 16 * MEBI
 
 
 def test_connections_over_the_limit_wait_and_are_served(
@@ -344,11 +344,11 @@ def test_a_call_to_ourselves_ends(tmp_path_factory: pytest.TempPathFactory) -> N
         wait_until(lambda: not open_calls(rig), "the loop's end", 20)
 
 
-def open_calls(rig: Rig) -> float:
+def open_calls(rig: AttackRig) -> float:
     """Return the calls under way."""
     return rig.process.metrics().value("sidecar_inflight_requests")
 
 
-def open_files(rig: Rig) -> int:
+def open_files(rig: AttackRig) -> int:
     """Return how many descriptors the process has open."""
     return len(list(Path(f"/proc/{rig.process.pid}/fd").iterdir()))

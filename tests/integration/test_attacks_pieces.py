@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.attack_rig import HOST, Rig, attacked
+from tests.support.attack_rig import HOST, AttackRig, attacked
 from tests.support.raw_http import KEY, Conversation, RawClient, Seen
 
 GET: Final = b"GET /contacts HTTP/1.1\r\n%b\r\n" % HOST
@@ -22,13 +22,13 @@ ANSWERS: Final = [
 
 
 @pytest.fixture(name="rig", scope="module")
-def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackRig]:
     """One sidecar for all rows."""
     with attacked(tmp_path_factory.mktemp("pieces")) as rig:
         yield rig
 
 
-def call(rig: Rig) -> Seen:
+def call(rig: AttackRig) -> Seen:
     """Make a call, and see that nothing of the key comes back."""
     with RawClient(rig.address) as client:
         client.send(GET)
@@ -40,7 +40,7 @@ def call(rig: Rig) -> Seen:
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("reset", [False, True], ids=["close", "reset"])
 def test_leaving_at_any_byte_is_never_an_end(
-    rig: Rig, answer: bytes, reset: bool
+    rig: AttackRig, answer: bytes, reset: bool
 ) -> None:
     """In the head it is a 502; after it, the service sees a cut."""
     head = answer.index(b"\r\n\r\n") + 4
@@ -66,7 +66,7 @@ def test_leaving_at_any_byte_is_never_an_end(
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_one_byte_at_a_time_is_the_same_answer(rig: Rig, answer: bytes) -> None:
+def test_one_byte_at_a_time_is_the_same_answer(rig: AttackRig, answer: bytes) -> None:
     """Masked, too."""
 
     def script(conversation: Conversation) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.attack_rig import HOST, Rig, attacked, limits
+from tests.support.attack_rig import HOST, AttackRig, attacked, limits
 from tests.support.processes import merge, wait_until
 from tests.support.raw_http import (
     KEY,
@@ -36,7 +36,7 @@ MOST_BYTES: Final = 20 << 20
 
 
 @pytest.fixture(name="rig", scope="module")
-def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackRig]:
     """One sidecar whose clocks run fast."""
     fast = limits(
         header_seconds=2,
@@ -52,7 +52,7 @@ def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         yield rig
 
 
-def answering(rig: Rig, script: Script) -> None:
+def answering(rig: AttackRig, script: Script) -> None:
     """Let the API do this from now on, on connections that are open too."""
     rig.api.hang_up()
 
@@ -64,7 +64,7 @@ def answering(rig: Rig, script: Script) -> None:
     rig.api.script = script
 
 
-def slow_client(rig: Rig) -> RawClient:
+def slow_client(rig: AttackRig) -> RawClient:
     """Connect with a receive buffer that little fits into."""
     client = RawClient(rig.address)
     client.sock.close()
@@ -76,7 +76,7 @@ def slow_client(rig: Rig) -> RawClient:
     return client
 
 
-def test_a_slow_download_leaves_no_paused_connection(rig: Rig) -> None:
+def test_a_slow_download_leaves_no_paused_connection(rig: AttackRig) -> None:
     """The next call of anybody, on the same connection to the API, is answered."""
     for size in range(4_000_000, 4_700_000, 50_000):
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
@@ -95,22 +95,22 @@ def test_a_slow_download_leaves_no_paused_connection(rig: Rig) -> None:
 @pytest.mark.parametrize(
     "call", [pytest.param(GET, id="answers"), pytest.param(DENIED, id="refusals")]
 )
-def test_what_nobody_reads_is_not_piled_up(rig: Rig, call: bytes) -> None:
+def test_what_nobody_reads_is_not_piled_up(rig: AttackRig, call: bytes) -> None:
     """Of 200,000 pipelined calls a few are begun; a refused one costs an answer, too."""
     answering(rig, always(LARGE))
-    before = rig.process.memory_bytes()
+    before = rig.process.anonymous_bytes()
     with RawClient(rig.address) as client:
         client.sock.settimeout(1)
         with suppress(TimeoutError):
             client.send(call * 200_000)
         time.sleep(3)
-        grown = rig.process.memory_bytes() - before
+        grown = rig.process.anonymous_bytes() - before
         rig.healthy()
 
     assert grown < MOST_BYTES
 
 
-def test_who_never_reads_is_let_go(rig: Rig) -> None:
+def test_who_never_reads_is_let_go(rig: AttackRig) -> None:
     """Also when nothing is under way any more but the answer."""
     answering(rig, always(LARGE))
     with slow_client(rig) as client:
@@ -119,7 +119,7 @@ def test_who_never_reads_is_let_go(rig: Rig) -> None:
     rig.healthy()
 
 
-def open_from(client: RawClient, rig: Rig) -> int:
+def open_from(client: RawClient, rig: AttackRig) -> int:
     """Count the sidecar's descriptors that lead to this client."""
     ours = int(rig.address.rpartition(":")[2])
     theirs = client.sock.getsockname()[1]
@@ -132,7 +132,7 @@ def open_from(client: RawClient, rig: Rig) -> int:
     )
 
 
-def test_who_reads_on_gets_every_answer(rig: Rig) -> None:
+def test_who_reads_on_gets_every_answer(rig: AttackRig) -> None:
     """Slowly, and in order: what waited is begun when there is room."""
     answering(rig, always(LARGE))
     with slow_client(rig) as client:
@@ -146,7 +146,9 @@ def test_who_reads_on_gets_every_answer(rig: Rig) -> None:
 @pytest.mark.parametrize(
     "body", [pytest.param(b"x" * 101, id="too-large"), pytest.param(KEY.encode(), id="key")]
 )  # fmt: skip
-def test_many_calls_in_a_row_are_refused_by_their_bodies(rig: Rig, body: bytes) -> None:
+def test_many_calls_in_a_row_are_refused_by_their_bodies(
+    rig: AttackRig, body: bytes
+) -> None:
     """Each has its answer, and the call behind them its own."""
     call = b"%b%x\r\n%b\r\n0\r\n\r\n" % (CHUNKED, len(body), body)
     answering(rig, always(OK))
@@ -158,7 +160,7 @@ def test_many_calls_in_a_row_are_refused_by_their_bodies(rig: Rig, body: bytes) 
     assert seen[-1].status == 200
 
 
-def test_a_flood_of_empty_lines_is_no_request(rig: Rig) -> None:
+def test_a_flood_of_empty_lines_is_no_request(rig: AttackRig) -> None:
     """A few are ignored (RFC 9112, 2.2); hundreds of thousands once held up everybody."""
     answering(rig, always(OK))
     with RawClient(rig.address) as client:
@@ -170,7 +172,7 @@ def test_a_flood_of_empty_lines_is_no_request(rig: Rig) -> None:
     rig.healthy()
 
 
-def test_a_refused_call_does_not_age_the_head_behind_it(rig: Rig) -> None:
+def test_a_refused_call_does_not_age_the_head_behind_it(rig: AttackRig) -> None:
     """Each head has its own time, from its own first byte."""
     other = b"GET /service-accounts/a HTTP/1.1\r\n%b\r\n" % HOST
     answering(rig, always(OK))
@@ -183,7 +185,9 @@ def test_a_refused_call_does_not_age_the_head_behind_it(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("status", [b"103 Early Hints", b"100 Continue"])
-def test_interim_answers_are_counted_for_each_call(rig: Rig, status: bytes) -> None:
+def test_interim_answers_are_counted_for_each_call(
+    rig: AttackRig, status: bytes
+) -> None:
     """One before each answer, all day long, is no storm."""
     answering(rig, always(b"HTTP/1.1 %b\r\n\r\n%b" % (status, OK)))
     with RawClient(rig.address) as client:
@@ -208,7 +212,7 @@ def test_interim_answers_are_counted_for_each_call(rig: Rig, status: bytes) -> N
     ],
 )  # fmt: skip
 def test_an_answer_that_has_begun_is_cut_not_refused(
-    rig: Rig, head: bytes, rest: bytes
+    rig: AttackRig, head: bytes, rest: bytes
 ) -> None:
     """A refusal in the middle of it could make its length come out right."""
 

@@ -84,7 +84,7 @@ def listening(
 
 @needs_two_users
 def test_only_the_users_named_are_served(tmp_path: Path, directory: Path) -> None:
-    """Others are let go of before a byte of theirs is read; root is another, too."""
+    """Other users are disconnected before a byte is read; that holds for root, too."""
     path = directory / "s"
     with listening(tmp_path, path, {"allow_uids": [FRIEND]}) as (process, api):
         assert call_as(FRIEND, path) == "HTTP/1.1 200 OK"
@@ -129,7 +129,7 @@ def test_without_a_list_the_files_mode_keeps_others_out(
 def test_the_host_of_a_socket(
     tmp_path: Path, directory: Path, host: bytes, status: bytes
 ) -> None:
-    """Clients of sockets name the socket, or nobody; a public name is a web server's."""
+    """Clients of a socket send its path or no host; a public name is refused."""
     path = directory / "s"
     with listening(tmp_path, path), RawClient(f"unix:{path}") as client:
         client.send(GET % host)
@@ -138,13 +138,13 @@ def test_the_host_of_a_socket(
 
 
 def stale(path: Path) -> None:
-    """Leave a socket that nobody listens on, as a killed process does."""
+    """Leave a socket without a listener, as a killed process does."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(path))
 
 
 def regular(path: Path) -> None:
-    """Leave somebody's file."""
+    """Leave a file of another program."""
     path.write_text("precious")
 
 

@@ -13,9 +13,9 @@ import pytest
 from sidecar.errors import Code
 from tests.support.attack_rig import (
     HOST,
+    AttackRig,
     Forwarded,
     Refused,
-    Rig,
     Row,
     attacked,
 )
@@ -40,7 +40,7 @@ def call(name: str, why: str, line: bytes, want: Refused) -> Any:
 
 
 @pytest.fixture(name="rig", scope="module")
-def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackRig]:
     """One sidecar for all rows; one operation is denied for one method only."""
     deny = ["* /service-accounts/**", "POST /admin"]
     changes = {"upstreams": {UPSTREAM: {"deny": deny}}}
@@ -128,7 +128,7 @@ OPERATIONS = [
 
 
 @pytest.mark.parametrize("row", [*ESCAPES, *FORMS, *OPERATIONS])
-def test_a_call_goes_nowhere_but_where_it_says(rig: Rig, row: Row) -> None:
+def test_a_call_goes_nowhere_but_where_it_says(rig: AttackRig, row: Row) -> None:
     """A target that any server could read as another one is refused."""
     rig.judge(row)
 
@@ -155,7 +155,7 @@ def test_a_call_goes_nowhere_but_where_it_says(rig: Rig, row: Row) -> None:
         pytest.param(b"/a?url=http://127.0.0.1/", id="a-url-as-data"),
     ],
 )
-def test_a_target_leaves_byte_for_byte(rig: Rig, target: bytes) -> None:
+def test_a_target_leaves_byte_for_byte(rig: AttackRig, target: bytes) -> None:
     """Nothing is decoded, joined or normalised on the way."""
     data = b"GET %b HTTP/1.1\r\n%b\r\n" % (target, HOST)
     rig.judge(Row("", data, Forwarded(b"GET /v1%b HTTP/1.1" % target)))
@@ -165,7 +165,7 @@ def test_a_target_leaves_byte_for_byte(rig: Rig, target: bytes) -> None:
     "method",
     [b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PROPFIND", b"PUT"],
 )
-def test_a_method_that_is_allowed_leaves(rig: Rig, method: bytes) -> None:
+def test_a_method_that_is_allowed_leaves(rig: AttackRig, method: bytes) -> None:
     """Methods of HTTP and its extensions are the API's business."""
     data = b"%b /contacts HTTP/1.1\r\n%b\r\n" % (method, HOST)
     rig.judge(Row("", data, Forwarded(b"%b /v1/contacts HTTP/1.1" % method)))

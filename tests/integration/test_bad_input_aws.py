@@ -15,18 +15,18 @@ from sidecar.emulator.aws import EmulatedAws
 from sidecar.emulator.ca import Certificate
 from sidecar.errors import RefreshResult
 from tests.support.bad_input import Witness, serves
-from tests.support.default_sidecar import Parts, behind_aws
+from tests.support.default_sidecar import DefaultSidecar, default_sidecar
 from tests.support.faulty_aws import AwsFault
 from tests.support.processes import SECRET_ID, UPSTREAM
 
 AWS_TEXT: Final = "as the test asked for"
-"""What the shim says in its errors: AWS's own words are never ours."""
+"""What the faulty_aws says in its errors: AWS's own words are never ours."""
 DENIED, THROTTLED = RefreshResult.DENIED, RefreshResult.THROTTLED
 UNREACHABLE, NOT_FOUND = RefreshResult.UNREACHABLE, RefreshResult.NOT_FOUND
 DESCRIBE, GET_VALUE = "DescribeSecret", "GetSecretValue"
 
 
-class World(Parts):
+class AwsRig(DefaultSidecar):
     """What a test may do to it."""
 
     def reload(self) -> dict[str, str]:
@@ -51,16 +51,16 @@ class World(Parts):
         return state
 
 
-@pytest.fixture(name="behind", scope="module")
-def _behind(
+@pytest.fixture(name="rig", scope="module")
+def _rig(
     moto_server: EmulatedAws,
     certificate: Certificate,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
+) -> Iterator[AwsRig]:
     """One process for all rows, on the newest key."""
     directory = tmp_path_factory.mktemp("aws")
-    with behind_aws(moto_server, certificate, directory, level="debug") as parts:
-        yield World(**vars(parts))
+    with default_sidecar(moto_server, certificate, directory, level="debug") as parts:
+        yield AwsRig(**vars(parts))
         assert AWS_TEXT not in parts.process.output()
 
 
@@ -97,71 +97,71 @@ FAULTS: Final = [
 
 @pytest.mark.parametrize(("fault", "result", "words"), FAULTS)
 def test_a_fault_of_aws_costs_no_call(
-    behind: World, fault: AwsFault, result: RefreshResult, words: str
+    rig: AwsRig, fault: AwsFault, result: RefreshResult, words: str
 ) -> None:
     """The last good key serves on; result, log line, status and state tell why."""
     if fault.operation == GET_VALUE:  # asked only for a version that is new
-        behind.rotate()
-    behind.shim.fail(fault)
-    before = Witness(behind.process)
+        rig.rotate()
+    rig.faulty_aws.fail(fault)
+    before = Witness(rig.process)
 
-    assert behind.reload() == {UPSTREAM: result}
-    told(behind, before, result, words)
+    assert rig.reload() == {UPSTREAM: result}
+    told(rig, before, result, words)
 
-    behind.shim.fail()
+    rig.faulty_aws.fail()
     looked = "changed" if fault.operation == GET_VALUE else "unchanged"
-    assert behind.reload() == {UPSTREAM: looked}
-    mended(behind)
+    assert rig.reload() == {UPSTREAM: looked}
+    mended(rig)
 
 
-def told(behind: World, before: Witness, result: RefreshResult, words: str) -> None:
+def told(rig: AwsRig, before: Witness, result: RefreshResult, words: str) -> None:
     """Hold metrics, log, status and readiness to what a failed look must show."""
     assert before.grew("sidecar_credential_refreshes_total", result=result) >= 1
     line = before.wait_told("credential_refresh_failed")
     assert words in line["reason"]
     assert line["effect"] == "still serving the last good key"
     assert (line["level"], line["upstream"]) == ("warning", UPSTREAM)
-    status = behind.process.status()["upstreams"][UPSTREAM]
+    status = rig.process.status()["upstreams"][UPSTREAM]
     assert words in status["last_error"]
     assert status["remedy"]
-    assert status["state"] == behind.state() == "stale"
-    assert behind.process.admin("/readyz").status == 200
-    serves(behind.process.address())
+    assert status["state"] == rig.state() == "stale"
+    assert rig.process.admin("/readyz").status == 200
+    serves(rig.process.address())
 
 
-def mended(behind: World) -> None:
+def mended(rig: AwsRig) -> None:
     """Hold everything to being as it was, on the newest key."""
-    version = behind.moto.version(SECRET_ID, "AWSCURRENT")
-    status = behind.process.status()["upstreams"][UPSTREAM]
+    version = rig.moto.version(SECRET_ID, "AWSCURRENT")
+    status = rig.process.status()["upstreams"][UPSTREAM]
     assert (status["state"], status["last_error"]) == ("fresh", None)
     assert status["fingerprint"] == version[:8]
-    serves(behind.process.address())
+    serves(rig.process.address())
 
 
-def test_an_aws_that_does_not_listen_costs_no_call(behind: World) -> None:
+def test_an_aws_that_does_not_listen_costs_no_call(rig: AwsRig) -> None:
     """Refused connections: counted as unreachable, with the network as the remedy."""
-    behind.shim.refuse()
+    rig.faulty_aws.refuse()
     try:
-        before = Witness(behind.process)
-        assert behind.reload() == {UPSTREAM: UNREACHABLE}
-        told(behind, before, UNREACHABLE, "cannot be reached")
+        before = Witness(rig.process)
+        assert rig.reload() == {UPSTREAM: UNREACHABLE}
+        told(rig, before, UNREACHABLE, "cannot be reached")
     finally:
-        behind.shim.listen()
+        rig.faulty_aws.listen()
 
-    assert behind.reload() == {UPSTREAM: "unchanged"}
-    mended(behind)
+    assert rig.reload() == {UPSTREAM: "unchanged"}
+    mended(rig)
 
 
-def test_an_aws_that_never_answers_costs_no_call(behind: World) -> None:
+def test_an_aws_that_never_answers_costs_no_call(rig: AwsRig) -> None:
     """The look ends in its time; until then the admin port says that it goes on."""
-    behind.shim.fail(AwsFault(hang=True))
-    before = Witness(behind.process)
-    asked = behind.process.admin("/-/reload", "POST")
-    serves(behind.process.address())
+    rig.faulty_aws.fail(AwsFault(hang=True))
+    before = Witness(rig.process)
+    asked = rig.process.admin("/-/reload", "POST")
+    serves(rig.process.address())
 
     assert (asked.status, asked.json()) == (202, {"reload": "under way"})
     before.wait_told("credential_refresh_failed")
-    told(behind, before, UNREACHABLE, "did not answer in time")
-    behind.shim.fail()
-    assert behind.reload() == {UPSTREAM: "unchanged"}
-    mended(behind)
+    told(rig, before, UNREACHABLE, "did not answer in time")
+    rig.faulty_aws.fail()
+    assert rig.reload() == {UPSTREAM: "unchanged"}
+    mended(rig)

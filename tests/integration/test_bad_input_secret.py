@@ -67,7 +67,7 @@ def as_json(value: object) -> str:
 
 
 @dataclass
-class World:
+class SecretRig:
     """A sidecar with two upstreams: `plain` has the key alone, `member` in JSON."""
 
     api: EmulatedApi
@@ -92,12 +92,12 @@ class World:
         return told
 
 
-@pytest.fixture(name="stored", scope="module")
-def _stored(
+@pytest.fixture(name="rig", scope="module")
+def _rig(
     moto_server: EmulatedAws,
     certificate: Certificate,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[World]:
+) -> Iterator[SecretRig]:
     """One process for all rows."""
     moto_server.reset()
     directory = tmp_path_factory.mktemp("secret")
@@ -118,7 +118,7 @@ def _stored(
         process = SidecarProcess(directory / "sidecar", settings)
         stack.callback(process.close)
         process.wait_ready()
-        yield World(api, moto_server, process, keys)
+        yield SecretRig(api, moto_server, process, keys)
         process.assert_never_shown(MARK, *(one.key for one in keys.values()))
         no_bug(process)
     moto_server.reset()
@@ -168,44 +168,44 @@ VALUES: Final = [
 
 @pytest.mark.parametrize(("name", "value", "words"), VALUES)
 def test_a_bad_value_never_replaces_a_key(
-    stored: World, name: str, value: str | bytes, words: str
+    rig: SecretRig, name: str, value: str | bytes, words: str
 ) -> None:
     """The rule is named in log and status; calls go on with the key before it."""
-    before = Witness(stored.process)
-    in_use = stored.status(name)["fingerprint"]
-    replace(stored.moto, name, value)
-    calls = stored.api.state.by_key().get(stored.keys[name].id, 0)
+    before = Witness(rig.process)
+    in_use = rig.status(name)["fingerprint"]
+    replace(rig.moto, name, value)
+    calls = rig.api.state.by_key().get(rig.keys[name].id, 0)
 
-    assert stored.reload()[name] == "invalid"
-    serves(stored.process.address(name))
-    assert stored.api.state.by_key()[stored.keys[name].id] == calls + 1
+    assert rig.reload()[name] == "invalid"
+    serves(rig.process.address(name))
+    assert rig.api.state.by_key()[rig.keys[name].id] == calls + 1
     labels = {"upstream": name, "result": "invalid"}
     assert before.grew("sidecar_credential_refreshes_total", **labels) == 1
     line = before.wait_told(REFRESH_FAILED)
     assert (line["upstream"], line["level"]) == (name, "warning")
     assert words in line["reason"]
     assert line["effect"] == "still serving the last good key"
-    told = stored.status(name)
+    told = rig.status(name)
     assert words in told["last_error"]
     assert told["remedy"]
     assert (told["state"], told["fingerprint"]) == ("rejected", in_use)
-    assert stored.process.admin("/readyz").status == 200
+    assert rig.process.admin("/readyz").status == 200
 
-    stored.store_good(name)
-    assert stored.reload()[name] == "changed"
-    assert stored.status(name)["state"] == "fresh"
-    serves(stored.process.address(name))
+    rig.store_good(name)
+    assert rig.reload()[name] == "changed"
+    assert rig.status(name)["state"] == "fresh"
+    serves(rig.process.address(name))
 
 
-def test_one_newline_at_the_end_is_forgiven(stored: World) -> None:
+def test_one_newline_at_the_end_is_forgiven(rig: SecretRig) -> None:
     """It is what `echo` leaves behind; the key is sent without it."""
-    issued = stored.api.issue()
-    stored.moto.rotate("plain", f"{issued.key}\n")
-    assert stored.reload()["plain"] == "changed"
-    serves(stored.process.address("plain"))
+    issued = rig.api.issue()
+    rig.moto.rotate("plain", f"{issued.key}\n")
+    assert rig.reload()["plain"] == "changed"
+    serves(rig.process.address("plain"))
 
-    assert stored.api.state.by_key()[issued.id] == 1
-    stored.keys["plain"] = issued
+    assert rig.api.state.by_key()[issued.id] == 1
+    rig.keys["plain"] = issued
 
 
 STARTS: Final = {

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from sidecar.errors import STATUS, Code
-from tests.support.attack_rig import Rig, attacked, limits
+from tests.support.attack_rig import AttackRig, attacked, limits
 from tests.support.bad_input import (
     GET,
     HOST,
@@ -35,7 +35,7 @@ MARK: Final = "M4rkOfTheService"
 
 
 @pytest.fixture(name="rig", scope="module")
-def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackRig]:
     """One sidecar for all rows: none may leave it worse than it was."""
     fast = limits(
         header_seconds=0.3,
@@ -128,7 +128,7 @@ def test_every_code_has_a_row() -> None:
 
 @pytest.mark.parametrize(("data", "want"), REFUSALS)
 def test_a_refusal_is_told_counted_and_logged(
-    rig: Rig, data: bytes, want: Becomes
+    rig: AttackRig, data: bytes, want: Becomes
 ) -> None:
     """The service, the metrics and the log hear of it, and the API hears nothing."""
     rig.api.script = always(OK)
@@ -141,13 +141,13 @@ def test_a_refusal_is_told_counted_and_logged(
     serves(rig.address)
 
 
-def finished(rig: Rig) -> list[Conversation]:
+def finished(rig: AttackRig) -> list[Conversation]:
     """Hang up, and return the conversations with something in them."""
     rig.api.hang_up()
     return [one for one in rig.api.conversations if one.received]
 
 
-def test_more_calls_than_connections_are_told_to_come_again(rig: Rig) -> None:
+def test_more_calls_than_connections_are_told_to_come_again(rig: AttackRig) -> None:
     """A pool that stays busy is 503 with Retry-After; those in it get their own end."""
 
     def mute(conversation: Conversation) -> None:

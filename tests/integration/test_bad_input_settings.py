@@ -106,7 +106,7 @@ def test_a_wrong_variable_stops_the_start(
 
 
 def test_all_problems_are_told_at_once(base: Settings, sidecar_process: Start) -> None:
-    """Nobody has to start the sidecar as often as there are mistakes."""
+    """One start reports all mistakes."""
     changes = upstream(
         listen="0.0.0.0:8700",
         base_url=f"http://{MARK}.example",
@@ -135,7 +135,7 @@ def test_a_file_that_is_no_toml_stops_the_start(
 
 @pytest.fixture(name="taken")
 def _taken() -> Iterator[str]:
-    """An address on which somebody else listens."""
+    """An address on which another process listens."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         yield f"127.0.0.1:{taken.getsockname()[1]}"
 

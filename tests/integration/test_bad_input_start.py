@@ -13,7 +13,7 @@ import pytest
 from sidecar.emulator.key_ring import Issued
 from sidecar.errors import Code, RefreshResult
 from tests.support.bad_input import GET, Becomes, Witness, ask, no_bug, serves
-from tests.support.faulty_aws import AwsFault, AwsShim
+from tests.support.faulty_aws import AwsFault, FaultyAws
 from tests.support.processes import (
     UPSTREAM,
     Settings,
@@ -70,12 +70,12 @@ def test_a_start_without_aws_goes_on_asking(
 
 
 def test_a_call_waits_for_a_secrets_manager_that_comes_late(
-    aws_shim: AwsShim, settings: Settings, sidecar_process: Start
+    faulty_aws: FaultyAws, settings: Settings, sidecar_process: Start
 ) -> None:
     """It came before the first key, and is answered as if it had not."""
-    aws_shim.refuse()
+    faulty_aws.refuse()
     process = sidecar_process(
-        merge(settings, {"aws": {"endpoint_url": aws_shim.endpoint}})
+        merge(settings, {"aws": {"endpoint_url": faulty_aws.endpoint}})
     )
     process.wait_listening()
     seen: list[Seen] = []
@@ -83,7 +83,7 @@ def test_a_call_waits_for_a_secrets_manager_that_comes_late(
     caller.start()
     inflight = "sidecar_inflight_requests"
     wait_until(lambda: process.metrics().value(inflight) == 1, inflight)
-    aws_shim.listen()
+    faulty_aws.listen()
     process.admin("/-/reload", "POST")
     caller.join()
 
@@ -92,7 +92,7 @@ def test_a_call_waits_for_a_secrets_manager_that_comes_late(
 
 
 def test_a_key_past_max_stale_is_no_longer_used(
-    aws_shim: AwsShim, issued: Issued, settings: Settings, sidecar_process: Start
+    faulty_aws: FaultyAws, issued: Issued, settings: Settings, sidecar_process: Start
 ) -> None:
     """Fail closed: 503 with its own code, not ready; and back with the next look."""
     credential = {"max_stale_seconds": 1}
@@ -100,14 +100,14 @@ def test_a_key_past_max_stale_is_no_longer_used(
         merge(
             settings,
             {
-                "aws": {"endpoint_url": aws_shim.endpoint},
+                "aws": {"endpoint_url": faulty_aws.endpoint},
                 "upstreams": {UPSTREAM: {"credential": credential}},
             },
         )
     )
     process.wait_ready()
     serves(process.address())
-    aws_shim.fail(AwsFault(error="InternalServiceError", status=500))
+    faulty_aws.fail(AwsFault(error="InternalServiceError", status=500))
     wait_until(lambda: process.admin("/readyz").status == 503, "not ready", 20)
     before = Witness(process)
     before.refused(
@@ -116,7 +116,7 @@ def test_a_key_past_max_stale_is_no_longer_used(
 
     assert process.metrics().value("sidecar_credential_state", state="expired") == 1
     assert process.logs("credential_expired")[0]["level"] == "error"
-    aws_shim.fail()
+    faulty_aws.fail()
     wait_until(lambda: process.admin("/readyz").status == 200, "ready", 20)
     serves(process.address())
     process.assert_never_shown(issued.key)

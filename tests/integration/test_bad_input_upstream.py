@@ -36,7 +36,7 @@ MEBI: Final = 1 << 20
 
 
 @dataclass
-class World:
+class UpstreamRig:
     """One sidecar in front of a scripted API, a closed port and a name without address."""
 
     api: RawApi
@@ -54,12 +54,12 @@ def elsewhere(directory: Path, base_url: str) -> Settings:
     return upstream
 
 
-@pytest.fixture(name="world", scope="module")
-def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@pytest.fixture(name="rig", scope="module")
+def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpstreamRig]:
     """One process for all rows."""
     directory = tmp_path_factory.mktemp("upstream")
     with RawApi() as api, socket.socket() as closed:
-        # Bound and not listening: nobody else can take it, and it refuses.
+        # Bound and not listening: no other process can take it, and it refuses.
         closed.bind(("127.0.0.1", 0))
         refusing = f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
         others = {
@@ -73,7 +73,7 @@ def _world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         process = SidecarProcess(directory / "sidecar", settings)
         try:
             process.wait_ready()
-            yield World(api, process)
+            yield UpstreamRig(api, process)
             process.assert_never_shown(KEY)
             no_bug(process)
         finally:
@@ -137,16 +137,16 @@ FAULTS: Final = [
 
 @pytest.mark.parametrize(("script", "want"), FAULTS)
 def test_a_fault_of_the_api_is_told_counted_and_logged(
-    world: World, script: Script, want: Becomes
+    rig: UpstreamRig, script: Script, want: Becomes
 ) -> None:
     """The service, the metrics and the log hear the same sentence."""
-    world.api.hang_up()
-    world.api.script = script
-    before = Witness(world.process)
-    before.refused(ask(world.address()), want)
+    rig.api.hang_up()
+    rig.api.script = script
+    before = Witness(rig.process)
+    before.refused(ask(rig.address()), want)
 
-    world.api.script = always(OK)
-    serves(world.address())
+    rig.api.script = always(OK)
+    serves(rig.address())
 
 
 @pytest.mark.parametrize(
@@ -154,15 +154,15 @@ def test_a_fault_of_the_api_is_told_counted_and_logged(
     [("refusing", "does not accept"), ("nameless", "cannot be resolved")],
 )
 def test_an_api_that_cannot_be_reached_is_a_502(
-    world: World, upstream: str, words: str
+    rig: UpstreamRig, upstream: str, words: str
 ) -> None:
     """And the other upstreams of the process go on."""
-    before = Witness(world.process)
+    before = Witness(rig.process)
     want = Becomes(Code.UPSTREAM_UNREACHABLE, words)
-    before.refused(ask(world.address(upstream)), want, upstream)
+    before.refused(ask(rig.address(upstream)), want, upstream)
 
-    world.api.script = always(OK)
-    serves(world.address())
+    rig.api.script = always(OK)
+    serves(rig.address())
 
 
 CUTS: Final = [
@@ -174,40 +174,42 @@ CUTS: Final = [
 
 @pytest.mark.parametrize(("script", "code"), CUTS)
 def test_a_cut_answer_stays_cut_and_is_logged(
-    world: World, script: Script, code: Code
+    rig: UpstreamRig, script: Script, code: Code
 ) -> None:
     """The status has gone out: only the end of the connection can tell, and the log."""
-    world.api.hang_up()
-    world.api.script = script
-    before = Witness(world.process)
-    seen = ask(world.address())
+    rig.api.hang_up()
+    rig.api.script = script
+    before = Witness(rig.process)
+    seen = ask(rig.address())
 
     assert (seen.status, seen.body, seen.whole) == (200, b"hal.", False)
     line = before.wait_told("answer_cut")
     assert (line["code"], line["status"], line["level"]) == (code, 200, "warning")
     assert "incomplete" in line["explanation"]
     assert before.grew("sidecar_rejections_total", reason=code) == 1
-    world.api.script = always(OK)
-    serves(world.address())
+    rig.api.script = always(OK)
+    serves(rig.address())
 
 
-def test_a_key_that_comes_back_is_overwritten_counted_and_logged(world: World) -> None:
+def test_a_key_that_comes_back_is_overwritten_counted_and_logged(
+    rig: UpstreamRig,
+) -> None:
     """In the head and in the body; the service sees stars of the same length."""
-    world.api.hang_up()
-    world.api.script = once(sized(b"key=%b;" % RAW_KEY, b"X-Key: %b\r\n" % RAW_KEY))
-    before = Witness(world.process)
-    seen = ask(world.address())
+    rig.api.hang_up()
+    rig.api.script = once(sized(b"key=%b;" % RAW_KEY, b"X-Key: %b\r\n" % RAW_KEY))
+    before = Witness(rig.process)
+    seen = ask(rig.address())
 
     stars = b"*" * len(RAW_KEY)
     assert (seen.body, seen.field(b"x-key")) == (b"key=%b;" % stars, stars)
     assert before.grew("sidecar_redactions_total", sink="response") == 2
     before.wait_told("key_reflected")
     assert sum(line["hits"] for line in before.told("key_reflected")) == 2
-    world.api.script = always(OK)
-    serves(world.address())
+    rig.api.script = always(OK)
+    serves(rig.address())
 
 
-def test_a_large_answer_to_a_slow_reader_costs_no_memory(world: World) -> None:
+def test_a_large_answer_to_a_slow_reader_costs_no_memory(rig: UpstreamRig) -> None:
     """100 MB wait at the API, not in the sidecar; a reader that left frees the rest."""
     size = 100 * MEBI
     block = b"x" * MEBI
@@ -218,19 +220,19 @@ def test_a_large_answer_to_a_slow_reader_costs_no_memory(world: World) -> None:
         for _ in range(size // MEBI):
             conversation.send(block)
 
-    world.api.hang_up()
-    world.api.script = pour
-    before = world.process.memory_bytes()
+    rig.api.hang_up()
+    rig.api.script = pour
+    before = rig.process.anonymous_bytes()
     most = read = 0
-    with RawClient(world.address()) as client:
+    with RawClient(rig.address()) as client:
         client.send(GET)
         while read < size:
             data = client.sock.recv(65536)
             assert data, "the answer was cut"
             if read // (8 * MEBI) != (read + len(data)) // (8 * MEBI):
-                most = max(most, world.process.memory_bytes() - before)
+                most = max(most, rig.process.anonymous_bytes() - before)
             read += len(data)
 
     assert most < 16 * MEBI
-    world.api.script = always(OK)
-    serves(world.address())
+    rig.api.script = always(OK)
+    serves(rig.address())

@@ -1,4 +1,4 @@
-"""A 401 that overtakes a small body is mended like any other."""
+"""A 401 that overtakes a small body is recovered like any other."""
 
 import http.client
 import socket

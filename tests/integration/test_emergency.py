@@ -14,7 +14,7 @@ from sidecar.emulator.api import EmulatedApi
 from sidecar.emulator.aws import AwsClient
 from sidecar.emulator.key_ring import Issued
 from sidecar.emulator.state import Faults
-from tests.support.faulty_aws import AwsFault, AwsShim
+from tests.support.faulty_aws import AwsFault, FaultyAws
 from tests.support.processes import (
     SECRET_ID,
     UPSTREAM,
@@ -49,7 +49,7 @@ def test_a_key_revoked_at_once_costs_no_call(
     probe: str | None,
     call: Call,
 ) -> None:
-    """Clients, metrics and API agree: 401s there were, and nobody saw one."""
+    """Clients, metrics and API agree: the API sent 401s, and no client saw one."""
     changes = {"upstreams": {UPSTREAM: {"credential": {"probe": probe}}}}
     process = sidecar_process(merge(settings, changes))
     process.wait_ready()
@@ -86,7 +86,7 @@ def test_a_key_revoked_at_once_costs_no_call(
 )
 def test_a_source_that_is_late_costs_no_call_without_a_probe(
     api: EmulatedApi,
-    aws_shim: AwsShim,
+    faulty_aws: FaultyAws,
     moto: AwsClient,
     issued: Issued,
     settings: Settings,
@@ -94,7 +94,7 @@ def test_a_source_that_is_late_costs_no_call_without_a_probe(
     fault: AwsFault,
 ) -> None:
     """A call tries the key before, in vain; it gets the new one with all others."""
-    endpoint = {"aws": {"endpoint_url": aws_shim.endpoint}}
+    endpoint = {"aws": {"endpoint_url": faulty_aws.endpoint}}
     process = sidecar_process(merge(settings, endpoint))
     process.wait_ready()
     second, third = api.issue(), api.issue()
@@ -105,11 +105,11 @@ def test_a_source_that_is_late_costs_no_call_without_a_probe(
         move_on(api, second, traffic)
         burned = api.state.counts[issued.id, 401]
 
-        aws_shim.fail(fault)
+        faulty_aws.fail(fault)
         moto.rotate(SECRET_ID, third.key)
         api.revoke(second.id)
         wait_until(lambda: api.state.counts[issued.id, 401] > burned, "a trial")
-        aws_shim.fail()
+        faulty_aws.fail()
         move_on(api, third, traffic)
 
     assert set(traffic.counts) == {"200"}
@@ -120,7 +120,7 @@ def test_a_source_that_is_late_costs_no_call_without_a_probe(
 @pytest.mark.parametrize("probe", [None, "GET /contacts?limit=1"])
 def test_a_call_that_always_draws_401_disarms_no_other(
     api: EmulatedApi,
-    aws_shim: AwsShim,
+    faulty_aws: FaultyAws,
     moto: AwsClient,
     issued: Issued,
     settings: Settings,
@@ -132,7 +132,7 @@ def test_a_call_that_always_draws_401_disarms_no_other(
     api.state.faults = Faults(path="/v1/echo/", unauthorized=True)
     changes = {
         "upstreams": {UPSTREAM: {"credential": {"probe": probe}}},
-        "aws": {"endpoint_url": aws_shim.endpoint},
+        "aws": {"endpoint_url": faulty_aws.endpoint},
     }
     process = sidecar_process(merge(settings, changes))
     process.wait_ready()
@@ -145,7 +145,7 @@ def test_a_call_that_always_draws_401_disarms_no_other(
         for _ in range(ROTATIONS):
             move_on(api, old, others)
             draw_more(always)
-            looks.append(aws_shim.calls["DescribeSecret"])
+            looks.append(faulty_aws.calls["DescribeSecret"])
             new = api.issue()
             moto.rotate(SECRET_ID, new.key)
             api.revoke(old.id)
@@ -200,20 +200,20 @@ def test_what_the_service_sees_of_403_is_the_apis(
 
 def test_a_revoked_key_without_successor_gives_the_apis_own_401(
     api: EmulatedApi,
-    aws_shim: AwsShim,
+    faulty_aws: FaultyAws,
     moto: AwsClient,
     issued: Issued,
     settings: Settings,
     sidecar_process: Callable[..., SidecarProcess],
 ) -> None:
     """Untouched and counted; Secrets Manager is left alone; a new key ends it."""
-    endpoint = {"aws": {"endpoint_url": aws_shim.endpoint}}
+    endpoint = {"aws": {"endpoint_url": faulty_aws.endpoint}}
     process = sidecar_process(merge(settings, endpoint))
     process.wait_ready()
     api.revoke(issued.id)
     with Traffic(process.address(), CLIENTS, [WITHOUT_BODY, WITH_BODY]) as traffic:
         wait_until(lambda: traffic.counts["401"] >= 20 * CLIENTS, "401s")
-        looks = aws_shim.calls["DescribeSecret"]
+        looks = faulty_aws.calls["DescribeSecret"]
         seen = process.call()
         refused = process.metrics().value("sidecar_credential_state", state="refused")
         new = api.issue()

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.faulty_proxy import CALM, Shim, Trouble
+from tests.support.faulty_proxy import CALM, FaultyProxy, Trouble
 from tests.support.raw_http import RawApi
 from tests.support.webhook_process import (
     BODY,
@@ -29,15 +29,15 @@ AWAY: Final = Expected(503, "app_unreachable", "the app did not answer within 1.
 
 @pytest.fixture(name="receiver", scope="module")
 def _receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
-    """A receiver whose way to the app leads through a shim."""
+    """A receiver whose way to the app leads through a relay."""
     directory = tmp_path_factory.mktemp("app")
-    with RawApi() as app, Shim("127.0.0.1", app.port) as shim:
+    with RawApi() as app, FaultyProxy("127.0.0.1", app.port) as relay:
         inbox = {
-            "forward_to": f"http://{shim.address}/hooks/flownally",
+            "forward_to": f"http://{relay.address}/hooks/flownally",
             "response_seconds": 1.5,
         }
         settings = {"webhooks": {"inbox": inbox}}
-        with receiving(directory, app, shim, settings) as receiver:
+        with receiving(directory, app, relay, settings) as receiver:
             yield receiver
 
 
@@ -77,11 +77,11 @@ def test_the_network_to_the_app(
     if trouble.there_bytes is not None and trouble.there_bytes < 0:
         trouble = Trouble(there_bytes=request_bytes(receiver) + trouble.there_bytes)
     id_ = receiver.new_id()
-    receiver.shim.suffer(trouble)
+    receiver.relay.suffer(trouble)
     receiver.judge(id_, want)
     assert receiver.times(id_) == taken
 
-    receiver.shim.suffer(CALM)
+    receiver.relay.suffer(CALM)
     delivered = want == DELIVERED
     receiver.judge(id_, DUPLICATE if delivered else DELIVERED)
     assert receiver.times(id_) == taken + (0 if delivered else 1)
@@ -101,4 +101,4 @@ def test_an_app_that_closes_between_two_deliveries_costs_none(
     """A connection that was kept and is closed is not used for the next."""
     for _ in range(5):
         receiver.judge(receiver.new_id(), DELIVERED)
-        receiver.shim.drop()
+        receiver.relay.drop()

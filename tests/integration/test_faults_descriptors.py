@@ -8,7 +8,7 @@ from typing import Final
 import h11
 import pytest
 
-from tests.support.faulty_proxy import Shim
+from tests.support.faulty_proxy import FaultyProxy
 from tests.support.processes import wait_until
 from tests.support.raw_http import RawApi, RawClient
 from tests.support.webhook_process import Expected, Receiver, receiving
@@ -20,16 +20,16 @@ MANY: Final = 40
 @pytest.fixture(name="receiver")
 def _receiver(tmp_path: Path) -> Iterator[Receiver]:
     """A receiver of this test alone."""
-    with RawApi() as app, Shim("127.0.0.1", app.port) as shim:
-        inbox = {"forward_to": f"http://{shim.address}/hooks/flownally"}
+    with RawApi() as app, FaultyProxy("127.0.0.1", app.port) as relay:
+        inbox = {"forward_to": f"http://{relay.address}/hooks/flownally"}
         settings = {"webhooks": {"inbox": inbox}}
-        with receiving(tmp_path, app, shim, settings) as receiver:
+        with receiving(tmp_path, app, relay, settings) as receiver:
             yield receiver
 
 
 @pytest.mark.parametrize("listener", ["webhooks", "admin"])
 def test_descriptors_run_out_and_come_back(receiver: Receiver, listener: str) -> None:
-    """Nobody spins, nobody dies; when there are some again, all is well."""
+    """The process neither spins nor ends, and works again once there are some."""
     process = receiver.process
     receiver.judge(receiver.new_id(), Expected(204, "delivered"))
     used = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))

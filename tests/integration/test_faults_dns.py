@@ -79,7 +79,7 @@ class Server(TlsApi):
 
 
 @dataclass
-class World:
+class DnsRig:
     """A sidecar, and two servers that have the name one after the other."""
 
     process: SidecarProcess
@@ -124,8 +124,8 @@ class World:
         )
 
 
-@pytest.fixture(name="world")
-def _world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+@pytest.fixture(name="rig")
+def _rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[DnsRig]:
     """Connections to the old server are open, and then the name is moved."""
     age: float = getattr(request, "param", MAX_AGE_SECONDS)
     certificates = [
@@ -148,109 +148,109 @@ def _world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
         settings = merge(base, fast)
         process = SidecarProcess(tmp_path / "sidecar", settings, program=program)
         try:
-            world = World(process, hosts, old, new, other)
-            world.move(old)
+            rig = DnsRig(process, hosts, old, new, other)
+            rig.move(old)
             process.wait_ready()
-            yield world
+            yield rig
             process.assert_never_shown(KEY)
             assert process.logs("internal_error") == []
         finally:
             process.close()
 
 
-def test_new_connections_follow_the_name(world: World) -> None:
+def test_new_connections_follow_the_name(rig: DnsRig) -> None:
     """The open ones serve on; when the old server goes, no call is lost."""
-    world.at_once(POOLED)
-    assert len(world.old.conversations) == POOLED
+    rig.at_once(POOLED)
+    assert len(rig.old.conversations) == POOLED
 
-    world.move(world.new)
-    world.at_once(POOLED + 2)
-    assert len(world.old.conversations) == POOLED
-    assert len(world.new.conversations) == 2
+    rig.move(rig.new)
+    rig.at_once(POOLED + 2)
+    assert len(rig.old.conversations) == POOLED
+    assert len(rig.new.conversations) == 2
 
-    world.old.stop()
-    before = world.new.calls
+    rig.old.stop()
+    before = rig.new.calls
     with ThreadPoolExecutor(5) as pool:
-        statuses = [one.status for one in pool.map(lambda _: world.call(), range(30))]
+        statuses = [one.status for one in pool.map(lambda _: rig.call(), range(30))]
     assert statuses == [200] * 30
-    assert world.new.calls == before + 30
+    assert rig.new.calls == before + 30
 
 
-def test_an_old_server_that_closes_under_load_costs_no_call(world: World) -> None:
+def test_an_old_server_that_closes_under_load_costs_no_call(rig: DnsRig) -> None:
     """A call that crosses the close is made again, at the new one."""
-    world.at_once(POOLED)
-    world.move(world.new)
-    world.old.most = 1
+    rig.at_once(POOLED)
+    rig.move(rig.new)
+    rig.old.most = 1
     with ThreadPoolExecutor(POOLED) as pool:
-        statuses = [one.status for one in pool.map(lambda _: world.call(), range(60))]
+        statuses = [one.status for one in pool.map(lambda _: rig.call(), range(60))]
 
     assert statuses == [200] * 60
-    assert world.old.calls > POOLED, "a call has come, and was not answered"
-    assert world.new.calls == 60
+    assert rig.old.calls > POOLED, "a call has come, and was not answered"
+    assert rig.new.calls == 60
 
 
-def test_connections_to_the_old_server_idle_out(world: World) -> None:
+def test_connections_to_the_old_server_idle_out(rig: DnsRig) -> None:
     """Without load the last one is gone within the idle time."""
-    world.old.answer = OK.replace(b"\r\n\r\n", b"\r\nKeep-Alive: timeout=2\r\n\r\n")
-    world.at_once(2)
-    world.move(world.new)
-    wait_until(lambda: world.idle() == 0, "the idle time", 20)
+    rig.old.answer = OK.replace(b"\r\n\r\n", b"\r\nKeep-Alive: timeout=2\r\n\r\n")
+    rig.at_once(2)
+    rig.move(rig.new)
+    wait_until(lambda: rig.idle() == 0, "the idle time", 20)
 
-    assert world.call().status == 200
-    assert (world.old.calls, world.new.calls) == (2, 1)
+    assert rig.call().status == 200
+    assert (rig.old.calls, rig.new.calls) == (2, 1)
 
 
-@pytest.mark.parametrize("world", [1.0], indirect=True, ids=["old-after-1-s"])
+@pytest.mark.parametrize("rig", [1.0], indirect=True, ids=["old-after-1-s"])
 def test_a_busy_connection_follows_the_name_when_it_has_grown_old(
-    world: World,
+    rig: DnsRig,
 ) -> None:
-    """Also when the old server would keep it for ever, and no call is lost."""
-    world.at_once(POOLED)
-    world.move(world.new)
+    """That holds though the old server would keep it open, and no call is lost."""
+    rig.at_once(POOLED)
+    rig.move(rig.new)
     with Traffic(
-        world.process.address(), POOLED, [("GET", "/contacts", None)]
+        rig.process.address(), POOLED, [("GET", "/contacts", None)]
     ) as traffic:
-        wait_until(lambda: moved(world), "the move", 20)
+        wait_until(lambda: moved(rig), "the move", 20)
 
     assert set(traffic.counts) == {"200"}
 
 
-def moved(world: World) -> bool:
+def moved(rig: DnsRig) -> bool:
     """Tell whether calls come to the new server, and to the old one no more."""
-    old, new = world.old.calls, world.new.calls
+    old, new = rig.old.calls, rig.new.calls
     time.sleep(0.5)
-    return world.old.calls == old and world.new.calls > new + 50
+    return rig.old.calls == old and rig.new.calls > new + 50
 
 
-def test_a_name_that_leads_nowhere(world: World) -> None:
-    """It costs only new connections; nobody is asked for what an old answer was."""
-    world.at_once(1)
-    world.move(None)
-    assert world.call().status == 200
+def test_a_name_that_leads_nowhere(rig: DnsRig) -> None:
+    """Only new connections fail; an old answer is not used instead."""
+    rig.at_once(1)
+    rig.move(None)
+    assert rig.call().status == 200
 
-    world.old.hang_up()
-    wait_until(lambda: world.idle() == 0, "the close")
-    seen = world.call()
+    rig.old.hang_up()
+    wait_until(lambda: rig.idle() == 0, "the close")
+    seen = rig.call()
     assert (seen.status, seen.code) == (502, "upstream_unreachable")
     assert b"cannot be resolved" in seen.body
     assert NAME.encode() not in seen.body
 
-    world.move(world.new)
-    assert world.call().status == 200
-    assert world.new.calls == 1
+    rig.move(rig.new)
+    assert rig.call().status == 200
+    assert rig.new.calls == 1
 
 
-def test_a_name_that_was_taken_over(world: World) -> None:
+def test_a_name_that_was_taken_over(rig: DnsRig) -> None:
     """Who cannot prove the name gets no call; open connections are to who could."""
-    world.at_once(1)
-    world.move(world.other)
-    assert world.call().status == 200
+    rig.at_once(1)
+    rig.move(rig.other)
+    assert rig.call().status == 200
 
-    world.old.hang_up()
-    wait_until(lambda: world.idle() == 0, "the close")
-    seen = world.call()
+    rig.old.hang_up()
+    wait_until(lambda: rig.idle() == 0, "the close")
+    seen = rig.call()
     assert (seen.status, seen.code) == (502, "upstream_tls")
-    assert world.other.received == b""
+    assert rig.other.received == b""
 
-    world.move(world.new)
-    assert world.call().status == 200
+    rig.move(rig.new)
+    assert rig.call().status == 200

@@ -1,5 +1,5 @@
 """
-Faults of the network between each pair of parts, with a shim in front of real processes.
+Faults of the network between each pair of parts, with a relay in front of real processes.
 
 Whatever happens, a call ends in its time with a whole answer, an answer that is visibly
 cut, or a code of ours; and when the network is well again, so are we.
@@ -13,8 +13,8 @@ import pytest
 
 from sidecar.emulator.aws import AwsClient
 from sidecar.emulator.key_ring import Issued
-from tests.support.attack_rig import HOST, Rig, limits
-from tests.support.faulty_proxy import CALM, Shim, Trouble
+from tests.support.attack_rig import HOST, AttackRig, limits
+from tests.support.faulty_proxy import CALM, FaultyProxy, Trouble
 from tests.support.processes import (
     SECRET_ID,
     UPSTREAM,
@@ -37,18 +37,20 @@ HEAD_BYTES: Final = len(ANSWER) - len(BODY)
 
 
 @pytest.fixture(name="between", scope="module")
-def _between(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Shim]]:
-    """A sidecar whose way to the API leads through a shim."""
+def _between(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[AttackRig, FaultyProxy]]:
+    """A sidecar whose way to the API leads through a relay."""
     directory = tmp_path_factory.mktemp("between")
-    with RawApi() as api, Shim("127.0.0.1", api.port) as shim:
+    with RawApi() as api, FaultyProxy("127.0.0.1", api.port) as relay:
         api.script = always(ANSWER)
         fast = limits(response_seconds=0.6, idle_seconds=0.6, connect_seconds=0.6)
-        base = file_settings(directory, f"http://{shim.address}/v1")
+        base = file_settings(directory, f"http://{relay.address}/v1")
         process = SidecarProcess(directory / "sidecar", merge(base, fast))
         try:
             process.wait_ready()
-            rig = Rig(api, process, process.address())
-            yield rig, shim
+            rig = AttackRig(api, process, process.address())
+            yield rig, relay
             rig.at_rest()
             assert rig.bugs() == []
         finally:
@@ -118,15 +120,19 @@ def _between(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, Sh
     ],
 )
 def test_the_network_to_the_api(
-    between: tuple[Rig, Shim], trouble: Trouble, status: int, code: str, whole: bool
+    between: tuple[AttackRig, FaultyProxy],
+    trouble: Trouble,
+    status: int,
+    code: str,
+    whole: bool,
 ) -> None:
     """Each fault has its code, or shows in the answer; then a call is well again."""
-    rig, shim = between
-    shim.suffer(trouble)
+    rig, relay = between
+    relay.suffer(trouble)
     with RawClient(rig.address) as client:
         client.send(GET)
         seen = client.answer()
-    shim.suffer()
+    relay.suffer()
 
     assert (seen.status, seen.code, seen.whole) == (status, code, whole)
     assert seen.body == BODY if whole and not code else BODY not in seen.body
@@ -145,14 +151,14 @@ def test_the_network_to_the_api(
     ],
 )
 def test_the_network_to_the_service(
-    between: tuple[Rig, Shim], trouble: Trouble, whole: bool
+    between: tuple[AttackRig, FaultyProxy], trouble: Trouble, whole: bool
 ) -> None:
     """A service that is cut off leaves no call behind."""
     rig, _ = between
     host, _, port = rig.address.rpartition(":")
-    with Shim(host, int(port)) as shim:
-        shim.suffer(trouble)
-        with RawClient(shim.address) as client:
+    with FaultyProxy(host, int(port)) as relay:
+        relay.suffer(trouble)
+        with RawClient(relay.address) as client:
             client.send(GET)
             if whole:
                 assert client.answer().body == BODY
@@ -171,26 +177,26 @@ AWS_TROUBLES: Final = [
 ]  # fmt: skip
 
 
-Behind = Callable[[Shim], SidecarProcess]
+Behind = Callable[[FaultyProxy], SidecarProcess]
 
 
-@pytest.fixture(name="shim")
-def _shim(moto: AwsClient) -> Iterator[Shim]:
+@pytest.fixture(name="relay")
+def _shim(moto: AwsClient) -> Iterator[FaultyProxy]:
     """Between the sidecar and AWS."""
     behind = urlsplit(moto.endpoint)
-    with Shim(str(behind.hostname), int(behind.port or 0)) as shim:
-        yield shim
+    with FaultyProxy(str(behind.hostname), int(behind.port or 0)) as relay:
+        yield relay
 
 
 @pytest.fixture(name="behind")
 def _behind(
     settings: Settings, sidecar_process: Callable[..., SidecarProcess]
 ) -> Behind:
-    """Start a sidecar that looks at AWS often, through the shim."""
+    """Start a sidecar that looks at AWS often, through the relay."""
 
-    def start(shim: Shim) -> SidecarProcess:
+    def start(relay: FaultyProxy) -> SidecarProcess:
         changes = {
-            "aws": {"endpoint_url": f"http://{shim.address}"},
+            "aws": {"endpoint_url": f"http://{relay.address}"},
             "upstreams": {UPSTREAM: {"credential": {"refresh_seconds": 0.3}}},
         }
         return sidecar_process(merge(settings, changes))
@@ -200,24 +206,24 @@ def _behind(
 
 @pytest.mark.parametrize("trouble", AWS_TROUBLES)
 def test_the_network_to_aws(
-    shim: Shim, behind: Behind, issued: Issued, trouble: Trouble
+    relay: FaultyProxy, behind: Behind, issued: Issued, trouble: Trouble
 ) -> None:
     """Calls go on with the last good key; a sidecar that has none yet waits for it."""
-    shim.suffer(trouble)
-    process = behind(shim)
+    relay.suffer(trouble)
+    process = behind(relay)
     process.wait_listening()
     assert process.admin("/startupz").status == 503
-    wait_until(lambda: shim.accepted, "a try")
-    shim.suffer(CALM)
+    wait_until(lambda: relay.accepted, "a try")
+    relay.suffer(CALM)
     process.wait_ready()
     assert process.call().status == 200
 
-    shim.suffer(trouble)
+    relay.suffer(trouble)
     wait_until(lambda: state(process) == "stale", "the key to be stale", 20)
     assert process.admin("/readyz").status == 200
     assert process.call().status == 200
 
-    shim.suffer(CALM)
+    relay.suffer(CALM)
     wait_until(lambda: state(process) == "fresh", "the key to be fresh", 20)
     process.assert_never_shown(issued.key)
 
@@ -230,11 +236,15 @@ def test_the_network_to_aws(
     ],
 )
 def test_a_slow_network_to_aws(
-    shim: Shim, behind: Behind, moto: AwsClient, issued: Issued, trouble: Trouble
+    relay: FaultyProxy,
+    behind: Behind,
+    moto: AwsClient,
+    issued: Issued,
+    trouble: Trouble,
 ) -> None:
     """What is slow is not lost: the first key comes, and the next one."""
-    shim.suffer(trouble)
-    process = behind(shim)
+    relay.suffer(trouble)
+    process = behind(relay)
     process.wait_ready()
     assert process.call().status == 200
 

@@ -19,7 +19,7 @@ from typing import Final
 import pytest
 
 from sidecar.emulator.sidecar_process import PROGRAM
-from tests.support.attack_rig import HOST, Rig, attacked, limits
+from tests.support.attack_rig import HOST, AttackRig, attacked, limits
 from tests.support.processes import (
     UPSTREAM,
     SidecarProcess,
@@ -79,6 +79,7 @@ def test_an_api_that_is_stopped(tmp_path: Path) -> None:
             process.wait_ready()
             assert status_of(process.address()) == (200, "")
             api.send_signal(signal.SIGSTOP)
+            os.waitpid(api.pid, os.WUNTRACED)  # until it has stopped
             for _ in range(3):
                 assert status_of(process.address()) == (504, "upstream_timeout")
             assert process.admin("/readyz").status == PERFECT
@@ -90,14 +91,14 @@ def test_an_api_that_is_stopped(tmp_path: Path) -> None:
 
 
 @pytest.fixture(name="rig")
-def _rig(tmp_path: Path) -> Iterator[Rig]:
+def _rig(tmp_path: Path) -> Iterator[AttackRig]:
     """A sidecar of this test alone."""
     with attacked(tmp_path, {"log": {"access": "all"}}) as rig:
         yield rig
 
 
-def test_descriptors_run_out_and_come_back(rig: Rig) -> None:
-    """Nobody spins, nobody dies, and what was refused is told."""
+def test_descriptors_run_out_and_come_back(rig: AttackRig) -> None:
+    """The process neither spins nor ends, and refusals are counted."""
     pid = rig.process.pid
     used = count(pid, "fd")
     few = used + 10
@@ -121,7 +122,7 @@ def test_descriptors_run_out_and_come_back(rig: Rig) -> None:
     assert len(rig.process.logs("accept_failed")) < 20, "it spins"
 
 
-def test_a_full_disk_for_the_log(rig: Rig) -> None:
+def test_a_full_disk_for_the_log(rig: AttackRig) -> None:
     """Lines are lost; calls are not."""
     pid = rig.process.pid
     size = len(rig.process.output().encode())
@@ -226,7 +227,7 @@ class Gate:
 
 
 def closed(address: str) -> bool:
-    """Tell whether nobody listens any more."""
+    """Return whether no process listens any more."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), 1).close()
@@ -245,7 +246,7 @@ def closed(address: str) -> bool:
     ],
 )
 def test_sigterm_in_a_call(
-    rig: Rig, parts: tuple[bytes, ...], sent: bytes, late: bytes
+    rig: AttackRig, parts: tuple[bytes, ...], sent: bytes, late: bytes
 ) -> None:
     """The call is finished, its connection closed, new ones are not taken."""
     gate = Gate(*parts)
@@ -270,8 +271,8 @@ def test_sigterm_in_a_call(
 @pytest.mark.parametrize(
     "sent", [b"", GET[:20], GET], ids=["silent", "in-a-head", "between-calls"]
 )
-def test_sigterm_between_calls(rig: Rig, sent: bytes) -> None:
-    """Idle connections are closed at once; nobody is waited for."""
+def test_sigterm_between_calls(rig: AttackRig, sent: bytes) -> None:
+    """Idle connections are closed at once, without waiting."""
     with RawClient(rig.address) as client:
         client.send(sent)
         if sent == GET:

@@ -29,7 +29,7 @@ HOURS: Final = 36_000
 
 
 @dataclass(frozen=True)
-class Rig:
+class ResetRig:
     """A sidecar that waits for hours, and the API behind it."""
 
     process: SidecarProcess
@@ -41,7 +41,7 @@ def _rig(
     request: pytest.FixtureRequest,
     certificate: Certificate,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Rig]:
+) -> Iterator[ResetRig]:
     """One for all rows."""
     directory = tmp_path_factory.mktemp("reset")
     tls = request.param == "tls"
@@ -56,7 +56,7 @@ def _rig(
         process = SidecarProcess(directory / "sidecar", settings)
         try:
             process.wait_ready()
-            yield Rig(process, api)
+            yield ResetRig(process, api)
             assert process.logs("internal_error") == []
             process.assert_never_shown(KEY)
         finally:
@@ -77,7 +77,7 @@ def _rig(
     ],
 )
 def test_a_reset_right_behind_bytes_is_seen(
-    rig: Rig, call: tuple[bytes, ...], before: bytes, last: bytes, status: int
+    rig: ResetRig, call: tuple[bytes, ...], before: bytes, last: bytes, status: int
 ) -> None:
     """The call ends at once: 502, or an answer that is seen to be cut."""
 

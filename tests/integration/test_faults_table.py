@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sidecar.emulator.aws import EmulatedAws
-from tests.support.faulty_proxy import CALM, Shim, Trouble
+from tests.support.faulty_proxy import CALM, FaultyProxy, Trouble
 from tests.support.raw_http import Conversation, RawApi
 from tests.support.webhook_fakes import JOB, make_table
 from tests.support.webhook_process import TAKEN, Expected, Receiver, receiving
@@ -31,7 +31,7 @@ def store_error(words: str) -> Expected:
 
 
 @dataclass(frozen=True)
-class Rig:
+class TableRig:
     """A receiver, and the table as the emulator has it."""
 
     receiver: Receiver
@@ -61,22 +61,25 @@ class Rig:
 @pytest.fixture(name="rig", scope="module")
 def _rig(
     tmp_path_factory: pytest.TempPathFactory, moto_server: EmulatedAws
-) -> Iterator[Rig]:
-    """A receiver whose way to the table leads through a shim."""
+) -> Iterator[TableRig]:
+    """A receiver whose way to the table leads through a relay."""
     directory = tmp_path_factory.mktemp("table")
     table = make_table(moto_server)
     behind = urlsplit(moto_server.endpoint)
-    with RawApi() as app, Shim(str(behind.hostname), int(behind.port or 0)) as shim:
+    with (
+        RawApi() as app,
+        FaultyProxy(str(behind.hostname), int(behind.port or 0)) as relay,
+    ):
         inbox = {
             "forward_to": f"http://127.0.0.1:{app.port}/hooks/flownally",
             "dedupe": f"dynamodb:{table}",
         }
         settings = {
             "webhooks": {"inbox": inbox},
-            "aws": {"region": "eu-west-1", "endpoint_url": f"http://{shim.address}"},
+            "aws": {"region": "eu-west-1", "endpoint_url": f"http://{relay.address}"},
         }
-        with receiving(directory, app, shim, settings) as receiver:
-            yield Rig(receiver, moto_server, table)
+        with receiving(directory, app, relay, settings) as receiver:
+            yield TableRig(receiver, moto_server, table)
     moto_server.reset()
 
 
@@ -93,13 +96,13 @@ def _rig(
         pytest.param(Trouble(refuse=True, connections=1), id="reset-at-once-once"),
     ],
 )  # fmt: skip
-def test_what_a_repetition_mends(rig: Rig, trouble: Trouble) -> None:
+def test_what_a_repetition_mends(rig: TableRig, trouble: Trouble) -> None:
     """The sender and the app see nothing of it."""
     receiver, id_ = rig.receiver, rig.receiver.new_id()
-    receiver.shim.suffer(trouble)
+    receiver.relay.suffer(trouble)
     receiver.judge(id_, DELIVERED)
 
-    receiver.shim.suffer(CALM)
+    receiver.relay.suffer(CALM)
     receiver.judge(id_, DUPLICATE)
     assert receiver.times(id_) == 1
 
@@ -114,7 +117,7 @@ def test_what_a_repetition_mends(rig: Rig, trouble: Trouble) -> None:
         pytest.param(Trouble(garbage=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"), "not a DynamoDB response", False, id="empty-200"),
         pytest.param(Trouble(garbage=b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"), "not a DynamoDB response", False, id="no-json"),
         pytest.param(Trouble(garbage=b"HTTP/1.1 407 X\r\nContent-Length: 0\r\n\r\n"), "407", False, id="a-proxy"),
-        # What was lost is the answer: somebody has claimed it, and it was us.
+        # Only the answer was lost: the id is claimed, by this receiver.
         pytest.param(Trouble(back_bytes=0), "ConnectionClosedError", True, id="cut"),
         pytest.param(Trouble(back_bytes=0, then="reset"), "ConnectionClosedError", True, id="reset"),
         pytest.param(Trouble(back_bytes=9), "ConnectionClosedError", True, id="cut-in-status"),
@@ -124,17 +127,17 @@ def test_what_a_repetition_mends(rig: Rig, trouble: Trouble) -> None:
     ],
 )  # fmt: skip
 def test_nothing_is_delivered_unclaimed(
-    rig: Rig, trouble: Trouble, words: str, claimed: bool
+    rig: TableRig, trouble: Trouble, words: str, claimed: bool
 ) -> None:
     """503; then the next attempt is let in, at the latest when the lease is over."""
     receiver, id_ = rig.receiver, rig.receiver.new_id()
     before = rig.calls("unreachable")
-    receiver.shim.suffer(trouble)
+    receiver.relay.suffer(trouble)
     receiver.judge(id_, store_error(words))
     assert receiver.times(id_) == 0
     assert rig.calls("unreachable") == before + 1
 
-    receiver.shim.suffer(CALM)
+    receiver.relay.suffer(CALM)
     receiver.judge(receiver.new_id(), DELIVERED)
     if claimed:
         receiver.judge(id_, IN_FLIGHT)
@@ -155,7 +158,7 @@ def test_nothing_is_delivered_unclaimed(
     ],
 )  # fmt: skip
 def test_a_table_that_goes_while_the_app_works(
-    rig: Rig, trouble: Trouble, answer: bytes, want: Expected, then: Expected
+    rig: TableRig, trouble: Trouble, answer: bytes, want: Expected, then: Expected
 ) -> None:
     """What the app said stands. It hears it again only if the lease says nothing else."""
     receiver, id_ = rig.receiver, rig.receiver.new_id()
@@ -163,7 +166,7 @@ def test_a_table_that_goes_while_the_app_works(
     def take(conversation: Conversation) -> None:
         while (whole := conversation.request()) is not None:
             receiver.taken.append(whole)
-            receiver.shim.suffer(trouble)
+            receiver.relay.suffer(trouble)
             conversation.send(answer)
 
     receiver.app.hang_up()
@@ -173,7 +176,7 @@ def test_a_table_that_goes_while_the_app_works(
 
     receiver.app.hang_up()
     receiver.app.script = receiver.take
-    receiver.shim.suffer(CALM)
+    receiver.relay.suffer(CALM)
     receiver.judge(id_, then)
     if then == IN_FLIGHT:
         assert receiver.times(id_) == 1

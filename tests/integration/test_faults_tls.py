@@ -81,11 +81,11 @@ class TlsPeer:
         socket.socket.close(tls)
 
     def forge_notice(self, sock: socket.socket, context: ssl.SSLContext) -> None:
-        """Answer until the close, and announce it as somebody without the keys can."""
+        """Answer until the close, and forge its announcement without the keys."""
         self.forge(sock, context, b"\x15\x03\x03\0\x02\x01\0")
 
     def forge_record(self, sock: socket.socket, context: ssl.SSLContext) -> None:
-        """Go on with a record that whoever is on the way has made."""
+        """Continue with a record that an attacker on the path made."""
         self.forge(sock, context, b"\x17\x03\x03\0\x40" + b"x" * 64)
 
     def forge(
@@ -132,7 +132,7 @@ class TlsPeer:
 
 
 @dataclass(frozen=True)
-class Rig:
+class TlsFaultRig:
     """A sidecar before such an API."""
 
     api: TlsPeer
@@ -154,7 +154,7 @@ class Rig:
 
 
 @pytest.fixture(name="rig", scope="module")
-def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsFaultRig]:
     """One sidecar; what it trusts are the authorities of all rows but one."""
     directory = tmp_path_factory.mktemp("tls")
     certificates = [make(directory / make.__name__) for make in TRUSTED]
@@ -168,7 +168,7 @@ def _rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     process = SidecarProcess(directory / "sidecar", merge(base, fast))
     try:
         process.wait_ready()
-        yield Rig(api, process, certificates[0])
+        yield TlsFaultRig(api, process, certificates[0])
         assert not process.logs("internal_error")
         process.assert_never_shown(KEY)
     finally:
@@ -198,7 +198,7 @@ def other_name(directory: Path) -> Certificate:
 
 
 def other_authority(directory: Path) -> Certificate:
-    """Make one for this machine, by a CA that nobody trusts."""
+    """Make one for this machine, by a CA that the sidecar does not trust."""
     return make_certificate(directory)
 
 
@@ -207,7 +207,7 @@ TRUSTED: Final = [good, expired, not_yet, other_name]
 
 @pytest.mark.parametrize("make", [expired, not_yet, other_name, other_authority])
 def test_a_server_that_cannot_prove_its_name_gets_no_key(
-    rig: Rig, make: Callable[[Path], Certificate]
+    rig: TlsFaultRig, make: Callable[[Path], Certificate]
 ) -> None:
     """502 `upstream_tls`, and not a byte of the call."""
     directory = rig.process.config.parent.parent
@@ -229,7 +229,7 @@ def test_a_server_that_cannot_prove_its_name_gets_no_key(
     ],
 )
 def test_a_handshake_that_goes_wrong(
-    rig: Rig, serve: str, status: int, code: str
+    rig: TlsFaultRig, serve: str, status: int, code: str
 ) -> None:
     """It never ends in a call without TLS."""
     seen = rig.call(rig.good, serve)
@@ -239,7 +239,7 @@ def test_a_handshake_that_goes_wrong(
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-def test_an_old_version_of_tls_is_refused(rig: Rig) -> None:
+def test_an_old_version_of_tls_is_refused(rig: TlsFaultRig) -> None:
     """TLS 1.1 and older are broken (RFC 8996)."""
     rig.api.context = rig.good.server_context()
     rig.api.context.set_ciphers("DEFAULT:@SECLEVEL=0")
@@ -262,7 +262,7 @@ def test_an_old_version_of_tls_is_refused(rig: Rig) -> None:
 )
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 def test_an_end_without_close_notify_is_a_cut(
-    rig: Rig, serve: str, whole: bool, version: str
+    rig: TlsFaultRig, serve: str, whole: bool, version: str
 ) -> None:
     """An answer that ends with its connection ends only if TLS says so."""
     context = rig.api.context = rig.good.server_context()

@@ -98,7 +98,7 @@ def test_an_emergency_costs_no_call(fleet: Fleet) -> None:
 def test_a_bad_new_key_is_refused_by_all(fleet: Fleet) -> None:
     """It draws 401 on the probe: all stay on the old one, and say so."""
     before = {status["fingerprint"] for status in fleet.statuses()}
-    asked = fleet.shim.calls["GetSecretValue"]
+    asked = fleet.faulty_aws.calls["GetSecretValue"]
     with fleet.services() as services:
         bad = {"api_key": "fln_live_" + "0" * 40, "key_id": "key_none"}
         fleet.stage.moto.rotate(SECRET_ID, json.dumps(bad))
@@ -112,7 +112,7 @@ def test_a_bad_new_key_is_refused_by_all(fleet: Fleet) -> None:
     rejected = fleet.metric("sidecar_credential_cutovers_total", result="rejected")
     assert min(rejected) >= 1
     # One look at the new version each; what is refused is probed, not fetched, again.
-    assert fleet.shim.calls["GetSecretValue"] - asked <= 3 * SIDECARS
+    assert fleet.faulty_aws.calls["GetSecretValue"] - asked <= 3 * SIDECARS
 
 
 def test_a_new_key_that_dies_rolls_all_back(fleet: Fleet) -> None:
@@ -141,12 +141,12 @@ def test_a_rotation_while_secrets_manager_is_away_costs_no_call(
     """All serve on with the old key, and move when they can look again."""
     third = fleet.api.issue()
     with fleet.services() as services:
-        fleet.shim.fail(fault)
+        fleet.faulty_aws.fail(fault)
         services.more(SOME_CALLS)
         fingerprint = fleet.store(third)
         fleet.until_all(lambda status: bool(status["state"] == "stale"))
         services.more(SOME_CALLS)
-        fleet.shim.fail()
+        fleet.faulty_aws.fail()
         all_use(fleet, fingerprint)
         services.more(SOME_CALLS)
 
@@ -156,17 +156,17 @@ def test_a_rotation_while_secrets_manager_is_away_costs_no_call(
 def test_a_new_key_that_dies_while_secrets_manager_is_away_costs_no_call(
     fleet: Fleet,
 ) -> None:
-    """The key before is still known to all: they need nobody to go back to it."""
+    """Each still holds the previous key and returns to it without AWS."""
     second = fleet.api.issue()
     fingerprint = fleet.store(second)
     fleet.reload()
     all_use(fleet, fingerprint)
     with fleet.services() as services:
         services.more(SOME_CALLS)
-        fleet.shim.fail(DOWN)
+        fleet.faulty_aws.fail(DOWN)
         fleet.api.revoke(second.id)
         services.more(2 * SOME_CALLS)
-        fleet.shim.fail()
+        fleet.faulty_aws.fail()
 
     services.check_none_failed()
 
@@ -174,11 +174,11 @@ def test_a_new_key_that_dies_while_secrets_manager_is_away_costs_no_call(
 def test_a_bad_new_key_is_refused_after_an_outage(fleet: Fleet) -> None:
     """Secrets Manager comes back with a version that does not work."""
     with fleet.services() as services:
-        fleet.shim.fail(DOWN)
+        fleet.faulty_aws.fail(DOWN)
         bad = {"api_key": "fln_live_" + "1" * 40, "key_id": "key_none"}
         fleet.stage.moto.rotate(SECRET_ID, json.dumps(bad))
         fleet.until_all(lambda status: bool(status["state"] == "stale"))
-        fleet.shim.fail()
+        fleet.faulty_aws.fail()
         fleet.until_all(lambda status: bool(status["candidate_rejected"]))
         services.more(SOME_CALLS)
 
@@ -228,12 +228,12 @@ class RefreshRequested:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._before = sum(fleet.shim.calls.values())
+        self._before = sum(fleet.faulty_aws.calls.values())
         self._began = time.monotonic()
 
     def check_bounded(self) -> None:
         """Regular looks, 10 % early at most, and one burst each: not one per 401."""
-        asked = sum(self._fleet.shim.calls.values()) - self._before
+        asked = sum(self._fleet.faulty_aws.calls.values()) - self._before
         seconds = time.monotonic() - self._began
         regular = seconds / (0.9 * REFRESH_SECONDS) + 1
         assert asked <= SIDECARS * (regular + BURST)
@@ -246,12 +246,12 @@ def test_where_no_working_key_can_be_had_the_apis_401_passes(
     """An emergency while Secrets Manager is away: bounded calls, and then recovery."""
     with fleet.services() as services:
         services.more(SOME_CALLS)
-        fleet.shim.fail(fault)
+        fleet.faulty_aws.fail(fault)
         asked = RefreshRequested(fleet)
         revoke(fleet.parts(), RevokeRequest(emergency=True, replace=True), print)
         services.more(4 * SOME_CALLS)
         asked.check_bounded()
-        fleet.shim.fail()
+        fleet.faulty_aws.fail()
         all_use(fleet, current(fleet))
         failed = dict(services.counts)
         services.more(SOME_CALLS)

@@ -24,7 +24,7 @@ import pytest
 from sidecar.emulator.aws import AwsClient
 from sidecar.errors import Code
 from tests.support.attack_rig import HOST, limits
-from tests.support.faulty_aws import AwsFault, AwsShim
+from tests.support.faulty_aws import AwsFault, FaultyAws
 from tests.support.processes import (
     SECRET_ID,
     UPSTREAM,
@@ -245,7 +245,7 @@ def test_no_failure_of_aws_shows_the_key(
 ) -> None:
     """botocore, urllib3 and the credential manager log the failure, not a value."""
     moto.put_secret(SECRET_ID, OLD_KEY)
-    with RawApi() as api, AwsShim(moto.endpoint) as shim:
+    with RawApi() as api, FaultyAws(moto.endpoint) as faulty_aws:
         changes: Settings = {
             "upstreams": {
                 UPSTREAM: {
@@ -257,7 +257,7 @@ def test_no_failure_of_aws_shows_the_key(
                     }
                 }
             },
-            "aws": {"region": "eu-west-1", "endpoint_url": shim.endpoint},
+            "aws": {"region": "eu-west-1", "endpoint_url": faulty_aws.endpoint},
             "log": {"format": style},
         }
         settings = merge(file_settings(tmp_path, api.base_url), changes)
@@ -265,14 +265,14 @@ def test_no_failure_of_aws_shows_the_key(
             process.wait_ready()
             moto.rotate(SECRET_ID, KEY)
             for fault in AWS_FAULTS:
-                shim.fail(fault)
-                asked(shim, 2)
+                faulty_aws.fail(fault)
+                asked(faulty_aws, 2)
                 assert process.admin("/status").status == 200
-            shim.fail()
+            faulty_aws.fail()
             wait_until(lambda: "promoted" in cutovers(process), "the new key")
             for bad in ("", "Bearer " + KEY, "\n" + KEY + "\r\n", KEY + "\u20ac", "{"):
                 moto.rotate(SECRET_ID, bad or " ")
-                asked(shim, 4)
+                asked(faulty_aws, 4)
             api.script = always(filled("unauthorized"))
             api.hang_up()
             with RawClient(process.address()) as client:
@@ -286,10 +286,10 @@ def test_no_failure_of_aws_shows_the_key(
             assert_hidden(shown(process), KEY, OLD_KEY)
 
 
-def asked(shim: AwsShim, times: int) -> None:
+def asked(faulty_aws: FaultyAws, times: int) -> None:
     """Wait until AWS has received this many more requests."""
-    target = shim.calls.total() + times
-    wait_until(lambda: shim.calls.total() >= target, "a refresh", 20)
+    target = faulty_aws.calls.total() + times
+    wait_until(lambda: faulty_aws.calls.total() >= target, "a refresh", 20)
 
 
 def cutovers(process: SidecarProcess) -> set[str]:

@@ -44,7 +44,7 @@ from sidecar.credential.sources.base import Fetched
 from sidecar.rotation.secret_document import CreatedKey
 from sidecar.rotation.store import Read
 from tests.integration.test_leaks import KEY, assert_hidden
-from tests.support.fuzz_rig import KEY as WORLD_KEY, World as ProxyWorld
+from tests.support.fuzz_rig import KEY as FUZZ_KEY, FuzzRig
 from tests.support.simulation import EPOCH, Simulation
 from tests.support.virtual_clock import live
 
@@ -79,12 +79,12 @@ def inspector() -> Inspector:
 
 def exchange() -> Any:
     """Make a call in progress, with its connections."""
-    world = ProxyWorld()
-    wire = world.service()
+    rig = FuzzRig()
+    wire = rig.service()
     wire.feed(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhal")
-    world.settle()
-    (service,) = world.server.clients
-    return [world.server, service, service._exchange, world.upstream[0]._protocol]
+    rig.settle()
+    (service,) = rig.server.clients
+    return [rig.server, service, service._exchange, rig.upstream[0]._protocol]
 
 
 MAKERS: Final[list[Callable[[], Any]]] = [
@@ -135,9 +135,7 @@ def test_no_way_to_print_it_shows_the_key(way: Callable[[Any], object]) -> None:
     """This holds for every object that holds a key."""
     for make in MAKERS:
         held = make()
-        assert_hidden(
-            {type(held).__name__: str(way(held))}, KEY, WORLD_KEY, SIGNING_KEY
-        )
+        assert_hidden({type(held).__name__: str(way(held))}, KEY, FUZZ_KEY, SIGNING_KEY)
 
 
 @pytest.mark.parametrize(
@@ -182,19 +180,19 @@ def test_a_traceback_with_locals_shows_no_key() -> None:
 
 def test_a_rotation_releases_the_old_keys() -> None:
     """The credential manager holds the current and the previous key, no older one."""
-    world = Simulation()
-    world.issue("v0")
+    rig = Simulation()
+    rig.issue("v0")
     held: list[weakref.ref[Secret]] = []
 
     async def rotate() -> None:
-        async with world.running():
-            await world.manager.wait(5)
+        async with rig.running():
+            await rig.manager.wait(5)
             for number in range(1, 101):
-                world.issue(f"v{number}", EPOCH + number)
-                world.revoke(f"v{number - 1}")
-                assert await world.burst(2) == Counter({200: 2})
-                held.extend(map(weakref.ref, world.learned[-1]))
-                world.learned.clear()
+                rig.issue(f"v{number}", EPOCH + number)
+                rig.revoke(f"v{number - 1}")
+                assert await rig.burst(2) == Counter({200: 2})
+                held.extend(map(weakref.ref, rig.learned[-1]))
+                rig.learned.clear()
             gc.collect()
             alive = {secret.reveal() for one in held if (secret := one())}
             assert alive <= {"key-v100", "key-v99"}

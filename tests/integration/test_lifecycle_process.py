@@ -20,7 +20,7 @@ from sidecar.emulator.api import EmulatedApi
 from sidecar.emulator.aws import AwsClient
 from sidecar.emulator.key_ring import Issued
 from sidecar.errors import Code, Exit
-from tests.support.attack_rig import Rig, attacked
+from tests.support.attack_rig import AttackRig, attacked
 from tests.support.bad_input import GET, HOST, Becomes, Witness, ask, no_bug, serves
 from tests.support.processes import (
     SECRET_ID,
@@ -61,7 +61,7 @@ class Held:
 
 
 @pytest.fixture(name="rig")
-def _rig(tmp_path: Path) -> Iterator[Rig]:
+def _rig(tmp_path: Path) -> Iterator[AttackRig]:
     """A sidecar of this test alone."""
     with attacked(tmp_path, {"log": {"access": "all"}}) as rig:
         yield rig
@@ -69,7 +69,7 @@ def _rig(tmp_path: Path) -> Iterator[Rig]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_drain_is_told_and_waits_for_the_last_call(
-    rig: Rig, number: signal.Signals
+    rig: AttackRig, number: signal.Signals
 ) -> None:
     """Not ready at once, alive to the end; what had begun is finished, exit code 0."""
     held = Held()
@@ -103,7 +103,7 @@ def test_a_drain_is_told_and_waits_for_the_last_call(
 
 
 def refused_now(address: str) -> None:
-    """Wait until nobody listens any more."""
+    """Wait until no process listens any more."""
     host, _, port = address.rpartition(":")
 
     def closed() -> bool:
@@ -152,7 +152,7 @@ def test_an_answer_until_close_that_a_drain_cuts_is_seen_to_be_cut(
         assert rig.process.wait() == Exit.OK
 
 
-def test_a_signal_that_comes_twice_is_one(rig: Rig) -> None:
+def test_a_signal_that_comes_twice_is_one(rig: AttackRig) -> None:
     """`timeout` signals its child and then the group: the drain goes on."""
     held = Held()
     rig.api.script = held
@@ -170,7 +170,7 @@ def test_a_signal_that_comes_twice_is_one(rig: Rig) -> None:
     assert rig.process.logs("stopped_at_once") == []
 
 
-def test_a_second_signal_is_an_end_at_once(rig: Rig) -> None:
+def test_a_second_signal_is_an_end_at_once(rig: AttackRig) -> None:
     """With an exit code and a line of its own."""
     held = Held()
     rig.api.script = held
@@ -242,7 +242,7 @@ STRANGERS: Final = (
     {"Sec-Fetch-Site": "none"},
     {"X-Forwarded-For": "10.0.0.1"},
 )
-"""A page, a browser's address bar, somebody behind a proxy."""
+"""A page, a browser's address bar, a caller behind a proxy."""
 
 
 def test_no_page_and_no_proxy_ends_a_sidecar(running: SidecarProcess) -> None:

@@ -18,7 +18,7 @@ from sidecar.emulator.ca import Certificate
 from sidecar.emulator.key_ring import Issued
 from sidecar.emulator.state import Cut, Faults
 from tests.support.bad_input import Witness
-from tests.support.default_sidecar import Parts, behind_aws
+from tests.support.default_sidecar import DefaultSidecar, default_sidecar
 from tests.support.processes import (
     SECRET_ID,
     HttpResponse,
@@ -30,7 +30,7 @@ MEBI: Final = 1 << 20
 BLOCK: Final = bytes(range(256)) * 256
 
 
-class Job(Parts):
+class Job(DefaultSidecar):
     """A service's sidecar, and everything behind it."""
 
     @property
@@ -52,7 +52,7 @@ class Job(Parts):
     @property
     def looks(self) -> int:
         """How often Secrets Manager was asked."""
-        return sum(self.shim.calls.values())
+        return sum(self.faulty_aws.calls.values())
 
 
 @pytest.fixture(name="job", scope="module")
@@ -63,7 +63,7 @@ def _job(
 ) -> Iterator[Job]:
     """One process for all tests of this file."""
     directory = tmp_path_factory.mktemp("job")
-    with behind_aws(moto_server, certificate, directory, access="all") as parts:
+    with default_sidecar(moto_server, certificate, directory, access="all") as parts:
         yield Job(**vars(parts))
 
 
@@ -208,7 +208,7 @@ def test_an_upload_arrives_whole(job: Job, how: str) -> None:
 
 
 def test_a_gzipped_answer_is_passed_on_as_it_is(job: Job) -> None:
-    """With the key in it, it cannot be mended: 502 and not a byte of it."""
+    """With the key in it, it cannot be repaired: 502 and not a byte of it."""
     seen = job.call("/gzip", headers={"Accept-Encoding": "gzip"})
 
     assert seen.headers["x-sidecar-error"] == "reflection_blocked"

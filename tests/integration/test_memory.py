@@ -60,7 +60,7 @@ class Gauge:
         return bytes_read(self._process) - self._before
 
     def wait_still(self) -> None:
-        """Wait until it reads no more: what is under way waits for somebody."""
+        """Wait until it reads no more, because its own buffers are full."""
         seen: list[int] = []
 
         def still() -> bool:

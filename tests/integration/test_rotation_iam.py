@@ -22,7 +22,7 @@ from sidecar.rotation.dependencies import RotationDependencies
 from sidecar.rotation.options import RotationOptions
 from sidecar.rotation.workflow import Workflow
 from sidecar.settings.loading import load
-from tests.support.faulty_aws import AwsShim
+from tests.support.faulty_aws import FaultyAws
 from tests.support.processes import (
     SECRET_ID,
     SidecarProcess,
@@ -119,22 +119,22 @@ def test_the_rotator_may_not_touch_another_secret() -> None:
 
 def test_the_sidecar_may_read_its_secret_and_nothing_else(
     stage: Stage,
-    aws_shim: AwsShim,
+    faulty_aws: FaultyAws,
     sidecar_process: Callable[..., SidecarProcess],
 ) -> None:
     """From the start through a new version, counted at the endpoint."""
-    changes = {"aws": {"endpoint_url": aws_shim.endpoint}}
+    changes = {"aws": {"endpoint_url": faulty_aws.endpoint}}
     process = sidecar_process(stage.settings(changes))
     process.wait_ready()
-    before = aws_shim.calls["GetSecretValue"]
+    before = faulty_aws.calls["GetSecretValue"]
     second = stage.api.issue()
     stage.moto.rotate(SECRET_ID, json.dumps({"api_key": second.key}))
     process.admin("/-/reload", method="POST")
-    wait_until(lambda: aws_shim.calls["GetSecretValue"] > before, "the new version")
+    wait_until(lambda: faulty_aws.calls["GetSecretValue"] > before, "the new version")
 
     policy = statements("sidecar")
     granted = {action for each in policy for action in actions(each)}
-    asked = {f"secretsmanager:{operation}" for operation in aws_shim.calls}
+    asked = {f"secretsmanager:{operation}" for operation in faulty_aws.calls}
     assert asked == granted - NOT_ASKED
     assert all(allowed((action, SECRET_ID), policy) for action in asked)
 

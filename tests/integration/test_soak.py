@@ -22,7 +22,7 @@ from sidecar.demo.traffic import IN_CHUNKS, WITH_BODY, WITHOUT_BODY, Call, Traff
 from sidecar.emulator.api import EmulatedApi
 from sidecar.emulator.aws import AwsClient
 from sidecar.emulator.key_ring import Issued
-from tests.support.attack_rig import HOST, Rig, attacked
+from tests.support.attack_rig import HOST, AttackRig, attacked
 from tests.support.processes import (
     SECRET_ID,
     Settings,
@@ -62,7 +62,7 @@ class Held:
     def by(cls, process: SidecarProcess) -> "Held":
         """Count."""
         return cls(
-            process.memory_bytes(),
+            process.anonymous_bytes(),
             count(process, "fd"),
             count(process, "task"),
         )
@@ -94,13 +94,13 @@ def silence(process: SidecarProcess) -> None:
 
 
 @pytest.fixture(name="rig")
-def _rig(tmp_path: Path) -> Iterator[Rig]:
+def _rig(tmp_path: Path) -> Iterator[AttackRig]:
     """A sidecar of this test alone."""
     with attacked(tmp_path, {"log": {"access": "all"}}) as rig:
         yield rig
 
 
-def test_a_soak_of_bad_calls_leaves_everything_flat(rig: Rig) -> None:
+def test_a_soak_of_bad_calls_leaves_everything_flat(rig: AttackRig) -> None:
     """Calls of all kinds, and all kinds of answers, on raw sockets."""
     chat: list[Callable[[], None]] = [
         lambda: speak(rig, GET, OK),
@@ -128,7 +128,7 @@ def test_a_soak_of_bad_calls_leaves_everything_flat(rig: Rig) -> None:
     rig.healthy()
 
 
-def speak(rig: Rig, request: bytes, answer: bytes) -> None:
+def speak(rig: AttackRig, request: bytes, answer: bytes) -> None:
     """Make a call that is answered so, and hang up before a stalled one ends."""
     rig.api.script = always(answer)
     with RawClient(rig.address) as client:

@@ -60,7 +60,7 @@ def server(certificate: Certificate, newest: ssl.TLSVersion) -> ssl.SSLContext:
 
 
 @dataclass
-class World:
+class TlsRig:
     """One sidecar before many APIs, of which it should trust two."""
 
     process: SidecarProcess
@@ -78,10 +78,10 @@ def _upstream(directory: Path, base_url: str, ca_file: Path) -> Settings:
     return merge(merge(upstream, {"ca_file": str(ca_file)}), short)
 
 
-@pytest.fixture(name="world", scope="module")
-def _world(
+@pytest.fixture(name="rig", scope="module")
+def _rig(
     certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
+) -> Iterator[TlsRig]:
     """One process for all rows."""
     directory = tmp_path_factory.mktemp("tls")
     other = make_certificate(directory / "other")
@@ -104,7 +104,7 @@ def _world(
         }
         plain = stack.enter_context(RawApi())
         plain.script = lambda conversation: conversation.send(OK)
-        # Nobody accepts: the kernel completes TCP, and that is all.
+        # No process accepts: the kernel completes TCP, and nothing follows.
         mute = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         bases = {
             "no-tls": f"https://127.0.0.1:{plain.port}/v1",
@@ -124,7 +124,7 @@ def _world(
         process = SidecarProcess(directory / "sidecar", settings)
         stack.callback(process.close)
         process.wait_ready()
-        yield World(process, apis)
+        yield TlsRig(process, apis)
         process.assert_never_shown(KEY)
         no_bug(process)
 
@@ -141,28 +141,28 @@ def _world(
     ],
 )
 def test_who_is_not_trusted_gets_no_call(
-    world: World, upstream: str, code: Code, words: str
+    rig: TlsRig, upstream: str, code: Code, words: str
 ) -> None:
     """The reason is told, counted and logged; not a byte of the call was sent."""
-    before = Witness(world.process)
-    before.refused(ask(world.address(upstream)), Becomes(code, words), upstream)
+    before = Witness(rig.process)
+    before.refused(ask(rig.address(upstream)), Becomes(code, words), upstream)
 
-    if upstream in world.apis:
-        assert world.apis[upstream].received == b""
-    serves(world.address("good"))
+    if upstream in rig.apis:
+        assert rig.apis[upstream].received == b""
+    serves(rig.address("good"))
 
 
 @pytest.mark.parametrize(("upstream", "version"), [("good", "TLSv1.3"), ("tls-1-2", "TLSv1.2")])  # fmt: skip
 def test_both_versions_of_tls_are_spoken(
-    world: World, upstream: str, version: str
+    rig: TlsRig, upstream: str, version: str
 ) -> None:
     """And the connection is kept for the next call."""
-    api = world.apis[upstream]
+    api = rig.apis[upstream]
     api.hang_up()
     api.script = always(OK)
     api.forget()
     for _ in range(3):
-        serves(world.address(upstream))
+        serves(rig.address(upstream))
 
     (conversation,) = [one for one in api.conversations if one.received]
     assert isinstance(conversation.sock, ssl.SSLSocket)
@@ -172,31 +172,31 @@ def test_both_versions_of_tls_are_spoken(
 @pytest.mark.parametrize("upstream", ["good", "tls-1-2"])
 @pytest.mark.parametrize("notify", [True, False], ids=["notified", "cut"])
 def test_only_close_notify_ends_an_answer_without_length(
-    world: World, upstream: str, notify: bool
+    rig: TlsRig, upstream: str, notify: bool
 ) -> None:
     """A FIN alone may come from anybody on the way (RFC 9112, 9.8)."""
-    api = world.apis[upstream]
+    api = rig.apis[upstream]
     api.hang_up()
     api.script = notified(START + b"\r\nhal.", notify=notify)
-    before = Witness(world.process)
-    seen = ask(world.address(upstream))
+    before = Witness(rig.process)
+    seen = ask(rig.address(upstream))
 
     assert (seen.status, seen.body, seen.whole) == (200, b"hal.", notify)
     if not notify:
         before.wait_told("answer_cut")
     assert len(before.told("answer_cut")) == (0 if notify else 1)
     api.script = always(OK)
-    serves(world.address(upstream))
+    serves(rig.address(upstream))
 
 
-def test_an_end_in_the_head_is_a_502(world: World) -> None:
+def test_an_end_in_the_head_is_a_502(rig: TlsRig) -> None:
     """With TLS as without."""
-    api = world.apis["good"]
+    api = rig.apis["good"]
     api.hang_up()
     api.script = once(START)
-    before = Witness(world.process)
+    before = Witness(rig.process)
     want = Becomes(Code.UPSTREAM_PROTOCOL, "closed the connection")
-    before.refused(ask(world.address("good")), want, "good")
+    before.refused(ask(rig.address("good")), want, "good")
 
     api.script = always(OK)
-    serves(world.address("good"))
+    serves(rig.address("good"))

@@ -80,7 +80,7 @@ async def started(
 async def test_fifty_copies_at_four_receivers_are_one_delivery(
     moto: "AwsClient", webhooks: "Settings", sidecar_process: Start
 ) -> None:
-    """Whoever is first: one delivery; the others are told 409 or 200, and no error."""
+    """The first one is delivered; the others get 409 or 200, and no error."""
     table = make_table(moto)
 
     async def slow(_app: App, writer: asyncio.StreamWriter) -> None:

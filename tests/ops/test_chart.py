@@ -53,7 +53,7 @@ def test_the_chart_passes_strict_lint(name: str, values: Any) -> None:
 
 
 def test_both_helms_render_the_same() -> None:
-    """Nobody has to care which helm is installed."""
+    """The chart renders the same with every supported helm."""
 
     def key(thing: Any) -> tuple[str, str]:
         return (thing["kind"], thing["metadata"]["name"])

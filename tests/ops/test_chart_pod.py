@@ -40,7 +40,7 @@ def pod_of(objects: Any, kind: str) -> tuple[Object, Object]:
 @pytest.mark.parametrize("name", HELMS)
 @pytest.mark.parametrize("kind", ["Deployment", "CronJob"])
 def test_a_parent_gets_a_native_sidecar(name: str, kind: str) -> None:
-    """An init container that stays, probed on the admin port, drained by nobody."""
+    """An init container that stays, is probed on the admin port and needs no hook."""
     sidecar = sidecar_of(example(name), kind)
 
     assert sidecar["restartPolicy"] == "Always"
@@ -83,7 +83,7 @@ def test_a_large_user_id_is_an_integer(name: str) -> None:
     ],
 )
 def test_every_example_skips_all_containers_but_the_sidecar(objects: Any) -> None:
-    """Whoever copies one gives the application no AWS credentials."""
+    """A copy of one gives the application no AWS credentials."""
     for name, metadata, pod in pods(objects()):
         if "initContainers" in pod:
             skipped = metadata["annotations"]["eks.amazonaws.com/skip-containers"]
@@ -177,7 +177,7 @@ def test_kustomize_adds_the_same_container(kind: str) -> None:
 
 
 def test_the_plain_manifest_has_the_same_container() -> None:
-    """Nobody is given a worse sidecar for not using helm."""
+    """The sidecar without helm is as strict as the one with helm."""
     ours = sidecar_of(plain(), "Deployment")
 
     assert ours == sidecar_of(example("helm"), "Deployment")

@@ -1,4 +1,4 @@
-"""A key is burned in a cluster: somebody is called, mends it, and is told so."""
+"""A key is revoked in a cluster: the alert reaches the person on call and resolves."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ QUICK = {"upstreams": {UPSTREAM: {"credential": {"refresh_seconds": 1}}}}
 
 @pytest.fixture(name="receiver")
 def _receiver() -> Iterator[Receiver]:
-    """Whoever is on call."""
+    """The receiver of the person on call."""
     receiver = Receiver()
     yield receiver
     receiver.close()
@@ -44,7 +44,7 @@ def test_the_401_alert_reaches_a_person_and_resolves(
     sidecar_process: Callable[..., SidecarProcess],
     receiver: Receiver,
 ) -> None:
-    """First a good rotation, which calls nobody; then a key revoked without successor."""
+    """First a good rotation, without an alert; then a key revoked without successor."""
     running = sidecar_process(merge(settings, QUICK))
     running.wait_ready()
     with (

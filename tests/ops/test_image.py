@@ -153,7 +153,7 @@ def test_its_memory_is_its_own_from_the_first_instruction(image: str) -> None:
 def test_the_app_beside_it_shares_its_loopback(
     image: str, tmp_path: Path, key_file: Path
 ) -> None:
-    """As in a pod: another container reaches the proxy, and nobody else does."""
+    """As in a pod: another container reaches the proxy, and nothing outside does."""
     settings: Settings = {
         "job": {"name": "staging-crm-sync", "environment": "staging"},
         "upstreams": {

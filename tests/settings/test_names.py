@@ -27,13 +27,17 @@ def test_a_job_is_named_after_what_it_does(name: str, environment: str) -> None:
 @pytest.mark.parametrize(
     ("name", "environment", "rule"),
     [
-        pytest.param("backend", "production", "nothing about the job", id="backend"),
-        pytest.param("api", "production", "nothing about the job", id="api"),
-        pytest.param("test", "production", "nothing about the job", id="test"),
-        pytest.param("production", "production", "nothing", id="only-environment"),
-        pytest.param("production-api", "production", "nothing", id="vague"),
-        pytest.param("production-api-key", "production", "nothing", id="vaguer"),
-        pytest.param("production-test", "production", "nothing", id="test-in-prod"),
+        pytest.param("backend", "production", "does not name the job", id="backend"),
+        pytest.param("api", "production", "does not name the job", id="api"),
+        pytest.param("test", "production", "does not name the job", id="test"),
+        pytest.param(
+            "production", "production", "does not name", id="only-environment"
+        ),
+        pytest.param("production-api", "production", "does not name", id="vague"),
+        pytest.param("production-api-key", "production", "does not name", id="vaguer"),
+        pytest.param(
+            "production-test", "production", "does not name", id="test-in-prod"
+        ),
         pytest.param("production-crm-test", "production", "another", id="crm-test"),
         pytest.param("production-staging-crm", "production", "another", id="mixed"),
         pytest.param("crm-sync", "production", "begin with", id="no-environment"),

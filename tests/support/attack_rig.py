@@ -76,7 +76,7 @@ class Row:
 
 
 @dataclass
-class Rig:
+class AttackRig:
     """A sidecar process and its two raw ends."""
 
     api: RawApi
@@ -163,14 +163,14 @@ class Rig:
 
 
 @contextlib.contextmanager
-def attacked(directory: Path, changes: Settings | None = None) -> Iterator[Rig]:
+def attacked(directory: Path, changes: Settings | None = None) -> Iterator[AttackRig]:
     """Run a sidecar with these changes to its settings, between raw sockets."""
     with RawApi() as api:
         settings = merge(file_settings(directory, api.base_url), changes or {})
         process = SidecarProcess(directory / "sidecar", settings)
         try:
             process.wait_ready()
-            rig = Rig(api, process, process.address())
+            rig = AttackRig(api, process, process.address())
             yield rig
             if process.process.poll() is None:
                 rig.at_rest()

@@ -10,30 +10,30 @@ from sidecar.emulator.aws import EmulatedAws
 from sidecar.emulator.ca import Certificate
 from sidecar.emulator.key_ring import Issued
 from tests.support.bad_input import no_bug
-from tests.support.faulty_aws import AwsShim
+from tests.support.faulty_aws import FaultyAws
 from tests.support.processes import SECRET_ID, UPSTREAM, SidecarProcess
 
 
 @dataclass
-class Parts:
+class DefaultSidecar:
     """The process, what is behind it, and every key that it was given."""
 
     api: EmulatedApi
     moto: EmulatedAws
-    shim: AwsShim
+    faulty_aws: FaultyAws
     process: SidecarProcess
     keys: list[Issued]
 
 
 @contextmanager
-def behind_aws(
+def default_sidecar(
     moto: EmulatedAws, certificate: Certificate, directory: Path, **log: str
-) -> Iterator[Parts]:
+) -> Iterator[DefaultSidecar]:
     """Run it, with these settings of the log; at the end nothing was shown or broken."""
     moto.reset()
     with (
         EmulatedApi(directory / "api", certificate=certificate) as api,
-        AwsShim(moto.endpoint) as shim,
+        FaultyAws(moto.endpoint) as faulty_aws,
     ):
         key = api.issue()
         moto.put_secret(SECRET_ID, key.key)
@@ -48,13 +48,13 @@ def behind_aws(
                 }
             },
             "admin": {"listen": "127.0.0.1:0"},
-            "aws": {"region": "eu-west-1", "endpoint_url": shim.endpoint},
+            "aws": {"region": "eu-west-1", "endpoint_url": faulty_aws.endpoint},
             "log": log,
         }
         process = SidecarProcess(directory / "sidecar", settings)
         try:
             process.wait_ready()
-            parts = Parts(api, moto, shim, process, [key])
+            parts = DefaultSidecar(api, moto, faulty_aws, process, [key])
             yield parts
             process.assert_never_shown(*(one.key for one in parts.keys))
             no_bug(process)

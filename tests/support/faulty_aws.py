@@ -2,7 +2,7 @@
 A switchboard in front of the emulated Secrets Manager: real HTTP, real faults.
 
 The emulator itself never denies, throttles or hangs; real boto3 clients that talk to
-this shim see all of it, and the shim counts what they asked for.
+this faulty_aws see all of it, and the faulty_aws counts what they asked for.
 """
 
 import http.client
@@ -35,7 +35,7 @@ class AwsFault:
     """Answer 200 with this instead of asking the emulator."""
 
 
-class AwsShim:
+class FaultyAws:
     """
     The switchboard; a context manager.
 
@@ -66,10 +66,10 @@ class AwsShim:
 
     def listen(self) -> None:
         """Accept connections, on the same port as before if there was one."""
-        shim = self
+        faulty_aws = self
 
         class Handler(_Handler):
-            owner = shim
+            owner = faulty_aws
 
         self._server = _Server(("127.0.0.1", self._port), Handler)
         self._port = self._server.server_address[1]
@@ -120,7 +120,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     """Answers one call after another, a connection each."""
 
-    owner: AwsShim
+    owner: FaultyAws
 
     def do_POST(self) -> None:
         """Count, then fail or ask the emulator."""

@@ -44,7 +44,7 @@ class Trouble:
 CALM: Final = Trouble()
 
 
-class Shim:
+class FaultyProxy:
     """
     The relay; a context manager.
 
@@ -62,7 +62,7 @@ class Shim:
         self.port: int = self._listener.getsockname()[1]
         self._open: set[socket.socket] = set()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._accept, name="shim")
+        self._thread = threading.Thread(target=self._accept, name="relay")
 
     @property
     def address(self) -> str:
@@ -70,7 +70,7 @@ class Shim:
         return f"127.0.0.1:{self.port}"
 
     def suffer(self, trouble: Trouble = CALM) -> None:
-        """Do this from now on, and let go of every connection made before."""
+        """Do this from now on, and close every connection made before."""
         self.trouble = trouble
         self._suffering = 0
         self.drop()
@@ -185,7 +185,7 @@ def _shut(sock: socket.socket) -> None:
 
 def _reset(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    # A thread that reads holds the connection: it must let go, or no RST is sent.
+    # A thread that reads keeps the connection open: it must end, or no RST is sent.
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RD)
     sock.close()

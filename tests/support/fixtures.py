@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sidecar.emulator.aws import AwsClient, EmulatedAws
     from sidecar.emulator.ca import Certificate
     from sidecar.emulator.key_ring import Issued
-    from tests.support.faulty_aws import AwsShim
+    from tests.support.faulty_aws import FaultyAws
     from tests.support.processes import Settings, SidecarProcess
 
 
@@ -39,13 +39,13 @@ def _moto(moto_server: "EmulatedAws") -> "Iterator[AwsClient]":
     moto_server.reset()
 
 
-@pytest.fixture(name="aws_shim")
-def _aws_shim(moto: "AwsClient") -> "Iterator[AwsShim]":
+@pytest.fixture(name="faulty_aws")
+def _faulty_aws(moto: "AwsClient") -> "Iterator[FaultyAws]":
     """The emulated AWS behind switches for faults."""
-    from tests.support.faulty_aws import AwsShim  # noqa: PLC0415 - only for who asks for it
+    from tests.support.faulty_aws import FaultyAws  # noqa: PLC0415 - only for who asks for it
 
-    with AwsShim(moto.endpoint) as shim:
-        yield shim
+    with FaultyAws(moto.endpoint) as faulty_aws:
+        yield faulty_aws
 
 
 @pytest.fixture(name="certificate", scope="session")

@@ -29,7 +29,7 @@ from sidecar.rotation.options import (
     RotationOptions,
 )
 from sidecar.settings.tables import SecretSettings
-from tests.support.faulty_aws import AwsShim
+from tests.support.faulty_aws import FaultyAws
 from tests.support.processes import (
     SECRET_ID,
     UPSTREAM,
@@ -138,7 +138,7 @@ class Fleet:
     def __init__(self, directory: Path, api: EmulatedApi, moto: AwsClient) -> None:
         self.stage = Stage(api, moto)
         self.api = api
-        self.shim = AwsShim(moto.endpoint)
+        self.faulty_aws = FaultyAws(moto.endpoint)
         self.sidecars: list[SidecarProcess] = []
         self._directory = directory
         self._clock_file = directory / "clock"
@@ -155,7 +155,7 @@ class Fleet:
         return Services([sidecar.address() for sidecar in self.sidecars])
 
     def parts(self, grace_seconds: float = 3 * REFRESH_SECONDS) -> RotationDependencies:
-        """What a rotation works with, past the faults of the shim."""
+        """What a rotation works with, past the faults of the faulty_aws."""
         clock = Clock(time.time, time.monotonic, time.sleep)
         options = RotationOptions(
             job=JOB,
@@ -184,7 +184,7 @@ class Fleet:
 
     def renew(self) -> Issued:
         """Bring every sidecar onto a new key, the only live one: tests start equal."""
-        self.shim.fail()
+        self.faulty_aws.fail()
         self.api.fail()
         self.clock(0)
         key = self.api.issue()
@@ -219,7 +219,7 @@ class Fleet:
         return [sidecar.metrics().value(name, **labels) for sidecar in self.sidecars]
 
     def __enter__(self) -> Self:
-        self.shim.__enter__()
+        self.faulty_aws.__enter__()
         self.clock(0)
         shift = self._directory / "site"
         shift.mkdir()
@@ -232,7 +232,7 @@ class Fleet:
         credential = {"refresh_seconds": REFRESH_SECONDS, "probe": f"GET {PROBE}"}
         settings = self.stage.settings(
             {
-                "aws": {"endpoint_url": self.shim.endpoint},
+                "aws": {"endpoint_url": self.faulty_aws.endpoint},
                 "upstreams": {UPSTREAM: {"credential": credential}},
             }
         )
@@ -247,4 +247,4 @@ class Fleet:
     def __exit__(self, *_: object) -> None:
         for sidecar in self.sidecars:
             sidecar.close()
-        self.shim.__exit__()
+        self.faulty_aws.__exit__()

@@ -45,7 +45,7 @@ OPERATIONS: Final = Operations(None, ("* /service-accounts/**", "POST /denied"))
 class Wire(asyncio.Transport):
     """One end of a connection, as the proxy's protocol sees its transport."""
 
-    def __init__(self, world: "World", protocol: asyncio.Protocol) -> None:
+    def __init__(self, rig: "FuzzRig", protocol: asyncio.Protocol) -> None:
         super().__init__()
         self.out = bytearray()
         """What the proxy sent."""
@@ -53,7 +53,7 @@ class Wire(asyncio.Transport):
         """The proxy sent its end, or closed."""
         self.closed = False
         self.written = 0
-        self._world = world
+        self._rig = rig
         self._protocol = protocol
         self._paused = False
         self._waiting: list[bytes] = []
@@ -82,12 +82,12 @@ class Wire(asyncio.Transport):
         """Hand over what waits."""
         while self._waiting and not self._paused and not self.closed:
             self._protocol.data_received(self._waiting.pop(0))
-            self._world.settle()
+            self._rig.settle()
         if self._eof and not self._waiting and not self.closed:
             self._eof = False
             if not self._protocol.eof_received():
                 self.close()
-            self._world.settle()
+            self._rig.settle()
 
     # What the proxy does.
 
@@ -125,7 +125,7 @@ class Wire(asyncio.Transport):
         """Take what waited, later as a loop would."""
         if self._paused:
             self._paused = False
-            self._world.later(self.deliver)
+            self._rig.later(self.deliver)
 
     def get_write_buffer_size(self) -> int:
         """Tell that everything was sent."""
@@ -141,29 +141,29 @@ class Wire(asyncio.Transport):
     def _lose(self) -> None:
         if not self.closed:
             self.closed = self.ended = True
-            self._world.later(lambda: self._protocol.connection_lost(None))
+            self._rig.later(lambda: self._protocol.connection_lost(None))
 
 
 class _Opener:
-    """A connector whose connections are wires of the world."""
+    """A connector whose connections are wires of the rig."""
 
-    def __init__(self, world: "World") -> None:
-        self._world = world
+    def __init__(self, rig: "FuzzRig") -> None:
+        self._rig = rig
         self._rules = ResponseRules()
         self._known = LineCache(self._rules)
 
     async def open(self, pool: Pool) -> UpstreamConnection:
         """Open one at once."""
         connection = UpstreamConnection(pool, self._rules, self._known)
-        self._world.upstream.append(Wire(self._world, connection))
+        self._rig.upstream.append(Wire(self._rig, connection))
         return connection
 
 
 class _Group:
     """A task group whose tasks never wait."""
 
-    def __init__(self, world: "World") -> None:
-        self._world = world
+    def __init__(self, rig: "FuzzRig") -> None:
+        self._rig = rig
 
     def create_task(self, work: Coroutine[Any, Any, None], **_: object) -> None:
         """Run it with the next `settle`."""
@@ -177,7 +177,7 @@ class _Group:
             message = "a task waited for something that is not here"
             raise AssertionError(message)
 
-        self._world.later(run)
+        self._rig.later(run)
 
 
 class FakeKeys:
@@ -213,7 +213,7 @@ def credential(key: str, generation: int) -> Credential:
     return Credential(secret, line, generation, f"v{generation}", f"v{generation}")
 
 
-class World:
+class FuzzRig:
     """A proxy, the wires on both sides of it, and what is still to be done."""
 
     def __init__(self, **limits: Any) -> None:

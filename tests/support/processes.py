@@ -4,7 +4,7 @@ Helpers of the tests that run real processes and real sockets.
 The fixtures that use them are in `tests/support/fixtures.py` and reach every test:
 
 - `moto`: `AwsClient` of an emulated Secrets Manager, emptied after each test;
-- `aws_shim`: the same behind switches for faults (`tests/support/faulty_aws.py`);
+- `faulty_aws`: the same behind switches for faults (`tests/support/faulty_aws.py`);
 - `api`: an `EmulatedApi` (TLS) of this test alone, with its handle;
 - `issued`: a key of that API, stored in Secrets Manager under `SECRET_ID`;
 - `settings`: settings as a dict for a sidecar between those two;
@@ -67,11 +67,24 @@ class SidecarProcess(BaseProcess):
     """A `sidecar run` process, and what tests look for in it."""
 
     def memory_bytes(self) -> int:
-        """Proportional set size."""
+        """Return the proportional set size."""
+        return self._memory("Pss")
+
+    def anonymous_bytes(self) -> int:
+        """
+        Return the memory that no file backs.
+
+        Unlike the proportional set size it does not grow when another process ends that
+        mapped the same libraries, so it is the one to compare between two moments.
+        """
+        return self._memory("Anonymous")
+
+    def _memory(self, name: str) -> int:
+        """Return one figure of `/proc/PID/smaps_rollup`, in bytes."""
         for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+            if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
-        raise AssertionError
+        raise AssertionError(name)
 
     def assert_never_shown(self, *secrets: str) -> None:
         """Look for secrets, also in base64 and without their prefix, in all output."""

@@ -67,6 +67,8 @@ class Conversation:
         sock.settimeout(SECONDS)
         self.sock = sock
         self.received = b""
+        self.hung_up = False
+        """This API closed the connection, though bytes may still be read from it."""
         self._answered = 0
 
     def request(self) -> bytes | None:
@@ -102,7 +104,7 @@ Script = Callable[[Conversation], None]
 
 
 def always(*answers: bytes) -> Script:
-    """Answer each request with the next of these, the last one for ever."""
+    """Answer each request with the next of these, and then always with the last."""
 
     def script(conversation: Conversation) -> None:
         left = list(answers)
@@ -143,7 +145,7 @@ class RawApi:
         return b"".join(one.received for one in self.conversations)
 
     def forget(self) -> None:
-        """Begin a new record; connections stay open."""
+        """Begin a new record, of open connections and those that are still to come."""
         self.conversations = [one for one in self.conversations if _is_open(one)]
         for one in self.conversations:
             one.received = one.received[one._answered :]
@@ -152,6 +154,7 @@ class RawApi:
     def hang_up(self) -> None:
         """Close every connection."""
         for one in self.conversations:
+            one.hung_up = True
             _shut(one.sock)
 
     def stop(self) -> None:
@@ -187,7 +190,7 @@ class RawApi:
 
 
 def _is_open(conversation: Conversation) -> bool:
-    return conversation.sock.fileno() >= 0
+    return conversation.sock.fileno() >= 0 and not conversation.hung_up
 
 
 def _shut(sock: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""A scripted API that speaks TLS: `RawApi` for whoever trusts its certificate."""
+"""A scripted API that speaks TLS: `RawApi` with a certificate."""
 
 import ssl
 

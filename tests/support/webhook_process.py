@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sidecar.core.secrecy.secret import digest_of
-from tests.support.faulty_proxy import Shim
+from tests.support.faulty_proxy import FaultyProxy
 from tests.support.processes import ScrapedMetrics, Settings, SidecarProcess, merge
 from tests.support.raw_http import Conversation, RawApi, RawClient, Seen
 from tests.support.receiver_rig import PATH, request
@@ -44,11 +44,11 @@ class Expected:
 
 @dataclass
 class Receiver:
-    """A receiver, the app behind a shim, and the shim."""
+    """A receiver, the app behind a relay, and the relay."""
 
     process: SidecarProcess
     app: RawApi
-    shim: Shim
+    relay: FaultyProxy
     """Between the receiver and what this module is about."""
     taken: list[bytes] = field(default_factory=list)
     """Requests that the app has received completely."""
@@ -110,7 +110,7 @@ class Receiver:
 
 @contextlib.contextmanager
 def receiving(
-    directory: Path, app: RawApi, shim: Shim, changes: Settings
+    directory: Path, app: RawApi, relay: FaultyProxy, changes: Settings
 ) -> Iterator[Receiver]:
     """Run a receiver with its secret in a file."""
     file = directory / "secret"
@@ -125,7 +125,7 @@ def receiving(
     process = SidecarProcess(directory / "sidecar", merge(base, changes))
     try:
         process.wait_ready()
-        receiver = Receiver(process, app, shim)
+        receiver = Receiver(process, app, relay)
         app.script = receiver.take
         yield receiver
         process.assert_never_shown(SECRET)

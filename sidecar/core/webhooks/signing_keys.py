@@ -87,7 +87,7 @@ _CANNOT_SIGN: Final = (
 
 
 class HmacKey:
-    """A shared secret: whoever can verify can also sign."""
+    """A shared secret: it signs and verifies."""
 
     __slots__ = ("__material", "fingerprint")
     version: Final = "v1"

@@ -118,7 +118,7 @@ def verify(
         raise WebhookRejected(
             Rejection.STALE,
             f"the timestamp is {abs(age):.0f} s {side}, the tolerance is "
-            f"{tolerance_seconds:.0f} s; look at both clocks",
+            f"{tolerance_seconds:.0f} s; check both clocks",
             id_,
         )
     message = b"%b.%b.%b" % (raw_id, raw_timestamp, body)
@@ -154,7 +154,7 @@ def _pick(
         if lower in SIGNATURE_FIELDS:
             found.setdefault(lower, []).append(value)
     ours, older = _FAMILIES
-    # Never mixed: an app that reads svix-id must not get one that nobody signed.
+    # Never mixed: an app that reads svix-id must not get one that was not signed.
     family = older if found and not any(name in found for name in ours) else ours
     for name in family:
         count = len(found.get(name, ()))
@@ -173,7 +173,7 @@ class _Signatures:
     malformed: int
 
     def explain(self, keys: Sequence[Key], size: int) -> str:
-        """Say what was right and what was tried, for whoever reads the log."""
+        """Return what was valid and what was tried, for the log."""
         tried = ", ".join(f"{key.fingerprint} ({key.version})" for key in keys)
         counts = [
             f"{len(entries)} of version {version}"

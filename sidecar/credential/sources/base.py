@@ -1,9 +1,8 @@
 """
-What a source of keys can do, whatever it is.
+The interface of a source of secrets: Secrets Manager or a file.
 
-A source gives values as they are; the rules for keys are the reader's. It raises
-`SourceFailed` and nothing else, in words of ours: the text of an SDK or of the system
-may hold what must not be told.
+A source returns values unchanged; its user validates them. It raises only `SourceFailed`,
+with a text of ours: the text of an SDK or of the system may contain a secret.
 """
 
 from collections.abc import Mapping
@@ -33,25 +32,25 @@ class Fetched(Unpicklable):
     """Bytes when the source holds a binary value; never in `repr`."""
     version_id: str
     created: float | None = None
-    """Unix seconds at which the version was made, where the source tells."""
+    """Unix seconds of the version's creation, if known."""
 
 
 class Source(Protocol):
-    """Where a secret comes from."""
+    """A place where a secret is stored."""
 
     kind: str
     """`secrets_manager` or `file`; the metric label `source`."""
     poll_seconds: float | None
-    """How often `moved` is worth asking; None: never."""
+    """Seconds between two calls of `moved`; None: it is never called."""
 
     async def describe(self) -> Versions:
-        """Name the versions. Raises `SourceFailed`."""
+        """Return the versions. Raises `SourceFailed`."""
 
     async def fetch(self, stage: str) -> Fetched:
         """Return the value at a stage: `AWSCURRENT`, ... Raises `SourceFailed`."""
 
     async def moved(self) -> bool:
-        """Tell cheaply whether a look is worth the while. Never raises."""
+        """Return cheaply whether the secret may have changed. Never raises."""
 
     async def close(self) -> None:
-        """Give back threads and connections."""
+        """Release threads and connections."""

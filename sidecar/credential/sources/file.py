@@ -1,11 +1,11 @@
 """
-A key from a file: Kubernetes mounts, and people's machines.
+A key from a file: a Kubernetes mount, or a file on a developer's machine.
 
-The file is looked at every half second, by its resolved path and its inode's data, so
-that a swapped symlink (the `..data` of Kubernetes), a file moved into place and one
-that is written anew are all seen. A change counts only once it has held still for one
-more look, and a value only when the file did not change while it was read: a file that
-is being written is not taken for a key.
+The file is checked every half second, by its resolved path and its inode's data. So a
+swapped symlink (the `..data` of Kubernetes), a file moved into place and a rewritten file
+are all noticed. A change counts once the next check finds the file unchanged, and a value
+counts only if the file did not change while it was read: a file that is being written is
+not taken for a key.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from sidecar.errors import RefreshResult, SourceFailed
 from sidecar.log import get_logger
 
 POLL_SECONDS: Final = 0.5
-"""Changes are to be in use within 2 s: one look to see them, one to trust them."""
+"""A change is in use within 2 s: one check finds it, the next one confirms it."""
 SETTLE_SECONDS: Final = 0.1
-"""A file that was read must still be the same after so long."""
+"""The file must be the same this long after it was read."""
 
 _log = get_logger("sidecar.credential.file")
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What changes when a file does."""
+    """The properties that change when a file changes."""
 
     path: str
     device: int
@@ -48,7 +48,7 @@ class FileSource:
     One file.
 
     Args:
-        path: Where it is; links are followed at each look.
+        path: The file; links are followed at each check.
     """
 
     kind = "file"
@@ -56,7 +56,7 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # Reading a file may block for long when its volume is away.
+        # Reading a file may block for long when its volume is unavailable.
         self._worker = Worker("sidecar-file")
         self._read: Signature | None = None
         self._seen: Signature | None = None
@@ -76,7 +76,7 @@ class FileSource:
         return await self._load()
 
     async def moved(self) -> bool:
-        """Tell whether the file changed since it was read, and holds still."""
+        """Return whether the file changed since it was read, and no longer changes."""
         signature = await self._worker.run(partial(_signature, self._path))
         before, self._seen = self._seen, signature
         if signature is None or signature == self._read:
@@ -84,14 +84,14 @@ class FileSource:
         return signature == before
 
     async def close(self) -> None:
-        """Let the thread end."""
+        """End the thread."""
         self._worker.close()
 
     async def _load(self) -> Fetched:
-        """Read the file once it holds still. Raises `SourceFailed`."""
+        """Read the file once it no longer changes. Raises `SourceFailed`."""
         read = await self._worker.run(partial(_read, self._path))
         if isinstance(read, SourceFailed):
-            # A file that cannot be read is looked at again when it changes.
+            # A file that cannot be read is read again when it changes.
             self._read = await self._worker.run(partial(_signature, self._path))
             raise read
         signature, data, mode = read
@@ -103,7 +103,7 @@ class FileSource:
                 "the file changed while it was read",
                 "nothing to do: it is read again at once",
             )
-        # Only what was judged is remembered: else a change would go unseen.
+        # Remember only what was read: otherwise a change would be missed.
         self._read = signature
         self._warn(mode)
         if not data.strip():
@@ -113,7 +113,7 @@ class FileSource:
         return _fetched(data)
 
     def _warn(self, mode: int) -> None:
-        """Say once that others may read the key, or replace it."""
+        """Log once that other users may read or replace the key."""
         if self._warned or not mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
             return
         self._warned = True
@@ -137,7 +137,7 @@ def _fetched(data: bytes) -> Fetched:
 
 
 def _signature(path: Path) -> Signature | None:
-    """Look at a file without reading it; None when it cannot be looked at."""
+    """Return the signature of a file without reading it; None if it has none."""
     try:
         resolved = os.path.realpath(path, strict=True)
         return _of(resolved, os.stat(resolved))  # noqa: PTH116 - a str, not a Path

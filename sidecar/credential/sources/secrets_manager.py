@@ -1,11 +1,10 @@
 """
 Keys from AWS Secrets Manager.
 
-All of botocore lives in one thread of its own; the loop never blocks on it. A call is
-tried once and ends within seconds: the keeper decides when to try again.
+botocore runs in one thread of its own, so the event loop never blocks on it. A call is
+made once and ends within seconds: the credential manager decides when to try again.
 
-Always with a stage: without one some emulators answer with an old version, and a
-version may change between two calls.
+Every GetSecretValue names a stage: without one, some emulators return an old version.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,10 +39,10 @@ class SecretsManagerSource:
 
     Args:
         secret_id: Name or ARN.
-        region: None: what the environment or the profile says.
+        region: None: the region of the environment or of the profile.
         endpoint_url: For emulators and VPC endpoints.
-        now: Wall clock, Unix seconds: to tell a clock that is wrong.
-        on_call: Hears of each call: service, operation, and `ok` or how it failed.
+        now: Wall clock, Unix seconds; shows whether the clock is wrong.
+        on_call: Called after each call with service, operation, and `ok` or the failure.
     """
 
     kind = "secrets_manager"
@@ -75,16 +74,16 @@ class SecretsManagerSource:
         return _versions(answer)
 
     async def fetch(self, stage: str) -> Fetched:
-        """Ask with GetSecretValue. Raises `SourceFailed`."""
+        """Call GetSecretValue. Raises `SourceFailed`."""
         answer = await self._call("GetSecretValue", partial(self._fetch, stage))
         return _fetched(answer)
 
     async def moved(self) -> bool:
-        """Secrets Manager tells nobody."""
+        """Return False: Secrets Manager announces no change."""
         return False
 
     async def close(self) -> None:
-        """Let the thread end."""
+        """End the thread."""
         self._worker.close()
 
     def _describe(self, client: "SecretsManagerClient") -> Mapping[str, Any]:

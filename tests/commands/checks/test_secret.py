@@ -18,7 +18,7 @@ from sidecar.rotation.assemble import tags_of
 from sidecar.settings.tables import AwsSettings, SecretSettings
 from sidecar.wiring import source_of
 from tests.support.check_findings import by_name, levels, settings_with
-from tests.support.faulty_aws import AwsFault, AwsShim
+from tests.support.faulty_aws import AwsFault, FaultyAws
 
 KEY = "fln_test_0123456789abcdef0123456789abcdef"
 RULES = SecretRules()
@@ -299,12 +299,12 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 async def test_what_aws_says_is_told_with_a_remedy(
-    aws_shim: AwsShim, error: str, reason: str
+    faulty_aws: FaultyAws, error: str, reason: str
 ) -> None:
     """By a real client, over real HTTP."""
     status = 500 if error == "InternalServiceError" else 400
-    aws_shim.fail(AwsFault(error, status))
-    aws = AwsSettings(region="eu-west-1", endpoint_url=aws_shim.endpoint)
+    faulty_aws.fail(AwsFault(error, status))
+    aws = AwsSettings(region="eu-west-1", endpoint_url=faulty_aws.endpoint)
     secret = SecretSettings(secret_id="dev/flownally")
 
     reading = await read_secret("x", "", source_of(secret, aws, lambda *_: None), RULES)
