@@ -24,8 +24,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{/*
-Labels for the pod that carries the container. The PodMonitor, the NetworkPolicy and
-the webhook Service find the pod by them.
+Labels of the pod that has the container. The PodMonitor, the NetworkPolicy and the
+webhook Service select the pod by them.
 */}}
 {{- define "sidecar.podLabels" -}}
 credential-sidecar: {{ include "sidecar.fullname" . }}
@@ -48,8 +48,8 @@ credential-sidecar: {{ include "sidecar.fullname" . }}
 {{- end -}}
 
 {{/*
-The security context of every container of this chart: what the restricted Pod
-Security Standard asks for, and a read-only root.
+The security context of every container of this chart: that of the restricted Pod
+Security Standard, with a read-only root file system.
 */}}
 {{- define "sidecar.securityContext" -}}
 allowPrivilegeEscalation: false

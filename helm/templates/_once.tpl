@@ -1,4 +1,4 @@
-{{/* The pod of a command that runs once: rotation, `helm test`. */}}
+{{/* The pod of a command that runs once: a rotation or `helm test`. */}}
 {{- define "sidecar.oncePod" -}}
 restartPolicy: Never
 automountServiceAccountToken: false

@@ -1,5 +1,5 @@
 {{/*
-The parts of a pod. A parent chart writes them into its own pod template:
+The parts of a pod. A parent chart includes them in its pod template:
 
   metadata:
     labels:      {{- include "sidecar.podLabels" .Subcharts.sidecar | nindent 8 }}
@@ -10,9 +10,10 @@ The parts of a pod. A parent chart writes them into its own pod template:
 */}}
 
 {{/*
-One native sidecar (an init container that stays): the application starts once the
-sidecar has a key, Jobs complete, and SIGTERM comes after the application has ended. No
-preStop hook: it would run at the start of the pod's end and cut the application off.
+One native sidecar (an init container that keeps running). The application starts once the
+sidecar has a key, Jobs complete, and the sidecar gets SIGTERM after the application has
+ended. There is no preStop hook: it would run when the termination of the pod begins, and
+the application would lose the sidecar.
 */}}
 {{- define "sidecar.container" -}}
 {{- include "sidecar.validate" . -}}
@@ -68,7 +69,7 @@ preStop hook: it would run at the start of the pod's end and cut the application
 {{- end }}
 {{- end -}}
 
-{{/* For the application's container, when it calls through a Unix socket. */}}
+{{/* For the application's container, if it calls through a Unix socket. */}}
 {{- define "sidecar.appVolumeMounts" -}}
 {{- if include "sidecar.sockets" . -}}
 - name: sidecar-run
@@ -77,9 +78,9 @@ preStop hook: it would run at the start of the pod's end and cut the application
 {{- end -}}
 
 {{/*
-The checksum restarts the pods when the settings change. EKS would give AWS credentials
-to every container of the pod; with skip-containers the application gets none, so it
-cannot read the secret by itself.
+The checksum restarts the pods when the settings change. EKS gives AWS credentials to every
+container of the pod except those in skip-containers, so the application gets none and
+cannot read the secret.
 */}}
 {{- define "sidecar.podAnnotations" -}}
 {{- include "sidecar.validate" . -}}

@@ -1,9 +1,9 @@
 {{/*
-From values to the sidecar's TOML file. The values have the names of the settings, so
-there is nothing to translate; values.schema.json refuses what the sidecar would refuse.
+Writes the values as the sidecar's TOML file. The values have the names of the settings;
+values.schema.json refuses what the sidecar would refuse.
 */}}
 
-{{/* The settings with what differs in a pod: kubelet and Prometheus come by its IP. */}}
+{{/* The settings with the defaults of a pod: kubelet and Prometheus connect to its IP. */}}
 {{- define "sidecar.settings" -}}
 {{- $pod := dict "admin" (dict "listen" "0.0.0.0:8701") "webhook_listener" (dict "listen" "0.0.0.0:8702") -}}
 {{- mergeOverwrite $pod (deepCopy .Values.settings) | toJson -}}
@@ -17,7 +17,7 @@ there is nothing to translate; values.schema.json refuses what the sidecar would
 {{- include "sidecar.toml.table" (dict "path" "" "table" $settings) -}}
 {{- end -}}
 
-{{/* A table: its heading unless it holds tables only, its plain values, the tables inside. */}}
+{{/* A table: its heading (unless it holds tables only), its values, its inner tables. */}}
 {{- define "sidecar.toml.table" -}}
 {{- $path := .path -}}
 {{- $table := .table -}}
@@ -46,7 +46,7 @@ there is nothing to translate; values.schema.json refuses what the sidecar would
 {{- if regexMatch "^[A-Za-z0-9_-]+$" . }}{{ . }}{{ else }}{{ toJson . }}{{ end -}}
 {{- end -}}
 
-{{/* A JSON string or number is a TOML string or number; only maps differ. */}}
+{{/* JSON strings and numbers are TOML strings and numbers; only maps differ. */}}
 {{- define "sidecar.toml.value" -}}
 {{- $all := . -}}
 {{- if kindIs "slice" . -}}
@@ -58,12 +58,12 @@ there is nothing to translate; values.schema.json refuses what the sidecar would
 {{- end -}}
 {{- end -}}
 
-{{/* The port of an address; nothing for a Unix socket. */}}
+{{/* The port of an address; empty for a Unix socket. */}}
 {{- define "sidecar.port" -}}
 {{- if not (hasPrefix "unix:" .) }}{{ regexFind "[0-9]+$" . }}{{ end -}}
 {{- end -}}
 
-{{/* The Unix sockets among the listeners, as text; nothing when there are none. */}}
+{{/* The Unix sockets among the listeners, as text; empty without one. */}}
 {{- define "sidecar.sockets" -}}
 {{- range $name, $upstream := .Values.settings.upstreams -}}
 {{- if hasPrefix "unix:" (default "" $upstream.listen) }}{{ $upstream.listen }} {{ end -}}

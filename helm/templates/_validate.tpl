@@ -1,6 +1,6 @@
 {{/*
-What a schema cannot say: rules across values. Each ends the rendering with a sentence
-that says what to do.
+Rules across values, which a schema cannot express. Each one ends the rendering with a
+sentence that says what to do.
 */}}
 {{- define "sidecar.validate" -}}
 {{- $settings := include "sidecar.settings" . | fromJson -}}
@@ -51,7 +51,7 @@ that says what to do.
 {{- include "sidecar.validate.deadline" . -}}
 {{- end -}}
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoringFrom) -}}
-{{- fail "\n\nnetworkPolicy.monitoringFrom is empty, which would open the admin port to everybody: say where your Prometheus is, or leave the value out for every namespace of the cluster\n" -}}
+{{- fail "\n\nnetworkPolicy.monitoringFrom is empty, which would open the admin port to every client: say where your Prometheus is, or leave the value out for every namespace of the cluster\n" -}}
 {{- end -}}
 {{- if and (not (kindIs "invalid" .Values.app.uid)) (eq (int64 .Values.app.uid) (int64 .Values.container.runAsUser)) -}}
 {{- fail (printf "\n\napp.uid and container.runAsUser are both %d: give the sidecar a user of its own, or the application may read the sidecar's memory\n" (int64 .Values.app.uid)) -}}
@@ -73,7 +73,7 @@ that says what to do.
 {{- end -}}
 {{- end -}}
 
-{{/* A listener that others come to: on the pod's own address, at a port that is known. */}}
+{{/* A listener for clients outside the pod: on the pod's address, at a known port. */}}
 {{- define "sidecar.validate.reachable" -}}
 {{- $wrong := "" -}}
 {{- if hasPrefix "unix:" .listen }}{{ $wrong = "is a Unix socket" }}
@@ -85,7 +85,7 @@ that says what to do.
 {{- end -}}
 {{- end -}}
 
-{{/* A run waits the grace before it revokes the old key: it needs more time than that. */}}
+{{/* A run needs more time than the grace that it waits before it revokes the old key. */}}
 {{- define "sidecar.validate.deadline" -}}
 {{- $settings := include "sidecar.settings" . | fromJson -}}
 {{- $upstreams := default dict $settings.upstreams -}}
@@ -101,7 +101,7 @@ that says what to do.
 {{- end -}}
 {{- end -}}
 
-{{/* All containers of a pod share one network: no port may be taken twice. */}}
+{{/* The containers of a pod share one network, so no port may be used twice. */}}
 {{- define "sidecar.validate.ports" -}}
 {{- $settings := include "sidecar.settings" . | fromJson -}}
 {{- $taken := dict -}}

@@ -20,7 +20,7 @@ BOUNDS = (0.1, 1.0)
 
 
 def stats() -> OperationStats:
-    """The numbers of an operation that was never called."""
+    """Return the numbers of an operation without calls."""
     return UpstreamStats(["/contacts"]).operation("/contacts")
 
 
@@ -87,8 +87,8 @@ def test_an_answer_is_counted_under_method_code_and_origin() -> None:
     assert operation.seconds.total == pytest.approx(2.008)
 
 
-def test_our_own_answers_have_no_overhead() -> None:
-    """A rejection is not a proxied call: it would make the overhead look better."""
+def test_responses_of_the_sidecar_have_no_overhead() -> None:
+    """A rejection would lower the overhead: it is not forwarded."""
     upstream = UpstreamStats(["/contacts"])
 
     upstream.operation("/contacts").answered("GET", 200, UPSTREAM, 0.1, 0.0002)
@@ -108,7 +108,7 @@ def test_our_own_answers_have_no_overhead() -> None:
         pytest.param(401, SIDECAR, {401: 0, 403: 0}, id="never-our-own"),
     ],
 )
-def test_401_and_403_are_told_apart(
+def test_401_and_403_are_counted_separately(
     code: int, origin: str, counted: dict[int, int]
 ) -> None:
     """Only answers of the API count, each under its own code, both present at 0."""
@@ -129,12 +129,12 @@ def test_401_and_403_are_told_apart(
     ],
 )
 def test_methods_outside_the_list_share_one_label(method: bytes, label: str) -> None:
-    """A service cannot grow our memory by inventing methods."""
+    """A service cannot fill the memory with new methods."""
     assert METHODS.get(method, OTHER_METHOD) == label
 
 
-def test_strange_methods_and_codes_do_not_make_series() -> None:
-    """Ten thousand of them fold into two series."""
+def test_unknown_methods_and_codes_make_no_series() -> None:
+    """Ten thousand of them are two series."""
     operation = stats()
 
     for number in range(10_000):
@@ -147,8 +147,8 @@ def test_strange_methods_and_codes_do_not_make_series() -> None:
     }
 
 
-def test_an_api_with_ever_new_codes_does_not_grow_our_memory() -> None:
-    """Past a bound, a new code is counted as `other`."""
+def test_an_api_with_many_codes_does_not_fill_the_memory() -> None:
+    """After a limit, a new code is counted as `other`."""
     operation = stats()
     methods = [*METHODS.values(), OTHER_METHOD]
 
@@ -190,7 +190,7 @@ def test_answers_are_summed_for_people() -> None:
 
 
 def test_the_calls_of_few_keys_are_counted() -> None:
-    """The newest keys, however many there were."""
+    """Only the newest keys are counted."""
     counted = UpstreamStats(())
     for number in range(KEYS + 3):
         counted.count_key(f"key-{number}")

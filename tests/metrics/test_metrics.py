@@ -63,7 +63,7 @@ Labels = dict[str, str]
 
 
 def used() -> Metrics:
-    """Metrics in which every family has at least one series."""
+    """Return metrics in which every family has a series."""
     metrics = Metrics("1.2.3")
     upstream = metrics.upstream("flownally", ["/contacts", "/contacts/{id}"])
     upstream.connections = lambda: {"idle": 3, "active": 1}
@@ -91,25 +91,25 @@ def used() -> Metrics:
 
 
 def scraped(metrics: Metrics, accept: str) -> tuple[bytes, str]:
-    """One scrape."""
+    """Return the text of a scrape."""
     return asyncio.run(metrics.exposition(accept))
 
 
 def families(metrics: Metrics, accept: str = TEXT) -> Iterable[Metric]:
-    """What a scraper reads."""
+    """Return the families that a scraper reads."""
     body, content_type = scraped(metrics, accept)
     parse = parse_openmetrics if "openmetrics" in content_type else parse_text
     return list(parse(body.decode()))
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
-    """One sample, or None when it is not exported."""
+    """Return one sample, or None if it is not exported."""
     return metrics.registry.get_sample_value(name, labels)
 
 
 @pytest.mark.parametrize("accept", [TEXT, OPENMETRICS])
 def test_names_types_and_labels_are_the_contract(accept: str) -> None:
-    """Every family of the contract is there, and no other one of ours."""
+    """The sidecar exports the families of the contract and no others."""
     seen = {}
     for family in families(used(), accept):
         total = "_total" if family.type == "counter" else ""
@@ -123,7 +123,7 @@ def test_names_types_and_labels_are_the_contract(accept: str) -> None:
 
 @pytest.mark.parametrize("accept", [TEXT, OPENMETRICS, "", "*/*", "nonsense,,;q=x"])
 def test_there_are_no_created_series(accept: str) -> None:
-    """They double a scrape and tell nothing."""
+    """They would double a scrape, and no dashboard uses them."""
     body, _ = scraped(used(), accept)
 
     assert b"_created" not in body.replace(b"sidecar_credential_created", b"")
@@ -180,7 +180,7 @@ def test_numbers_of_the_process_are_of_this_scrape() -> None:
 
 
 async def test_a_scrape_gives_way_to_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that comes during a scrape is not kept waiting until its end."""
+    """A call that comes during a scrape does not wait for its end."""
 
     async def at_once(*_: object) -> None:
         # Else as many upstreams come as there are turns while a thread reads /proc.
@@ -207,7 +207,7 @@ async def test_a_scrape_gives_way_to_calls(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("accept", [TEXT, OPENMETRICS])
 def test_pieces_make_the_same_as_a_whole(accept: str) -> None:
-    """The encoders of prometheus-client know no pieces."""
+    """The scrape is the same as one by prometheus-client."""
     metrics = used()
     body, content_type = scraped(metrics, accept)
 
@@ -217,7 +217,7 @@ def test_pieces_make_the_same_as_a_whole(accept: str) -> None:
 
 
 def test_401_and_403_exist_before_the_first_call() -> None:
-    """An alert on a rate needs the zero before the one."""
+    """The rate of a series needs a 0 before the first event."""
     metrics = Metrics("1")
     metrics.upstream("flownally", ["/contacts"])
 
@@ -227,8 +227,8 @@ def test_401_and_403_exist_before_the_first_call() -> None:
             assert value(metrics, "sidecar_auth_failures_total", **labels) == 0
 
 
-def test_hot_numbers_are_exported_as_they_are() -> None:
-    """A scrape reads the plain numbers at that moment."""
+def test_hot_numbers_are_exported_unchanged() -> None:
+    """A scrape reads the present numbers."""
     metrics = used()
     labels = {"upstream": "flownally", "operation": "/contacts"}
 
@@ -242,7 +242,7 @@ def test_hot_numbers_are_exported_as_they_are() -> None:
     assert value(metrics, "sidecar_rejections_total", **reason) == 1
 
 
-def test_a_strange_status_code_is_exported_as_other() -> None:
+def test_an_unknown_status_code_is_exported_as_other() -> None:
     """Codes outside the standard share one series."""
     metrics = Metrics("1")
     operation = metrics.upstream("flownally").operation("*")
@@ -283,7 +283,7 @@ def test_redactions_are_summed_by_sink() -> None:
 
 
 def test_an_upstream_has_one_set_of_numbers() -> None:
-    """Asking twice does not begin anew."""
+    """A second request returns the same object."""
     metrics = Metrics("1")
 
     assert metrics.upstream("one", ["/a"]) is metrics.upstream("one")
@@ -306,8 +306,8 @@ def test_exactly_one_state_is_one(state: str) -> None:
     assert seen == {name: float(name == state) for name in tuple(State)}
 
 
-def test_a_credential_is_missing_until_told_otherwise() -> None:
-    """The state has a series before the keeper's first look."""
+def test_a_credential_is_missing_at_first() -> None:
+    """The state has a series before the first refresh."""
     metrics = Metrics("1")
     metrics.credential("flownally")
 
@@ -317,7 +317,7 @@ def test_a_credential_is_missing_until_told_otherwise() -> None:
 
 
 def test_the_series_of_an_old_key_is_removed() -> None:
-    """Two fingerprints at 1 would say that two keys are in use."""
+    """Two fingerprints at 1 would mean that two keys are in use."""
     metrics = Metrics("1")
     credential = metrics.credential("flownally")
     other = metrics.credential("other")
@@ -334,7 +334,7 @@ def test_the_series_of_an_old_key_is_removed() -> None:
 
 
 def test_an_unknown_time_has_no_series() -> None:
-    """A 0 would read as 1970; no series reads as unknown."""
+    """A 0 would mean 1970; an absent series means unknown."""
     metrics = Metrics("1")
     credential = metrics.credential("flownally")
     name = "sidecar_credential_created_timestamp_seconds"
@@ -366,8 +366,8 @@ def test_a_cutover_without_a_known_age_is_counted_but_not_timed() -> None:
     assert value(metrics, "sidecar_credential_cutover_seconds_sum", **labels) == 0
 
 
-def test_names_outside_the_closed_sets_are_refused_or_folded() -> None:
-    """A label that nobody declared is a mistake of ours, or somebody else's text."""
+def test_names_outside_the_closed_sets_make_no_label() -> None:
+    """They raise, or count as `other`."""
     metrics = Metrics("1")
     credential = metrics.credential("flownally")
     with pytest.raises(ValueError, match="dubious"):
@@ -385,7 +385,7 @@ def test_names_outside_the_closed_sets_are_refused_or_folded() -> None:
 
 
 def test_every_result_of_a_webhook_exists_from_the_start() -> None:
-    """Bad signatures can be alerted on before the first one."""
+    """An alert can use the rate of bad signatures before the first one."""
     metrics = Metrics("1")
     inbox = metrics.webhook("inbox")
     inbox.age(-5)
@@ -399,7 +399,7 @@ def test_every_result_of_a_webhook_exists_from_the_start() -> None:
 
 
 def test_aws_requests_are_counted_from_other_threads() -> None:
-    """boto3 has a thread of its own; no count is lost."""
+    """boto3 runs in another thread; no count is lost."""
     metrics = Metrics("1")
 
     def look() -> None:
@@ -417,8 +417,8 @@ def test_aws_requests_are_counted_from_other_threads() -> None:
     assert value(metrics, "sidecar_aws_requests_total", **labels) == 2000
 
 
-def test_two_registries_do_not_meet() -> None:
-    """Instruments are made per `Metrics`; nothing is global."""
+def test_two_registries_are_independent() -> None:
+    """Each `Metrics` has its own instruments."""
     first, second = used(), Metrics("9")
 
     assert value(second, "sidecar_build_info", version="1.2.3") is None

@@ -91,7 +91,7 @@ def test_an_alert_is_proven_to_fire(name: str) -> None:
 
 def test_a_rotation_fires_nothing() -> None:
     """The scenario of a rotation is there and expects no alert, at any moment."""
-    rotation = next(s for s in scenarios() if s["name"] == "a rotation fires nothing")
+    rotation = next(s for s in scenarios() if s["name"] == "a rotation fires no alert")
 
     assert len(rotation["promql_expr_test"]) >= 3
     assert not any("exp_samples" in check for check in rotation["promql_expr_test"])

@@ -1,9 +1,9 @@
 """
 Makes the pictures of the README: `python -m tests.support.preview [FOLDER]`.
 
-A real sidecar lives through a rotation, a run of 403s and a burned key, while a real
-Prometheus looks on. The panels are drawn from its answers to the dashboard's own queries
-(there is no Grafana here); the status page is shot in Chromium.
+A real sidecar has a rotation, a series of 403s and a refused key, while a real Prometheus
+scrapes it. The panels are drawn from the results of the dashboard's own queries, without
+Grafana; Chromium shows the status page.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from tests.support.traffic import traffic
 
 SECRET_ID: Final = "prod/flownally/crm-sync"
 SHOWN: Final = (
-    "401 by operation: we failed to prove who we are",
-    "403 by operation: we are known, but not allowed",
+    "401 by operation: the key is not accepted",
+    "403 by operation: the key is valid, the operation is not allowed",
     "State of every key",
     "401s recovered",
-    "Answers by code and origin",
-    "The sidecar's own part, p50 and p99",
+    "Responses by code and origin",
+    "Overhead of the sidecar, p50 and p99",
 )
 COLOURS: Final = ("#7eb26d", "#e24d42", "#ef843c", "#6ed0e0", "#eab839", "#ba43a9")
 STATES: Final = {
@@ -40,8 +40,9 @@ STATES: Final = {
     2: ("stale", "#d9b72b"),
     3: ("rolled back", "#e0752d"),
     4: ("rejected", "#d44a3a"),
-    5: ("missing", "#8f3bb8"),
-    6: ("expired", "#8b1a1a"),
+    5: ("refused", "#8b1a1a"),
+    6: ("missing", "#8f3bb8"),
+    7: ("expired", "#5b1f78"),
 }
 WIDTH, HEIGHT = 540, 150
 
