@@ -4,12 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from sidecar.core.keylife import recovery
 from sidecar.core.keylife.messages import (
     Cutover,
     Describe,
     Fetch,
+    PassThrough,
+    ResolveCalls,
     State,
     Timer,
+    Unauthorized,
 )
 from sidecar.errors import Code, RefreshResult
 from tests.support.machine_driver import CURRENT, PREVIOUS, MachineDriver, key, serving
@@ -391,3 +395,26 @@ def test_a_timer_during_a_refresh_begins_no_second_one() -> None:
     machine.fire(Timer.REFRESH)
 
     assert machine.open == [Describe()]
+
+
+def test_a_401_that_broke_the_machine_passes_through() -> None:
+    """Its call is not in an attempt yet, and must not wait without end."""
+    machine = serving()
+    event = Unauthorized(machine.at, machine.current, 7, b"GET /contacts")
+
+    commands = machine.life.resume(event)
+
+    assert ResolveCalls((7,), PassThrough()) in commands
+
+
+def test_a_phase_that_cannot_be_entered_is_unexpected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last phase of a row must always be possible; a row without one is an error."""
+    begun = (recovery.RecoveryPhase.BEGUN, recovery.PhaseOutcome.UNEXPLAINED)
+    impossible = {begun: (recovery.RecoveryPhase.PROBE_CANDIDATE,)}
+    monkeypatch.setattr(recovery, "TRANSITIONS", impossible)
+    machine = serving()
+
+    with pytest.raises(recovery.UnexpectedEvent, match="no phase follows"):
+        machine.life.handle(Unauthorized(machine.at, machine.current, 7))
