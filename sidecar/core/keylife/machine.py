@@ -286,10 +286,11 @@ class Lifecycle:
         return (ResolveCalls(tickets, PassThrough()),)
 
     def _limit_reached(self, at: float) -> Sequence[Command]:
-        """Expire the key, unless the source has answered meanwhile."""
-        if not self.unreachable or self.answered_at is None:
+        """Expire the key, unless there is no limit or the source has answered."""
+        limit = self.policy.max_stale_seconds
+        if not limit or not self.unreachable or self.answered_at is None:
             return ()
-        if at - self.answered_at < self.policy.max_stale_seconds:
+        if at - self.answered_at < limit:
             return self._limit_timer(at)
         self.expired = True
         return self.recovery.abandon()

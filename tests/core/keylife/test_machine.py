@@ -8,7 +8,9 @@ from sidecar.core.keylife import recovery
 from sidecar.core.keylife.messages import (
     Cutover,
     Describe,
+    Failed,
     Fetch,
+    LimitReached,
     PassThrough,
     ResolveCalls,
     State,
@@ -418,3 +420,14 @@ def test_a_phase_that_cannot_be_entered_is_unexpected(
 
     with pytest.raises(recovery.UnexpectedEvent, match="no phase follows"):
         machine.life.handle(Unauthorized(machine.at, machine.current, 7))
+
+
+def test_no_stray_event_expires_a_key_without_a_limit() -> None:
+    """`max_stale_seconds = 0` means no limit, whatever event comes."""
+    machine = serving()
+    machine.life.handle(Failed(machine.at, None, RefreshResult.UNREACHABLE))
+
+    commands = machine.life.handle(LimitReached(machine.at + 5000))
+
+    assert list(commands) == []
+    assert machine.state is State.STALE
