@@ -13,7 +13,7 @@ Rule 3: a response that was cut never looks complete to the client.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
 
@@ -98,8 +98,9 @@ class Client(Protocol):
 class HeldResponse:
     """A 401 that waits for a verdict, or for the rest of the request body."""
 
-    head: ResponseHead
-    body: bytes
+    # Not masked yet: it may contain the key.
+    head: ResponseHead = field(repr=False)
+    body: bytes = field(repr=False)
     whole: bool
     awaits_body: bool = False
     """It came before the end of the request body: the call cannot be replayed yet."""

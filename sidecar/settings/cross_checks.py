@@ -1,5 +1,5 @@
 """
-Rules between tables: what no table can know alone.
+Rules between settings: what the type of one setting cannot express.
 
 They are checked on the values as they were read, table by table, so that one wrong
 setting does not hide what is wrong elsewhere.

@@ -1,5 +1,5 @@
 """
-Whether a delivery is true: Standard Webhooks, stricter than its reference library.
+Verifies deliveries by Standard Webhooks, more strictly than its reference library.
 
 Rule 1: `verify` returns a `Delivery` or raises `WebhookRejected`. Whatever bytes come
 from the internet, nothing else leaves this file.
